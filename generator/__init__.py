@@ -1,0 +1,1 @@
+"""The pipeline that turns the schema into `generated/`."""

@@ -1,0 +1,283 @@
+"""Stage `generate`, second half: the package `prebuild_wire`, by datamodel-code-generator and templates of ours."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from . import descriptors, spec
+from .problems import PipelineError, Problem
+
+TEMPLATES = Path(__file__).parent / "templates" / "wire"
+RUNTIME = Path(__file__).parent / "runtime"
+
+# Modules that do not depend on the schema, and are copied.
+RUNTIME_MODULES = ("scalars", "fields", "base", "descriptors")
+
+# Modules that a template makes of the schema.
+OWN_MODULES = ("__init__", "enums", "formats", "operations")
+
+_LINE_LENGTH = 100
+
+# The type in `fields` that belongs to a kind and its format. What is missing here is a plain `str`.
+_FIELD_TYPES = {
+    ("string", "int64"): "Int64",
+    ("string", "uint64"): "Uint64",
+    ("string", "protobuf-duration"): "Duration",
+    ("string", "uuid"): "Uuid",
+    ("string", "uri"): "Uri",
+    ("string", "byte"): "Bytes",
+    ("timestamp", "date-time"): "Timestamp",
+    ("integer", ""): "Int32",
+    ("integer", "int32"): "Int32",
+    ("integer", "uint32"): "Uint32",
+    ("number", ""): "Double",
+    ("number", "double"): "Double",
+    ("number", "float"): "Float",
+    ("boolean", ""): "Bool",
+}
+
+def generate(document: dict[str, Any], api: spec.Api, out: Path) -> None:
+    """Write the package `prebuild_wire` to the directory `out`, which must not exist yet.
+
+    Raises:
+        PipelineError: the schema asks for what protobuf or pydantic cannot say, or a tool said anything at all.
+    """
+    descriptor_set = descriptors.build(api)
+    models = _models(api)
+    out.mkdir(parents=True)
+    (out / "py.typed").touch()
+    (out / "descriptor_set.binpb").write_bytes(
+        descriptor_set.SerializeToString(deterministic=True)
+    )
+    contract = json.dumps(document, indent=2, ensure_ascii=False)
+    (out / "openapi.json").write_text(f"{contract}\n", encoding="utf-8")
+    (out / "models.py").write_text(models, encoding="utf-8")
+    templates = _environment()
+    for name in OWN_MODULES:
+        text = templates.get_template(f"{name}.py.jinja").render(api=api)
+        (out / f"{name}.py").write_text(text, encoding="utf-8")
+    _tidy(out)
+    for name in RUNTIME_MODULES:
+        shutil.copyfile(RUNTIME / f"{name}.py", out / f"{name}.py")
+
+
+# -- The models --------------------------------------------------------------------------------------------------------
+
+
+def _models(api: spec.Api) -> str:
+    """The source of `models.py`."""
+    arguments = [
+        "--input-file-type=openapi",
+        "--openapi-scopes=schemas",
+        "--strict-refs",
+        "--output-model-type=pydantic_v2.BaseModel",
+        "--target-python-version=3.11",
+        f"--custom-template-dir={TEMPLATES / 'models'}",
+        "--custom-file-header",
+        f'"""The messages of {api.title}, in the order of the schema."""\n\n'
+        "from __future__ import annotations",
+        "--base-class=.base.Message",
+        "--keep-model-order",
+        "--use-annotated",
+        "--use-double-quotes",
+        "--use-schema-description",
+        "--use-field-description",
+        "--model-extra-keys=x-ordered",
+        "--field-extra-keys",
+        "x-presence",
+        "x-ignore-zero",
+        "--formatters=builtin",
+    ]
+    names = {
+        f"{message.name}.{field.json_name}": field.name
+        for message in api.messages.values()
+        for field in message.fields
+        if field.name != field.json_name
+    }
+    ordered = {m.name: ".base.OrderedMessage" for m in api.messages.values() if m.ordered}
+    with tempfile.TemporaryDirectory() as scratch:
+        source = Path(scratch, "openapi.json")
+        source.write_text(json.dumps(_normalised(api)), encoding="utf-8")
+        target = Path(scratch, "models.py")
+        if names:
+            arguments.append(f"--aliases={json.dumps(names)}")
+        if ordered:
+            arguments.append(f"--base-class-map={json.dumps(ordered)}")
+        _run("datamodel_code_generator", *arguments, f"--input={source}", f"--output={target}")
+        return target.read_text(encoding="utf-8")
+
+
+def _normalised(api: spec.Api) -> dict[str, Any]:
+    """The messages as an OpenAPI document with nothing in it that `models.py` does not need."""
+    schemas = {message.name: _message(api, message) for message in api.messages.values()}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": api.title, "version": api.version},
+        "paths": {},
+        "components": {"schemas": schemas},
+    }
+
+
+def _message(api: spec.Api, message: spec.Message) -> dict[str, Any]:
+    schema: dict[str, Any] = {
+        "type": "object",
+        "description": _wrapped(message.description or message.name),
+        "properties": {field.json_name: _field(api, field) for field in message.fields},
+        "required": [field.json_name for field in message.required_fields],
+    }
+    if message.ordered:
+        schema["x-ordered"] = [list(pair) for pair in message.ordered]
+    return schema
+
+
+def _field(api: spec.Api, field: spec.Field) -> dict[str, Any]:
+    bounds = dict(field.bounds)
+    value = _value(api, field)
+    container = {
+        key: bounds.pop(key)
+        for key in ("minItems", "maxItems", "minProperties", "maxProperties")
+        if key in bounds
+    }
+    value |= bounds
+    if field.repeated:
+        schema = {"type": "array", "items": value, **container}
+    elif field.mapped:
+        schema = {"type": "object", "additionalProperties": value or True, **container}
+    else:
+        schema = value
+    text = f"Deprecated. {field.description}" if field.deprecated else field.description
+    if text:
+        schema["description"] = _wrapped(text, indent=4)
+    if field.explicit and field.kind != "message":
+        schema["x-presence"] = "explicit"
+    if field.ignore_zero:
+        schema["x-ignore-zero"] = True
+    return schema
+
+
+def _value(api: spec.Api, field: spec.Field) -> dict[str, Any]:
+    """The schema of one value of the field."""
+    if field.kind == "message":
+        return {"$ref": f"#/components/schemas/{field.type}"}
+    if field.kind == "enum":
+        return {"type": "string", "customTypePath": f".enums.{field.type}"}
+    if field.kind == "json":
+        return {}
+    kind = "string" if field.kind == "timestamp" else field.kind
+    if field.format in api.formats:
+        return {"type": kind, "customTypePath": f".formats.{_format_type(field.format)}"}
+    if name := _FIELD_TYPES.get((field.kind, field.format)):
+        return {"type": kind, "customTypePath": f".fields.{name}"}
+    return {"type": kind}
+
+
+# -- The templates -----------------------------------------------------------------------------------------------------
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - it writes Python
+    )
+    environment.filters |= {
+        "docstring": _docstring,
+        "enum_base": _enum_base,
+        "format_arguments": _format_arguments,
+        "format_mark": _format_mark,
+        "format_type": _format_type,
+        "literal": _literal,
+        "member_value": _member_value,
+    }
+    return environment
+
+
+def _literal(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _wrapped(text: str, indent: int = 4) -> str:
+    """`text` in lines that leave room for an indentation and for quotes."""
+    width = _LINE_LENGTH - indent - 6
+    return "\n".join(
+        textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+        for line in text.splitlines()
+    )
+
+
+def _docstring(text: str, indent: int = 4) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    lines = _wrapped(escaped, indent).splitlines()
+    if len(lines) == 1 and not lines[0].endswith('"'):
+        return f'"""{lines[0]}"""'
+    body = textwrap.indent("\n".join([*lines, '"""']), " " * indent).lstrip()
+    return f'"""{body}'
+
+
+def _enum_base(enum: spec.Enum) -> str:
+    if enum.protobuf_name is not None:
+        return "ProtobufEnum"
+    return "CodeEnum" if _has_statuses(enum) else "StrEnum"
+
+
+def _member_value(member: spec.Member, enum: spec.Enum) -> str:
+    if enum.protobuf_name is not None:
+        return f"{_literal(member.value)}, {member.number}"
+    if _has_statuses(enum):
+        return f"{_literal(member.value)}, {member.http_status}"
+    return _literal(member.value)
+
+
+def _has_statuses(enum: spec.Enum) -> bool:
+    return all(member.http_status is not None for member in enum.members)
+
+
+def _format_type(name: str) -> str:
+    """`prebuild-timeout` -> `PrebuildTimeout`."""
+    return "".join(part[:1].upper() + part[1:] for part in re.split(r"\W+|_", name) if part)
+
+
+def _format_mark(item: spec.Format) -> str:
+    return "FormattedInteger" if item.base in ("int64", "uint64") else "FormattedString"
+
+
+def _format_arguments(item: spec.Format) -> str:
+    given = {"base": item.base, "minimum": item.minimum, "maximum": item.maximum}
+    return ", ".join(f"{key}={_literal(text)}" for key, text in given.items() if text is not None)
+
+
+# -- The tools ---------------------------------------------------------------------------------------------------------
+
+
+def _tidy(package: Path) -> None:
+    """Remove imports that are not used, sort the others, and format."""
+    options = ["--isolated", "--no-cache", "--quiet", "--target-version=py311"]
+    options += [f"--line-length={_LINE_LENGTH}", str(package)]
+    _run("ruff", "check", "--select=F401,I", "--fix", *options)
+    _run("ruff", "format", *options)
+
+
+def _run(module: str, *arguments: str) -> None:
+    """Run a tool of this environment. Whatever it says is an error: it says nothing when all is well."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        encoding="utf-8",
+    )
+    said = (done.stderr + done.stdout).strip()
+    if done.returncode or said:
+        reason = said or f"exit code {done.returncode}"
+        raise PipelineError("generate", [Problem(f"{module}: {reason}")])
