@@ -15,8 +15,17 @@ from .problems import PipelineError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the pipeline. Exit code 0: done, 1: the schema is not right, or `generated/` is not what it gives."""
     parser = argparse.ArgumentParser(prog="python -m generator", description="Turn schema/ into generated/.")
-    parser.add_argument("--check", action="store_true", help="compare only: regenerate aside and print the difference")
-    parser.add_argument("--root", type=Path, default=Path(), help="the project's directory (default: the current one)")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="compare only: regenerate aside and print the difference",
+    )
+    parser.add_argument(
+        "--root",
+        type=Path,
+        default=Path(),
+        help="the project's directory (default: the current one)",
+    )
     options = parser.parse_args(arguments)
     project = pipeline.Project(options.root)
     stages = _Stages()
@@ -32,7 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         count = len(error.problems)
-        print(f"{error.stage} found {count} problem{'s' * (count != 1)}; generated/ is as it was", file=sys.stderr)
+        print(
+            f"{error.stage} found {count} problem{'s' * (count != 1)}; generated/ is as it was",
+            file=sys.stderr,
+        )
         return 1
     print(result)
     return 0
@@ -43,7 +55,10 @@ def _compared(differences: list[str]) -> int:
         print("generated/ is what the schema gives")
         return 0
     print("\n".join(differences))
-    print("generated/ is not what the schema gives: run `make gen`, and commit what it changes", file=sys.stderr)
+    print(
+        "generated/ is not what the schema gives: run `make gen`, and commit what it changes",
+        file=sys.stderr,
+    )
     return 1
 
 
@@ -62,7 +77,11 @@ class _Stages:
 
     def end(self) -> None:
         if self._name:
-            print(f"{self._name:<18}{time.perf_counter() - self._start:6.2f} s", file=sys.stderr, flush=True)
+            print(
+                f"{self._name:<18}{time.perf_counter() - self._start:6.2f} s",
+                file=sys.stderr,
+                flush=True,
+            )
         self._name = ""
 
 

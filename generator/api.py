@@ -43,9 +43,7 @@ def generate(document: dict[str, Any], api: spec.Api, out: Path) -> None:
         project_name_override=out.name,
         package_version_override=api.version,
     )
-    config = Config.from_sources(
-        settings, MetaType.NONE, source, "utf-8", overwrite=False, output_path=out
-    )
+    config = Config.from_sources(settings, MetaType.NONE, source, "utf-8", overwrite=False, output_path=out)
     data = GeneratorData.from_dict(document, config=config)
     if isinstance(data, GeneratorError):
         raise _refused([data])
@@ -67,10 +65,7 @@ def generate(document: dict[str, Any], api: spec.Api, out: Path) -> None:
 def _refused(errors: list[GeneratorError]) -> PipelineError:
     return PipelineError(
         "generate",
-        [
-            Problem(f"openapi-python-client: {error.header} {error.detail or ''}".strip())
-            for error in errors
-        ],
+        [Problem(f"openapi-python-client: {error.header} {error.detail or ''}".strip()) for error in errors],
     )
 
 
@@ -88,9 +83,7 @@ def _globals(api: spec.Api) -> dict[str, Any]:
         for operation in paged
         if operation.paging and len(operation.paging.token) > 1
     ]
-    used = {
-        field.type for request in requests for field in request.fields if field.kind == "message"
-    }
+    used = {field.type for request in requests for field in request.fields if field.kind == "message"}
     used |= {field.type for request in requests for field in request.fields if field.kind == "enum"}
     flat = {
         inner.type
@@ -185,9 +178,7 @@ def _filters(api: spec.Api) -> dict[str, Any]:
         if field.kind == "message" and not (field.repeated or field.mapped):
             return f"{field.type} | {field.type}Param"
         if field.kind == "message":
-            return param_type(field).replace(
-                f"{field.type}Param", f"{field.type} | {field.type}Param"
-            )
+            return param_type(field).replace(f"{field.type}Param", f"{field.type} | {field.type}Param")
         return param_type(field)
 
     def omissible(field: spec.Field) -> bool:
@@ -197,17 +188,11 @@ def _filters(api: spec.Api) -> dict[str, Any]:
         return not api.messages[field.type].required_fields
 
     def flattened(operation: spec.Operation) -> list[tuple[spec.Field, spec.Field]]:
-        return [
-            (outer, inner)
-            for outer in operation.flatten
-            for inner in api.messages[outer.type].fields
-        ]
+        return [(outer, inner) for outer in operation.flatten for inner in api.messages[outer.type].fields]
 
     def parameters(operation: spec.Operation) -> list[_Parameter]:
         result: list[_Parameter] = []
-        for field in sorted(
-            operation.request.fields, key=lambda field: not field.required or omissible(field)
-        ):
+        for field in sorted(operation.request.fields, key=lambda field: not field.required or omissible(field)):
             needed = field.required and not omissible(field)
             kind = keyword_type(field)
             result.append(
@@ -228,9 +213,7 @@ def _filters(api: spec.Api) -> dict[str, Any]:
         for field in operation.request.fields:
             name = field.name
             if field in operation.flatten:
-                inner = ", ".join(
-                    f"{each.name}={each.name}" for each in api.messages[field.type].fields
-                )
+                inner = ", ".join(f"{each.name}={each.name}" for each in api.messages[field.type].fields)
                 lines.append(f'{name}=merge_fields({field.type}, "{name}", {name}, {inner})')
             elif field.kind == "message" and not (field.repeated or field.mapped):
                 value = f'to_model({field.type}, {name}, "{name}")'
@@ -247,16 +230,10 @@ def _filters(api: spec.Api) -> dict[str, Any]:
                 zero = zero_member(field)
                 absent = f"{field.type}.{zero.name}" if zero else "None"
                 value = f"{field.type}({name})"
-                lines.append(
-                    f"{name}={value}"
-                    if field.required
-                    else f"{name}={absent} if {name} is None else {value}"
-                )
+                lines.append(f"{name}={value}" if field.required else f"{name}={absent} if {name} is None else {value}")
             elif field.kind == "timestamp":
                 lines.append(
-                    _collection(field, "to_timestamp(item)")
-                    if field.repeated
-                    else f"{name}=to_timestamp({name})"
+                    _collection(field, "to_timestamp(item)") if field.repeated else f"{name}=to_timestamp({name})"
                 )
             elif field.repeated or field.mapped:
                 lines.append(_collection(field, "item"))
@@ -307,9 +284,7 @@ def _collection(field: spec.Field, item: str) -> str:
     name = field.name
     if field.mapped:
         made = (
-            f"dict({name} or {{}})"
-            if item == "item"
-            else f"{{key: {item} for key, item in ({name} or {{}}).items()}}"
+            f"dict({name} or {{}})" if item == "item" else f"{{key: {item} for key, item in ({name} or {{}}).items()}}"
         )
     else:
         made = f"list({name} or ())" if item == "item" else f"[{item} for item in {name} or ()]"
@@ -329,9 +304,8 @@ def attribute_doc(field: spec.Field) -> str:
         "minProperties": "at least {} entries",
         "maxProperties": "at most {} entries",
     }
-    bounds = ", ".join(words[key].format(value)
-        for key, value in field.bounds.items()
-        if not re.search(rf"\b{value}\b", text)
+    bounds = ", ".join(
+        words[key].format(value) for key, value in field.bounds.items() if not re.search(rf"\b{value}\b", text)
     )
     parts = [text]
     if bounds:
@@ -356,9 +330,7 @@ def docstring(text: str, indent: int, label: str = "") -> str:
 
 
 def _wrap(text: str, indent: int, lead: str) -> str:
-    lines = textwrap.fill(
-        text, _WIDTH - indent, initial_indent=lead, break_long_words=False, break_on_hyphens=False
-    )
+    lines = textwrap.fill(text, _WIDTH - indent, initial_indent=lead, break_long_words=False, break_on_hyphens=False)
     return lines[len(lead) :]
 
 

@@ -179,9 +179,7 @@ class _Builder:
             label=_Field.LABEL_OPTIONAL,
             type=_Field.TYPE_STRING,
         )
-        value = entry.field.add(
-            name="value", json_name="value", number=2, label=_Field.LABEL_OPTIONAL
-        )
+        value = entry.field.add(name="value", json_name="value", number=2, label=_Field.LABEL_OPTIONAL)
         self._type(message, field, value)
         item.label = _Field.LABEL_REPEATED
         item.type = _Field.TYPE_MESSAGE
@@ -224,12 +222,8 @@ class _Builder:
             return
         service = self.file.service.add(name=self.api.service)
         for operation in self.api.operations:
-            request, response = (
-                self._message_name(message) for message in (operation.request, operation.response)
-            )
-            method = service.method.add(
-                name=operation.name, input_type=request, output_type=response
-            )
+            request, response = (self._message_name(message) for message in (operation.request, operation.response))
+            method = service.method.add(name=operation.name, input_type=request, output_type=response)
             level = _IDEMPOTENCY[operation.idempotency]
             if level != _Method.IDEMPOTENCY_UNKNOWN:
                 method.options.idempotency_level = level

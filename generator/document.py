@@ -60,9 +60,7 @@ def load(path: Path) -> Document:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or str(error)
         line = None if mark is None else mark.line + 1
-        raise PipelineError(
-            "lint", [Problem(f"invalid YAML: {reason}", "#", line, path)]
-        ) from error
+        raise PipelineError("lint", [Problem(f"invalid YAML: {reason}", "#", line, path)]) from error
     reader = _Reader(path)
     data = reader.read(root, "#") if root is not None else None
     if not isinstance(data, dict):
@@ -90,9 +88,7 @@ class _Reader:
         try:
             return self._scalars.construct_object(node)
         except yaml.YAMLError as error:
-            self.problems.append(
-                Problem(f"invalid YAML: {error}", pointer, self.lines[pointer], self.path)
-            )
+            self.problems.append(Problem(f"invalid YAML: {error}", pointer, self.lines[pointer], self.path))
             return None
 
     def _mapping(self, node: yaml.MappingNode, pointer: str) -> dict[str, Any]:
@@ -105,11 +101,7 @@ class _Reader:
                 continue
             key = key_node.value
             if key in result:
-                self.problems.append(
-                    Problem(
-                        f"the key {key!r} stands here twice", join(pointer, key), line, self.path
-                    )
-                )
+                self.problems.append(Problem(f"the key {key!r} stands here twice", join(pointer, key), line, self.path))
             result[key] = self.read(value_node, join(pointer, key))
             self.lines[join(pointer, key)] = line
         return result

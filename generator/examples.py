@@ -66,9 +66,7 @@ def check(document: Document, api: spec.Api) -> list[Problem]:
             validators[example.component] = _validator(document.data, api, example.component)
         for error in validators[example.component].iter_errors(example.value):
             place = join(example.pointer, *error.instance_path)
-            problems.append(
-                document.problem(place, f"the example does not keep {example.component}: {error.message}")
-            )
+            problems.append(document.problem(place, f"the example does not keep {example.component}: {error.message}"))
     return problems
 
 
@@ -86,9 +84,7 @@ def _media(document: dict[str, Any], holder: dict[str, Any], pointer: str) -> It
         yield Example(join(place, "value"), component, example["value"])
 
 
-def _validator(
-    document: dict[str, Any], api: spec.Api, component: str
-) -> jsonschema_rs.Draft202012Validator:
+def _validator(document: dict[str, Any], api: spec.Api, component: str) -> jsonschema_rs.Draft202012Validator:
     """A validator of one component that knows our formats and refuses fields that the schema does not have."""
     schemas = {
         name: schema if "enum" in schema else schema | {"additionalProperties": False}

@@ -22,7 +22,25 @@ PHASE_CLASSES = ("unspecified", "active", "deleting", "terminal")
 OPTION_NAMES = ("timeout", "retries", "headers", "extra_body", "self", "options")
 MODEL_NAMES = ("additional_properties", "from_dict", "to_dict", "self")
 
-_DOCUMENT = {"openapi", "info", "servers", "security", "tags", "paths", "components", "x-protobuf-package", "x-formats"}
+# Classes that the generated modules import or define beside those of the schema.
+CLASS_NAMES = (
+    "Any", "AsyncListing", "AsyncPage", "AsyncPager", "CallOptions", "Callable", "Client", "DecodeError", "Generic",
+    "HttpxProvider", "Literal", "Mapping", "Message", "Model", "OpenEnum", "Operation", "Page", "PagedOperation",
+    "Pager",
+    "Protocol", "Required", "Response", "Self", "Sequence", "StrEnum", "Timestamp", "TypedDict", "Unpack",
+)  # fmt: skip
+
+_DOCUMENT = {
+    "openapi",
+    "info",
+    "servers",
+    "security",
+    "tags",
+    "paths",
+    "components",
+    "x-protobuf-package",
+    "x-formats",
+}
 _INFO = {"title", "version", "description", "contact", "license", "summary", "termsOfService"}
 _COMPONENTS = {"securitySchemes", "parameters", "responses", "schemas", "examples"}
 _OPERATION = {
@@ -42,7 +60,14 @@ _ENUM = {
     "type", "enum", "description", "x-protobuf-enum", "x-enum-numbers", "x-enum-descriptions", "x-phase-classes",
     "x-http-status",
 }  # fmt: skip
-_FIELD = {"description", "deprecated", "x-protobuf-number", "x-presence", "x-ignore-zero", "x-always-set"}
+_FIELD = {
+    "description",
+    "deprecated",
+    "x-protobuf-number",
+    "x-presence",
+    "x-ignore-zero",
+    "x-always-set",
+}
 _BOUNDS: dict[str | None, set[str]] = {
     "string": {"minLength", "maxLength"},
     "integer": {"minimum", "maximum"},
@@ -52,7 +77,16 @@ _BOUNDS: dict[str | None, set[str]] = {
     "object": {"minProperties", "maxProperties"},
     None: set(),
 }
-_COMPOSITION = ("oneOf", "anyOf", "allOf", "not", "nullable", "const", "discriminator", "patternProperties")
+_COMPOSITION = (
+    "oneOf",
+    "anyOf",
+    "allOf",
+    "not",
+    "nullable",
+    "const",
+    "discriminator",
+    "patternProperties",
+)
 
 _OPERATION_PATH = re.compile(r"/(?P<service>[A-Za-z_][\w.]*)/(?P<method>[A-Z]\w*)")
 _CAMEL = re.compile(r"[a-z][a-zA-Z0-9]*")
@@ -147,7 +181,10 @@ class _Linter:
         if name in spec.STRING_FORMATS or name in spec.NUMBER_FORMATS:
             self.add(pointer, f"{name!r} is a format of its own already")
         if base not in spec.STRING_FORMATS:
-            self.add(join(pointer, "base"), f"{base!r} is no format: expected {', '.join(spec.STRING_FORMATS)}")
+            self.add(
+                join(pointer, "base"),
+                f"{base!r} is no format: expected {', '.join(spec.STRING_FORMATS)}",
+            )
             return
         limits = []
         for key in ("minimum", "maximum"):
@@ -157,12 +194,17 @@ class _Linter:
                 except (TypeError, ValueError, KeyError) as error:
                     self.add(join(pointer, key), f"{value[key]!r} is no {base}: {error}")
         if len(limits) == 2 and limits[0] > limits[1]:
-            self.add(pointer, f"the minimum {value['minimum']} is more than the maximum {value['maximum']}")
+            self.add(
+                pointer,
+                f"the minimum {value['minimum']} is more than the maximum {value['maximum']}",
+            )
         self.formats[name] = value
 
     def component(self, value: Any, pointer: str, name: str) -> None:
         if not _PASCAL.fullmatch(name):
             self.add(pointer, "a component is named in PascalCase, as it becomes a class")
+        if name in CLASS_NAMES:
+            self.add(pointer, f"the generated packages have a class {name} of their own")
         if isinstance(value, dict) and "enum" in value:
             self.enum(value, pointer)
         elif self.mapping(value, pointer, _MESSAGE, {"type"}):
@@ -191,7 +233,10 @@ class _Linter:
             return
         kind = value.get("type")
         if isinstance(kind, list) or kind not in _BOUNDS:
-            self.add(join(pointer, "type"), f"type {kind!r} is not supported: expected one of {', '.join(filter(None, _BOUNDS))}")
+            self.add(
+                join(pointer, "type"),
+                f"type {kind!r} is not supported: expected one of {', '.join(filter(None, _BOUNDS))}",
+            )
             return
         allowed = others | _BOUNDS[kind] | {"type"}
         if kind in ("string", "integer", "number"):
@@ -207,15 +252,24 @@ class _Linter:
         if inner:
             place = join(pointer, inner)
             if not nested:
-                self.add(pointer, f"{kind} inside of another list or map is not supported: protobuf has no such field")
+                self.add(
+                    pointer,
+                    f"{kind} inside of another list or map is not supported: protobuf has no such field",
+                )
             elif not isinstance(value.get(inner), dict):
-                self.add(pointer, f"{inner!r} with a schema is missing: an object with fields of its own has to be a component")
+                self.add(
+                    pointer,
+                    f"{inner!r} with a schema is missing: an object with fields of its own has to be a component",
+                )
             elif not self.reference(value[inner], place, "schemas"):
                 self.value(value[inner], place, nested=False)
 
     def known_format(self, kind: str | None, name: Any, pointer: str) -> None:
         if kind == "integer" and name not in ("int32", "uint32"):
-            self.add(pointer, "an integer has the format int32 or uint32; int64 and uint64 are strings in protobuf JSON")
+            self.add(
+                pointer,
+                "an integer has the format int32 or uint32; int64 and uint64 are strings in protobuf JSON",
+            )
         elif kind == "number" and name not in ("float", "double"):
             self.add(pointer, "a number has the format float or double")
         elif kind == "string" and name is not None and name not in spec.STRING_FORMATS and name not in self.formats:
@@ -224,7 +278,8 @@ class _Linter:
 
     def range(self, value: dict[str, Any], pointer: str) -> None:
         for low, high in (
-            ("minimum", "maximum"), ("minLength", "maxLength"), ("minItems", "maxItems"), ("minProperties", "maxProperties"),
+            ("minimum", "maximum"), ("minLength", "maxLength"),
+            ("minItems", "maxItems"), ("minProperties", "maxProperties"),
         ):  # fmt: skip
             for key in (low, high):
                 number = value.get(key, 0)
@@ -259,11 +314,21 @@ class _Linter:
         if not self.mapping(value, pointer, {"post"}, {"post"}):
             return
         operation = value["post"]
-        needed = {"operationId", "tags", "requestBody", "responses", "x-client-method", "x-idempotency"}
+        needed = {
+            "operationId",
+            "tags",
+            "requestBody",
+            "responses",
+            "x-client-method",
+            "x-idempotency",
+        }
         if not self.mapping(operation, place, _OPERATION, needed):
             return
         if match and operation["operationId"] != match["method"]:
-            self.add(join(place, "operationId"), f"{operation['operationId']!r} is not the method of the path, {match['method']!r}")
+            self.add(
+                join(place, "operationId"),
+                f"{operation['operationId']!r} is not the method of the path, {match['method']!r}",
+            )
         self.operation(operation, place)
 
     def operation(self, operation: dict[str, Any], pointer: str) -> None:
@@ -293,13 +358,13 @@ class _Linter:
         if "x-paging" in operation:
             self.mapping(operation["x-paging"], join(pointer, "x-paging"), _PAGING, _PAGING)
 
-    def parameter(self, value: Any, pointer: str, name: str) -> None:
+    def parameter(self, value: Any, pointer: str, _name: str) -> None:
         if self.mapping(value, pointer, _PARAMETER, {"name", "in", "schema"}):
             if value["in"] != "query":
                 self.add(join(pointer, "in"), "only query parameters are supported")
             self.value(value["schema"], join(pointer, "schema"), nested=False)
 
-    def response(self, value: Any, pointer: str, name: str) -> None:
+    def response(self, value: Any, pointer: str, _name: str) -> None:
         if self.mapping(value, pointer, _RESPONSE, {"description"}) and "content" in value:
             self.content(value["content"], join(pointer, "content"))
 
@@ -314,7 +379,7 @@ class _Linter:
             self.add(join(place, "schema"), "a $ref to a message is expected")
         self.each(media.get("examples", {}), join(place, "examples"), self.example)
 
-    def example(self, value: Any, pointer: str, name: str) -> None:
+    def example(self, value: Any, pointer: str, _name: str) -> None:
         if not self.reference(value, pointer, "examples"):
             self.mapping(value, pointer, _EXAMPLE, {"value"})
 
@@ -358,7 +423,10 @@ class _Linter:
             seen: dict[str, str] = {}
             for name, schema in self.data["components"]["schemas"].items():
                 if key in schema and schema[key] in seen:
-                    self.add(join("#/components/schemas", name, key), f"{schema[key]} is {seen[schema[key]]} already")
+                    self.add(
+                        join("#/components/schemas", name, key),
+                        f"{schema[key]} is {seen[schema[key]]} already",
+                    )
                 seen.setdefault(schema.get(key, ""), name)
 
     def enum_meaning(self, schema: dict[str, Any], pointer: str) -> None:
@@ -375,7 +443,13 @@ class _Linter:
             self.enum_numbers(schema, pointer)
         elif "x-http-status" not in schema:
             self.add(pointer, "x-protobuf-enum or x-http-status is missing")
-        members = spec.read({"info": {"title": "", "version": ""}, "paths": {}, "components": {"schemas": {"E": schema}}})
+        members = spec.read(
+            {
+                "info": {"title": "", "version": ""},
+                "paths": {},
+                "components": {"schemas": {"E": schema}},
+            }
+        )
         for name, count in Counter(member.name for member in members.enums["E"].members).items():
             if count > 1:
                 self.add(join(pointer, "enum"), f"two members have the name {name} in Python")
@@ -386,7 +460,10 @@ class _Linter:
         numbers = schema.get("x-enum-numbers", {})
         place = join(pointer, "x-enum-numbers")
         if 0 not in numbers.values():
-            self.add(place, "no member has the number 0: protobuf needs one, it stands for an absent value")
+            self.add(
+                place,
+                "no member has the number 0: protobuf needs one, it stands for an absent value",
+            )
         for name, number in numbers.items():
             if not isinstance(number, int) or isinstance(number, bool) or not -(2**31) <= number < 2**31:
                 self.add(join(place, name), f"a 32 bit number is expected, found {number!r}")
@@ -413,12 +490,18 @@ class _Linter:
             place = join(pointer, "properties", name)
             attribute = spec.python_name(name)
             if attribute in names or attribute in MODEL_NAMES:
-                self.add(place, f"the name {attribute!r} is taken by {names.get(attribute, 'the class itself')}")
+                self.add(
+                    place,
+                    f"the name {attribute!r} is taken by {names.get(attribute, 'the class itself')}",
+                )
             names[attribute] = name
             self.field_meaning(item, place, "x-protobuf-message" in schema)
             number = item.get("x-protobuf-number")
             if number in numbers:
-                self.add(join(place, "x-protobuf-number"), f"the number {number} is that of {numbers[number]} already")
+                self.add(
+                    join(place, "x-protobuf-number"),
+                    f"the number {number} is that of {numbers[number]} already",
+                )
             if isinstance(number, int):
                 numbers[number] = name
         for index, pair in enumerate(schema.get("x-ordered", [])):
@@ -442,7 +525,10 @@ class _Linter:
         target = item.get("$ref", "").rpartition("/")[2]
         message = bool(target) and "enum" not in self.data["components"]["schemas"][target]
         if presence != "explicit":
-            self.add(join(pointer, "x-presence"), "only 'explicit' is written down; implicit goes without saying")
+            self.add(
+                join(pointer, "x-presence"),
+                "only 'explicit' is written down; implicit goes without saying",
+            )
         elif "x-presence" in item and (message or item.get("type") in ("array", "object")):
             self.add(join(pointer, "x-presence"), "messages are always explicit, lists and maps never")
         for key in ("x-ignore-zero", "x-always-set", "deprecated"):
@@ -463,7 +549,10 @@ class _Linter:
             for target in targets(name):
                 if target in trail and target != name:
                     loop = " -> ".join([*trail[trail.index(target) :], target])
-                    self.add(join("#/components/schemas", target), f"messages contain one another: {loop}")
+                    self.add(
+                        join("#/components/schemas", target),
+                        f"messages contain one another: {loop}",
+                    )
                 elif target not in done and target not in trail:
                     visit(target, [*trail, target])
             done.add(name)
@@ -494,7 +583,10 @@ class _Linter:
             component = properties[name].get("$ref", "").rpartition("/")[2]
 
     def operation_meaning(self, operation: spec.Operation, item: dict[str, Any], pointer: str, api: spec.Api) -> None:
-        for role, message in (("requestBody", operation.request), ("responses/200", operation.response)):
+        for role, message in (
+            ("requestBody", operation.request),
+            ("responses/200", operation.response),
+        ):
             if message.protobuf_name is None:
                 self.add(f"{pointer}/{role}", f"{message.name} has no x-protobuf-message")
         keywords = [field.name for field in operation.request.fields]
@@ -528,5 +620,3 @@ class _Linter:
                 field = api.messages[field.type].field(path[1])
             if field.kind != kind or field.repeated:
                 self.add(join(pointer, key), f"{'.'.join(path)} is no {kind}")
-
-

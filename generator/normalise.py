@@ -25,6 +25,8 @@ def _plain(value: Any, names: bool = False) -> Any:
         return value
     if not names and "$ref" in value:
         return {"$ref": value["$ref"]}
+    if not names and "additionalProperties" in value:
+        return {}  # A map: openapi-python-client would make it a class of its own.
     result: dict[str, Any] = {}
     for key, item in value.items():
         if not names and (key.startswith("x-") or key == "examples"):

@@ -18,14 +18,17 @@ class Project:
 
     @property
     def schema(self) -> Path:
+        """What is read."""
         return self.root / "schema" / "prebuild_service.yaml"
 
     @property
     def change_log(self) -> Path:
+        """Where the report of a change is entered."""
         return self.root / "schema" / "CHANGELOG.md"
 
     @property
     def generated(self) -> Path:
+        """What is replaced."""
         return self.root / "generated"
 
 

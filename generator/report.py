@@ -35,6 +35,7 @@ class Report:
 
     @property
     def breaking(self) -> list[Change]:
+        """The changes that callers have to know of."""
         return [change for change in self.changes if change.breaking]
 
     def __str__(self) -> str:
@@ -78,7 +79,9 @@ def compare(old: dict[str, Any] | None, new: dict[str, Any]) -> Report:
 
 def prepend(report: Report, log: Path) -> None:
     """Put the report's entry at the head of the change log `log`."""
-    heading, _, rest = (log.read_text(encoding="utf-8") if log.exists() else "# Changes of the schema\n").partition("\n## ")
+    heading, _, rest = (log.read_text(encoding="utf-8") if log.exists() else "# Changes of the schema\n").partition(
+        "\n## "
+    )
     text = heading.rstrip() + "\n\n" + report.entry().rstrip() + "\n"
     if rest:
         text += "\n## " + rest
@@ -110,7 +113,10 @@ def _operations(before: spec.Api, after: spec.Api, todo: list[str]) -> Iterator[
             yield Change(f"operation {name}: new, client.prebuilds.{new.client_method}")
             todo.append(f"{name}: the emulator answers `unimplemented` until its service has a method `{new.module}`")
         elif new is None and old is not None:
-            yield Change(f"operation {name}: gone, and with it client.prebuilds.{old.client_method}", breaking=True)
+            yield Change(
+                f"operation {name}: gone, and with it client.prebuilds.{old.client_method}",
+                breaking=True,
+            )
             todo.append(f"{name}: remove `{old.module}` from the emulator's service")
         elif old is not None and new is not None:
             yield from _operation(old, new)
@@ -128,7 +134,9 @@ def _operation(old: spec.Operation, new: spec.Operation) -> Iterator[Change]:
         if left != right:
             yield Change(f"operation {name}: {label}: {left} -> {right}", breaking=True)
     lost = [field.json_name for field in old.flatten if field.json_name not in {each.json_name for each in new.flatten}]
-    gained = [field.json_name for field in new.flatten if field.json_name not in {each.json_name for each in old.flatten}]
+    gained = [
+        field.json_name for field in new.flatten if field.json_name not in {each.json_name for each in old.flatten}
+    ]
     for field_name in lost:
         yield Change(f"operation {name}: the fields of {field_name} are no keywords any more", breaking=True)
     for field_name in gained:
@@ -173,7 +181,10 @@ def _message(old: spec.Message, new: spec.Message, sent: bool, todo: list[str]) 
         elif left is not None:
             yield from _field(place, left, right, sent)
     if old.protobuf_name != new.protobuf_name:
-        yield Change(f"message {name}: protobuf name: {old.protobuf_name} -> {new.protobuf_name}", breaking=True)
+        yield Change(
+            f"message {name}: protobuf name: {old.protobuf_name} -> {new.protobuf_name}",
+            breaking=True,
+        )
     for pair in new.ordered:
         if pair not in old.ordered:
             yield Change(f"message {name}: {pair[0]} has to be at most {pair[1]}", breaking=sent)
@@ -188,7 +199,10 @@ def _field(place: str, old: spec.Field, new: spec.Field, sent: bool) -> Iterator
     if old.number != new.number:
         yield Change(f"{place}: protobuf number: {old.number} -> {new.number}", breaking=True)
     if old.required != new.required:
-        yield Change(f"{place}: {'required' if new.required else 'no longer required'}", breaking=new.required == sent)
+        yield Change(
+            f"{place}: {'required' if new.required else 'no longer required'}",
+            breaking=new.required == sent,
+        )
     if old.explicit != new.explicit:
         words = ("implicit", "explicit")
         yield Change(f"{place}: presence: {words[old.explicit]} -> {words[new.explicit]}", breaking=True)
@@ -201,7 +215,10 @@ def _field(place: str, old: spec.Field, new: spec.Field, sent: bool) -> Iterator
         yield Change(f"{place}: {'deprecated' if new.deprecated else 'no longer deprecated'}")
     for key, left, right in _pairs(old.bounds, new.bounds):
         if left != right:
-            yield Change(f"{place}: {key}: {_word(left)} -> {_word(right)}", breaking=sent and _tighter(key, left, right))
+            yield Change(
+                f"{place}: {key}: {_word(left)} -> {_word(right)}",
+                breaking=sent and _tighter(key, left, right),
+            )
 
 
 def _enums(before: spec.Api, after: spec.Api, todo: list[str]) -> Iterator[Change]:
@@ -230,7 +247,10 @@ def _enum(old: spec.Enum, new: spec.Enum, todo: list[str]) -> Iterator[Change]:
             if left.number != right.number:
                 yield Change(f"{place}: number: {left.number} -> {right.number}", breaking=True)
             if left.http_status != right.http_status:
-                yield Change(f"{place}: HTTP status: {left.http_status} -> {right.http_status}", breaking=True)
+                yield Change(
+                    f"{place}: HTTP status: {left.http_status} -> {right.http_status}",
+                    breaking=True,
+                )
     for group in new.phase_classes:
         moved = set(new.phase_classes[group]) & {member.value for member in old.members}
         for value in sorted(moved - set(old.phase_classes.get(group, ()))):
@@ -247,10 +267,16 @@ def _formats(before: spec.Api, after: spec.Api) -> Iterator[Change]:
             if old.base != new.base:
                 yield Change(f"format {name}: base: {old.base} -> {new.base}", breaking=True)
                 continue
-            for key, left, right in (("minimum", old.minimum, new.minimum), ("maximum", old.maximum, new.maximum)):
+            for key, left, right in (
+                ("minimum", old.minimum, new.minimum),
+                ("maximum", old.maximum, new.maximum),
+            ):
                 if left != right:
                     values = [None if value is None else examples.parse(new.base, value) for value in (left, right)]
-                    yield Change(f"format {name}: {key}: {_word(left)} -> {_word(right)}", _tighter(key, *values))
+                    yield Change(
+                        f"format {name}: {key}: {_word(left)} -> {_word(right)}",
+                        _tighter(key, *values),
+                    )
 
 
 def _tighter(key: str, old: Any, new: Any) -> bool:

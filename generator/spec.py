@@ -62,9 +62,11 @@ class Message:
 
     @property
     def required_fields(self) -> tuple[Field, ...]:
+        """The fields that have to be there."""
         return tuple(field for field in self.fields if field.required)
 
     def field(self, json_name: str) -> Field:
+        """The field of that name; it has to exist."""
         return next(field for field in self.fields if field.json_name == json_name)
 
 
@@ -172,11 +174,7 @@ def read(document: dict[str, Any]) -> Api:
     }
     schemas: dict[str, dict[str, Any]] = document["components"]["schemas"]
     enums = {name: _enum(name, schema) for name, schema in schemas.items() if "enum" in schema}
-    messages = {
-        name: _message(name, schema, enums)
-        for name, schema in schemas.items()
-        if "enum" not in schema
-    }
+    messages = {name: _message(name, schema, enums) for name, schema in schemas.items() if "enum" not in schema}
     operations = [
         _operation(path, item["post"], messages, document["components"].get("parameters", {}))
         for path, item in document["paths"].items()
@@ -202,12 +200,8 @@ def _text(item: dict[str, Any]) -> str:
     return str(item.get("description", "")).strip()
 
 
-def _operation(
-    path: str, item: dict[str, Any], messages: dict[str, Message], parameters: dict[str, Any]
-) -> Operation:
-    request = messages[
-        _component(item["requestBody"]["content"]["application/json"]["schema"]["$ref"])
-    ]
+def _operation(path: str, item: dict[str, Any], messages: dict[str, Message], parameters: dict[str, Any]) -> Operation:
+    request = messages[_component(item["requestBody"]["content"]["application/json"]["schema"]["$ref"])]
     content = item["responses"]["200"]["content"]["application/json"]
     response = messages[_component(content["schema"]["$ref"])]
     paging = None
@@ -258,14 +252,8 @@ def _field(json_name: str, item: dict[str, Any], required: bool, enums: dict[str
     mapped = item.get("type") == "object"
     value = item["items"] if repeated else item["additionalProperties"] if mapped else item
     kind, type_name, format_name = _kind(value, enums)
-    bounds = {
-        key: item[key]
-        for key in ("minItems", "maxItems", "minProperties", "maxProperties")
-        if key in item
-    }
-    bounds |= {
-        key: value[key] for key in ("minimum", "maximum", "minLength", "maxLength") if key in value
-    }
+    bounds = {key: item[key] for key in ("minItems", "maxItems", "minProperties", "maxProperties") if key in item}
+    bounds |= {key: value[key] for key in ("minimum", "maximum", "minLength", "maxLength") if key in value}
     return Field(
         json_name=json_name,
         name=python_name(json_name),
@@ -275,8 +263,7 @@ def _field(json_name: str, item: dict[str, Any], required: bool, enums: dict[str
         repeated=repeated,
         mapped=mapped,
         required=required,
-        explicit=item.get("x-presence") == "explicit"
-        or (kind == "message" and not (repeated or mapped)),
+        explicit=item.get("x-presence") == "explicit" or (kind == "message" and not (repeated or mapped)),
         number=item.get("x-protobuf-number"),
         description=_text(item),
         deprecated=bool(item.get("deprecated")),
@@ -331,11 +318,7 @@ def _shared_prefix(values: list[str]) -> str:
 
 def _member_name(short: str, value: str) -> str:
     name = re.sub(r"\W", "_", short).upper()
-    return (
-        name
-        if name.isidentifier() and not keyword.iskeyword(name)
-        else re.sub(r"\W", "_", value).upper()
-    )
+    return name if name.isidentifier() and not keyword.iskeyword(name) else re.sub(r"\W", "_", value).upper()
 
 
 def _component(reference: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -31,12 +30,12 @@ def swap(new: Path, target: Path) -> None:
     """
     old = new.with_name("replaced")
     if target.exists():
-        os.rename(target, old)
+        target.rename(old)
     try:
-        os.rename(new, target)
+        new.rename(target)
     except OSError:
         if old.exists():
-            os.rename(old, target)
+            old.rename(target)
         raise
 
 

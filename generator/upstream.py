@@ -61,9 +61,7 @@ class UnavailableError(Exception):
     """The vendor's package cannot be had, or is not what it should be; the text says why."""
 
 
-def main(
-    argv: Sequence[str] | None = None, *, cache: Path = CACHE, fetch: Fetch | None = None
-) -> int:
+def main(argv: Sequence[str] | None = None, *, cache: Path = CACHE, fetch: Fetch | None = None) -> int:
     """Print every difference, one a line, then a summary.
 
     Returns 0 if there is none, 1 if there are some, and 2 if one of the two sides cannot be read;
@@ -75,9 +73,7 @@ def main(
         description="Compare the schema with the protobuf descriptor that the vendor publishes.",
     )
     parser.add_argument("--schema", type=Path, default=SCHEMA, help="default: %(default)s")
-    parser.add_argument(
-        "--wheel", type=Path, help=f"the vendor's package; default: {DISTRIBUTION} {VERSION}"
-    )
+    parser.add_argument("--wheel", type=Path, help=f"the vendor's package; default: {DISTRIBUTION} {VERSION}")
     arguments = parser.parse_args(argv)
     schema = cast(Path, arguments.schema)
     wheel = cast("Path | None", arguments.wheel)
@@ -240,10 +236,7 @@ class Difference:
     def line(self, vendor: str) -> str:
         """One readable line; `vendor` is the name that the other side goes by."""
         nothing = "no" if "yes" in (self.ours, self.theirs) else "none"
-        return (
-            f"{self.where}: {self.what}: schema says {self.ours or nothing},"
-            f" {vendor} says {self.theirs or nothing}"
-        )
+        return f"{self.where}: {self.what}: schema says {self.ours or nothing}, {vendor} says {self.theirs or nothing}"
 
 
 def compare(ours: Service, theirs: Service) -> list[Difference]:
@@ -308,9 +301,7 @@ _PROTOBUF_TYPES = {
 
 def _schema_method(operation: Any, document: Mapping[str, Any]) -> Method:
     operation = _mapping(operation)
-    responses = {
-        str(status): value for status, value in _mapping(operation.get("responses")).items()
-    }
+    responses = {str(status): value for status, value in _mapping(operation.get("responses")).items()}
 
     def message(body: Any) -> str:
         content = _mapping(_resolved(body, document).get("content"))
@@ -336,17 +327,14 @@ def _schema_message(schema: Mapping[str, Any], document: Mapping[str, Any]) -> M
         keywords["required"] = strangers
     return Message(
         fields={
-            name: _schema_field(name, _mapping(value), name in required, document)
-            for name, value in properties.items()
+            name: _schema_field(name, _mapping(value), name in required, document) for name, value in properties.items()
         },
         deprecated=deprecated,
         rules=_leftover(keywords),
     )
 
 
-def _schema_field(
-    name: str, schema: Mapping[str, Any], required: bool, document: Mapping[str, Any]
-) -> Field:
+def _schema_field(name: str, schema: Mapping[str, Any], required: bool, document: Mapping[str, Any]) -> Field:
     keywords = dict(schema)
     number = keywords.pop("x-protobuf-number", None)
     presence = keywords.pop("x-presence", None)
@@ -371,9 +359,7 @@ def _schema_field(
     )
 
 
-def _schema_value(
-    schema: Mapping[str, Any], document: Mapping[str, Any]
-) -> tuple[str, dict[str, str]]:
+def _schema_value(schema: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     """The type and the rules of a field's value, or of one item of a list."""
     keywords = _without(schema, _ANNOTATIONS)
     rules: dict[str, str] = {}
@@ -400,9 +386,7 @@ def _schema_value(
     return type_, rules | _leftover(keywords)
 
 
-def _schema_scalar(
-    kind: Any, keywords: dict[str, Any], document: Mapping[str, Any]
-) -> tuple[str, dict[str, str]]:
+def _schema_scalar(kind: Any, keywords: dict[str, Any], document: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     """As `_schema_value`, for what is no list or message; takes what it reads out of `keywords`."""
     rules: dict[str, str] = {}
     format_ = keywords.pop("format", None)
@@ -469,11 +453,7 @@ def _components(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def _message_names(document: Mapping[str, Any]) -> set[str]:
-    return {
-        schema["x-protobuf-message"]
-        for schema in _components(document).values()
-        if "x-protobuf-message" in schema
-    }
+    return {schema["x-protobuf-message"] for schema in _components(document).values() if "x-protobuf-message" in schema}
 
 
 def _leftover(keywords: Mapping[str, Any]) -> dict[str, str]:
@@ -584,22 +564,16 @@ def _packaged_file(name: str, archive: zipfile.ZipFile) -> FileDescriptorProto:
     found = [
         argument.value
         for call in ast.walk(tree)
-        if isinstance(call, ast.Call)
-        and isinstance(call.func, ast.Attribute)
-        and call.func.attr == "AddSerializedFile"
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "AddSerializedFile"
         for argument in call.args
         if isinstance(argument, ast.Constant) and isinstance(argument.value, bytes)
     ]
     if len(found) != 1:
-        raise UnavailableError(
-            f"{source} of {archive.filename} has {len(found)} descriptors, not one"
-        )
+        raise UnavailableError(f"{source} of {archive.filename} has {len(found)} descriptors, not one")
     try:
         return FileDescriptorProto.FromString(found[0])
     except DecodeError as error:
-        raise UnavailableError(
-            f"{source} of {archive.filename} has no descriptor: {error}"
-        ) from error
+        raise UnavailableError(f"{source} of {archive.filename} has no descriptor: {error}") from error
 
 
 # --- reading the descriptor --------------------------------------------------------------------
@@ -615,13 +589,8 @@ def read_descriptor(files: Mapping[str, FileDescriptorProto]) -> Service:
         pool.AddSerializedFile(file.SerializeToString())
     main_file = pool.FindFileByName(PROTO_FILE)
     package = main_file.package
-    methods = [
-        method for service in main_file.services_by_name.values() for method in service.methods
-    ]
-    service_options = [
-        _leftover_options(_options(service, pool))
-        for service in main_file.services_by_name.values()
-    ]
+    methods = [method for service in main_file.services_by_name.values() for method in service.methods]
+    service_options = [_leftover_options(_options(service, pool)) for service in main_file.services_by_name.values()]
 
     messages: dict[str, Message] = {}
     enums: dict[str, Enum] = {}
@@ -646,9 +615,7 @@ def read_descriptor(files: Mapping[str, FileDescriptorProto]) -> Service:
     return Service(
         package=package,
         methods={
-            f"/{method.containing_service.full_name}/{method.name}": _descriptor_method(
-                method, package, pool
-            )
+            f"/{method.containing_service.full_name}/{method.name}": _descriptor_method(method, package, pool)
             for method in methods
         },
         messages=messages,
@@ -720,9 +687,7 @@ def _descriptor_field(each: FieldDescriptor, package: str, pool: DescriptorPool)
     options = _options(each, pool)
     deprecated = _is_deprecated(options)
     validation = {
-        name.removeprefix(_FIELD_RULES): options.pop(name)
-        for name in list(options)
-        if name.startswith(_FIELD_RULES)
+        name.removeprefix(_FIELD_RULES): options.pop(name) for name in list(options) if name.startswith(_FIELD_RULES)
     }
     return Field(
         json_name=each.json_name,
@@ -777,17 +742,11 @@ def _validation_rules(validation: dict[str, str]) -> dict[str, str]:
         bounds = (f"{kind}.{each}" for each in ("gte", "lte", "gt", "lt"))
         rules |= _span("bound", _popped(validation, *bounds))
     rules |= _span("length", _popped(validation, "string.min_len", "string.max_len"))
-    rules |= _span(
-        "number of items", _popped(validation, "repeated.min_items", "repeated.max_items")
-    )
+    rules |= _span("number of items", _popped(validation, "repeated.min_items", "repeated.max_items"))
     if "string.pattern" in validation:
         rules["pattern"] = validation.pop("string.pattern")
     for path, prefix in (("repeated.items.", "each item: "), ("map.values.", "each value: ")):
-        inner = {
-            name.removeprefix(path): validation.pop(name)
-            for name in list(validation)
-            if name.startswith(path)
-        }
+        inner = {name.removeprefix(path): validation.pop(name) for name in list(validation) if name.startswith(path)}
         if inner:
             rules |= _prefixed(prefix, _validation_rules(inner))
     return rules | {f"rule {path}": value for path, value in validation.items()}
@@ -867,9 +826,7 @@ def _differences(ours: Service, theirs: Service) -> Iterator[Difference]:
                 yield from _item_differences(f"{name}.{label}", "member", our_member, their_member)
 
 
-def _item_differences(
-    where: str, what: str, ours: Described | None, theirs: Described | None
-) -> Iterator[Difference]:
+def _item_differences(where: str, what: str, ours: Described | None, theirs: Described | None) -> Iterator[Difference]:
     if ours and theirs:
         yield from _fact_differences(where, ours, theirs)
     else:
@@ -888,9 +845,7 @@ def _fact_differences(where: str, ours: Described, theirs: Described) -> Iterato
             yield Difference(where, fact, our_facts.get(fact), their_facts.get(fact))
 
 
-def _pairs(
-    ours: Mapping[str, _Item], theirs: Mapping[str, _Item]
-) -> Iterator[tuple[str, _Item | None, _Item | None]]:
+def _pairs(ours: Mapping[str, _Item], theirs: Mapping[str, _Item]) -> Iterator[tuple[str, _Item | None, _Item | None]]:
     for name in dict.fromkeys([*theirs, *ours]):
         yield name, ours.get(name), theirs.get(name)
 
@@ -898,10 +853,7 @@ def _pairs(
 def _renumbered(ours: Mapping[str, Field], theirs: Mapping[str, Field]) -> dict[str, Field]:
     """Our fields, under the vendor's JSON name where only the number is the same."""
     missing = {each.number: name for name, each in theirs.items() if name not in ours}
-    return {
-        name if name in theirs else missing.pop(each.number, name): each
-        for name, each in ours.items()
-    }
+    return {name if name in theirs else missing.pop(each.number, name): each for name, each in ours.items()}
 
 
 # --- wording -----------------------------------------------------------------------------------

@@ -25,7 +25,11 @@ def verify(document: dict[str, Any], api: spec.Api, root: Path) -> None:
     """
     question = {
         "operations": [
-            {"name": operation.name, "module": operation.module, "client_method": operation.client_method}
+            {
+                "name": operation.name,
+                "module": operation.module,
+                "client_method": operation.client_method,
+            }
             for operation in api.operations
         ],
         "messages": sorted(api.messages),

@@ -12,6 +12,7 @@ from typing import Any
 
 
 def main() -> int:
+    """Answer the question on standard input."""
     sys.path.insert(0, sys.argv[1])
     question = json.load(sys.stdin)
     problems = [*_missing(question), *_examples(question)]
@@ -25,7 +26,7 @@ def _missing(question: dict[str, Any]) -> list[dict[str, str]]:
     def need(module: str, *names: str) -> None:
         try:
             found = importlib.import_module(module)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001, whatever a broken package raises is the finding
             problems.append({"pointer": "", "reason": f"import {module}: {type(error).__name__}: {error}"})
             return
         problems.extend(
@@ -38,7 +39,13 @@ def _missing(question: dict[str, Any]) -> list[dict[str, str]]:
     need("prebuild_wire.descriptors")
     folder = _endpoint_folder()
     for operation in question["operations"]:
-        need(f"{folder}.{operation['module']}", "sync", "sync_detailed", "asyncio", "asyncio_detailed")
+        need(
+            f"{folder}.{operation['module']}",
+            "sync",
+            "sync_detailed",
+            "asyncio",
+            "asyncio_detailed",
+        )
         need("prebuild_api.operations", operation["module"].upper())
     need("prebuild_api.resources")
     if not problems:
@@ -90,7 +97,7 @@ def _examples(question: dict[str, Any]) -> list[dict[str, str]]:
             document = json.loads(json.dumps(message.to_dict()))
             strict = getattr(wire, example["component"]).model_validate(document)
             again = getattr(api, example["component"]).from_dict(strict.to_json())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001, whatever a broken package raises is the finding
             reason = f"{example['component']}: {type(error).__name__}: {error}"
             problems.append({"pointer": example["pointer"], "reason": reason})
             continue

@@ -26,6 +26,9 @@ RUNTIME_MODULES = ("scalars", "fields", "base", "descriptors")
 # Modules that a template makes of the schema.
 OWN_MODULES = ("__init__", "enums", "formats", "operations")
 
+# datamodel-code-generator takes absolute names only. They become relative afterwards.
+_PACKAGE = "prebuild_wire"
+
 _LINE_LENGTH = 100
 
 # The type in `fields` that belongs to a kind and its format. What is missing here is a plain `str`.
@@ -46,6 +49,7 @@ _FIELD_TYPES = {
     ("boolean", ""): "Bool",
 }
 
+
 def generate(document: dict[str, Any], api: spec.Api, out: Path) -> None:
     """Write the package `prebuild_wire` to the directory `out`, which must not exist yet.
 
@@ -56,9 +60,7 @@ def generate(document: dict[str, Any], api: spec.Api, out: Path) -> None:
     models = _models(api)
     out.mkdir(parents=True)
     (out / "py.typed").touch()
-    (out / "descriptor_set.binpb").write_bytes(
-        descriptor_set.SerializeToString(deterministic=True)
-    )
+    (out / "descriptor_set.binpb").write_bytes(descriptor_set.SerializeToString(deterministic=True))
     contract = json.dumps(document, indent=2, ensure_ascii=False)
     (out / "openapi.json").write_text(f"{contract}\n", encoding="utf-8")
     (out / "models.py").write_text(models, encoding="utf-8")
@@ -84,10 +86,8 @@ def _models(api: spec.Api) -> str:
         "--target-python-version=3.11",
         f"--custom-template-dir={TEMPLATES / 'models'}",
         "--custom-file-header",
-        f'"""The messages of {api.title}, in the order of the schema."""\n\n'
-        "from __future__ import annotations",
-        "--base-class=.base.Message",
-        "--keep-model-order",
+        f'"""The messages of {api.title}, in the order of the schema."""\n\nfrom __future__ import annotations',
+        f"--base-class={_PACKAGE}.base.Message",
         "--use-annotated",
         "--use-double-quotes",
         "--use-schema-description",
@@ -104,7 +104,7 @@ def _models(api: spec.Api) -> str:
         for field in message.fields
         if field.name != field.json_name
     }
-    ordered = {m.name: ".base.OrderedMessage" for m in api.messages.values() if m.ordered}
+    ordered = {m.name: f"{_PACKAGE}.base.OrderedMessage" for m in api.messages.values() if m.ordered}
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch, "openapi.json")
         source.write_text(json.dumps(_normalised(api)), encoding="utf-8")
@@ -114,7 +114,8 @@ def _models(api: spec.Api) -> str:
         if ordered:
             arguments.append(f"--base-class-map={json.dumps(ordered)}")
         _run("datamodel_code_generator", *arguments, f"--input={source}", f"--output={target}")
-        return target.read_text(encoding="utf-8")
+        text = target.read_text(encoding="utf-8")
+    return re.sub(rf"^from {_PACKAGE}\.", "from .", text, flags=re.MULTILINE)
 
 
 def _normalised(api: spec.Api) -> dict[str, Any]:
@@ -144,9 +145,7 @@ def _field(api: spec.Api, field: spec.Field) -> dict[str, Any]:
     bounds = dict(field.bounds)
     value = _value(api, field)
     container = {
-        key: bounds.pop(key)
-        for key in ("minItems", "maxItems", "minProperties", "maxProperties")
-        if key in bounds
+        key: bounds.pop(key) for key in ("minItems", "maxItems", "minProperties", "maxProperties") if key in bounds
     }
     value |= bounds
     if field.repeated:
@@ -170,14 +169,14 @@ def _value(api: spec.Api, field: spec.Field) -> dict[str, Any]:
     if field.kind == "message":
         return {"$ref": f"#/components/schemas/{field.type}"}
     if field.kind == "enum":
-        return {"type": "string", "customTypePath": f".enums.{field.type}"}
+        return {"type": "string", "customTypePath": f"{_PACKAGE}.enums.{field.type}"}
     if field.kind == "json":
         return {}
     kind = "string" if field.kind == "timestamp" else field.kind
     if field.format in api.formats:
-        return {"type": kind, "customTypePath": f".formats.{_format_type(field.format)}"}
+        return {"type": kind, "customTypePath": f"{_PACKAGE}.formats.{_format_type(field.format)}"}
     if name := _FIELD_TYPES.get((field.kind, field.format)):
-        return {"type": kind, "customTypePath": f".fields.{name}"}
+        return {"type": kind, "customTypePath": f"{_PACKAGE}.fields.{name}"}
     return {"type": kind}
 
 
@@ -211,8 +210,7 @@ def _wrapped(text: str, indent: int = 4) -> str:
     """`text` in lines that leave room for an indentation and for quotes."""
     width = _LINE_LENGTH - indent - 6
     return "\n".join(
-        textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
-        for line in text.splitlines()
+        textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False) for line in text.splitlines()
     )
 
 

@@ -83,9 +83,7 @@ class Message(BaseModel):
         return result
 
     @classmethod
-    def __get_pydantic_core_schema__(
-        cls, source: type[BaseModel], handler: GetCoreSchemaHandler, /
-    ) -> CoreSchema:
+    def __get_pydantic_core_schema__(cls, source: type[BaseModel], handler: GetCoreSchemaHandler, /) -> CoreSchema:
         schema = handler(source)
         try:
             model: Any = handler.resolve_ref_schema(schema)
@@ -116,9 +114,7 @@ class OrderedMessage(Message):
         except ValidationError as error:
             errors = error.errors(include_url=False)
             broken = {item["loc"][0] for item in errors if item["loc"]}
-            disorder = cls._disorder(
-                lambda names: None if broken & {*names} else _given(value, names)
-            )
+            disorder = cls._disorder(lambda names: None if broken & {*names} else _given(value, names))
             if not disorder:
                 raise
             details = [
@@ -164,10 +160,7 @@ _NO_ZERO = _NoZero()
 @functools.cache
 def _json_fields(message: type[Message]) -> tuple[tuple[str, str, Any], ...]:
     """Python name, JSON name and implicit zero value of each field."""
-    return tuple(
-        (name, info.alias or name, _implicit_zero(info))
-        for name, info in message.model_fields.items()
-    )
+    return tuple((name, info.alias or name, _implicit_zero(info)) for name, info in message.model_fields.items())
 
 
 def _implicit_zero(info: FieldInfo) -> Any:
@@ -281,5 +274,3 @@ def _to_json(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value
-
-

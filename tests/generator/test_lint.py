@@ -30,7 +30,11 @@ def test_a_right_schema_is_read(tiny: Schema, read: Read) -> None:
     _, api = read(tiny)
     assert [operation.client_method for operation in api.operations] == ["brew", "list"]
     assert api.service == "KettleService"
-    assert [field.name for field in api.messages["BrewRequest"].fields][:3] == ["kind", "cups", "min_cups"]
+    assert [field.name for field in api.messages["BrewRequest"].fields][:3] == [
+        "kind",
+        "cups",
+        "min_cups",
+    ]
 
 
 def test_the_real_schema_is_right() -> None:
@@ -65,7 +69,9 @@ CASES: dict[str, tuple[Callable[[Schema], Any], str, str]] = {
         "the example does not keep BrewResponse",
     ),
     "an example beyond a bound of ours": (
-        lambda s: at(s, *BREW, "requestBody", "content", "application/json", "examples", "green", "value").update(time="59s"),
+        lambda s: at(s, *BREW, "requestBody", "content", "application/json", "examples", "green", "value").update(
+            time="59s"
+        ),
         "#/paths/~1kettle.v1.KettleService~1Brew/post/requestBody/content/application~1json/examples/green/value/time",
         "the example does not keep BrewRequest",
     ),
@@ -75,7 +81,9 @@ CASES: dict[str, tuple[Callable[[Schema], Any], str, str]] = {
         "handle",
     ),
     "oneOf, which the generators would drop": (
-        lambda s: at(s, *SCHEMAS, "Pot", "properties").update(lid={"oneOf": [{"type": "string"}], "x-protobuf-number": 9}),
+        lambda s: at(s, *SCHEMAS, "Pot", "properties").update(
+            lid={"oneOf": [{"type": "string"}], "x-protobuf-number": 9}
+        ),
         "#/components/schemas/Pot/properties/lid/oneOf",
         "'oneOf' is not supported",
     ),
@@ -88,7 +96,11 @@ CASES: dict[str, tuple[Callable[[Schema], Any], str, str]] = {
     ),
     "a list of lists": (
         lambda s: at(s, *SCHEMAS, "Pot", "properties").update(
-            lid={"type": "array", "items": {"type": "array", "items": {"type": "string"}}, "x-protobuf-number": 9}
+            lid={
+                "type": "array",
+                "items": {"type": "array", "items": {"type": "string"}},
+                "x-protobuf-number": 9,
+            }
         ),
         "#/components/schemas/Pot/properties/lid/items",
         "array inside of another list",
@@ -136,7 +148,7 @@ CASES: dict[str, tuple[Callable[[Schema], Any], str, str]] = {
     "paging by a field that is not there": (
         lambda s: at(s, *LIST, "x-paging").update(token="page.cursor"),
         "#/paths/~1kettle.v1.KettleService~1ListPots/post/x-paging/token",
-        "Page has no field 'cursor'",
+        "PageRequest has no field 'cursor'",
     ),
     "flattening a field that is not there": (
         lambda s: at(s, *LIST).update({"x-flatten": ["filter"]}),
@@ -144,28 +156,46 @@ CASES: dict[str, tuple[Callable[[Schema], Any], str, str]] = {
         "ListPotsRequest has no field 'filter'",
     ),
     "a request field with the name of an option": (
-        lambda s: at(s, *SCHEMAS, "BrewRequest", "properties").update(timeout={"type": "string", "x-protobuf-number": 9}),
+        lambda s: at(s, *SCHEMAS, "BrewRequest", "properties").update(
+            timeout={"type": "string", "x-protobuf-number": 9}
+        ),
         "#/paths/~1kettle.v1.KettleService~1Brew/post",
         "the keyword 'timeout' of brew is taken",
     ),
     "a phase that is in no class": (
         lambda s: at(s, *SCHEMAS, "TeaKind").update(
-            {"x-phase-classes": {"unspecified": ["TEA_UNSPECIFIED"], "active": ["TEA_GREEN"], "deleting": [], "terminal": []}}
+            {
+                "x-phase-classes": {
+                    "unspecified": ["TEA_UNSPECIFIED"],
+                    "active": ["TEA_GREEN"],
+                    "deleting": [],
+                    "terminal": [],
+                }
+            }
         ),
         "#/components/schemas/TeaKind/x-phase-classes",
         "TEA_BLACK stands in 0 classes",
     ),
     "messages that contain one another": (
-        lambda s: at(s, *SCHEMAS).update(
-            Cup={
-                "type": "object",
-                "x-protobuf-message": "Cup",
-                "properties": {"pot": {"$ref": "#/components/schemas/Pot", "x-protobuf-number": 1}},
-            }
-        )
-        or at(s, *SCHEMAS, "Pot", "properties").update(cup={"$ref": "#/components/schemas/Cup", "x-protobuf-number": 9}),
+        lambda s: (
+            at(s, *SCHEMAS).update(
+                Cup={
+                    "type": "object",
+                    "x-protobuf-message": "Cup",
+                    "properties": {"pot": {"$ref": "#/components/schemas/Pot", "x-protobuf-number": 1}},
+                }
+            )
+            or at(s, *SCHEMAS, "Pot", "properties").update(
+                cup={"$ref": "#/components/schemas/Cup", "x-protobuf-number": 9}
+            )
+        ),
         "#/components/schemas/Pot",
         "messages contain one another: Pot -> Cup -> Pot",
+    ),
+    "a name that the generated packages need": (
+        lambda s: at(s, *SCHEMAS).update(Page={"type": "object", "x-protobuf-message": "Page"}),
+        "#/components/schemas/Page",
+        "have a class Page of their own",
     ),
     "no response for 415": (
         lambda s: at(s, *BREW, "responses").pop("415"),
@@ -230,7 +260,12 @@ def test_a_file_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
 def test_timestamps_stay_strings(tmp_path: Path) -> None:
     path = tmp_path / "schema.yaml"
     path.write_text("a: 2019-12-27T18:11:19.117Z\nb: 2019-12-27\nc: 3600s\nd: 1\n")
-    assert document.load(path).data == {"a": "2019-12-27T18:11:19.117Z", "b": "2019-12-27", "c": "3600s", "d": 1}
+    assert document.load(path).data == {
+        "a": "2019-12-27T18:11:19.117Z",
+        "b": "2019-12-27",
+        "c": "3600s",
+        "d": 1,
+    }
 
 
 def test_a_problem_names_the_line_of_its_place(tmp_path: Path) -> None:

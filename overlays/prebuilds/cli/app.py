@@ -1,0 +1,105 @@
+"""The commands themselves, and how they fail: in a line or two, never with a traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prebuilds import PrebuildsError
+from prebuilds.cli import demo as story
+
+app = typer.Typer(
+    help="Trigger, follow and list prebuilds, and size warm pools.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command that the arguments name, and return its exit code."""
+    try:
+        app(list(arguments), prog_name="prebuilds")
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except (PrebuildsError, story.DemoError) as error:
+        print(f"prebuilds: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"prebuilds {version('prebuilds')}")
+        raise typer.Exit
+
+
+@app.callback()
+def prebuilds(
+    *,
+    version: Annotated[  # noqa: ARG001  # the callback answers it
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and stop."
+        ),
+    ] = False,
+) -> None:
+    """Trigger, follow and list prebuilds, and size warm pools."""
+
+
+@app.command()
+def emulator(
+    *,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+    speed: Annotated[
+        float, typer.Option(help="How many seconds of the service pass in one of yours.")
+    ] = 60.0,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", dir_okay=False, help="Keep the state in this file, not in memory."
+        ),
+    ] = None,
+) -> None:
+    """Run a local server of the whole service, until it is interrupted."""
+    if not speed > 0:
+        raise typer.BadParameter("it has to be more than 0", param_hint="'--speed'")
+    from prebuilds.emulator import server
+
+    raise typer.Exit(server.run(host=host, port=port, speed=speed, data=data))
+
+
+@app.command()
+def demo(
+    *,
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="A service to read from, rather than the bundled emulator. Without this option, "
+            "the environment's base URL and token are taken if it has both.",
+        ),
+    ] = None,
+    token_env: Annotated[
+        str | None,
+        typer.Option(metavar="VAR", help="The environment variable that holds the token."),
+    ] = None,
+    create: Annotated[
+        bool, typer.Option("--create", help="Create on that service too; needs --project.")
+    ] = False,
+    project: Annotated[
+        str | None, typer.Option(metavar="ID", help="The project to create in, or to list.")
+    ] = None,
+) -> None:
+    """Show the client at work: create a prebuild and follow it, list, manage a warm pool.
+
+    On a service of yours it only reads, unless told to create; what it creates it deletes again.
+    """
+    story.run(base_url=base_url, token_env=token_env, create=create, project=project)

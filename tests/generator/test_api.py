@@ -1,0 +1,258 @@
+"""The generated client package, made from the small schema, imported and used."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from generator import api, document, normalise, spec, stamp
+from generator.problems import PipelineError
+
+from .conftest import Schema
+from .test_lint import SCHEMAS, at
+
+Read = Callable[[Schema], tuple[document.Document, spec.Api]]
+Make = Callable[[Schema], ModuleType]
+
+_names = (f"tiny_api_{number}" for number in itertools.count())
+
+POT = {"brewedAt": "2019-12-27T18:11:19.117Z"}
+
+
+@pytest.fixture
+def make(read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    """Generate the client package of a schema and import it."""
+    monkeypatch.syspath_prepend(tmp_path)
+    made: list[str] = []
+
+    def run(schema: Schema) -> ModuleType:
+        loaded, model = read(schema)
+        name = next(_names)
+        made.append(name)
+        api.generate(normalise.for_openapi_python_client(loaded.data), model, tmp_path / name)
+        stamp.format_and_stamp(tmp_path / name)
+        for module in ("models", "types", "resources", "operations", "pages"):
+            importlib.import_module(f"{name}.{module}")
+        return sys.modules[name]
+
+    yield run
+    for name in [module for module in sys.modules if module.partition(".")[0] in made]:
+        del sys.modules[name]
+
+
+def test_twice_the_same_bytes(tiny: Schema, read: Read, tmp_path: Path) -> None:
+    loaded, model = read(tiny)
+    plain = normalise.for_openapi_python_client(loaded.data)
+    for folder in ("first", "second"):
+        api.generate(plain, model, tmp_path / folder / "same")
+        stamp.format_and_stamp(tmp_path / folder)
+    assert stamp.digest(tmp_path / "first") == stamp.digest(tmp_path / "second")
+
+
+def test_every_file_says_where_it_is_from(tiny: Schema, make: Make) -> None:
+    root = Path(make(tiny).__path__[0])
+    assert all(path.read_text().startswith(stamp.STAMP) for path in root.rglob("*.py"))
+    assert (root / "py.typed").exists()
+
+
+def test_absent_values(tiny: Schema, make: Make) -> None:
+    models: Any = make(tiny).models  # type: ignore[attr-defined]
+    pot = models.Pot.from_dict(POT)
+    assert (pot.id, pot.kind, pot.millilitres, pot.refill) == (
+        None,
+        models.TeaKind.UNSPECIFIED,
+        None,
+        None,
+    )
+    assert pot.brewed_at == datetime(2019, 12, 27, 18, 11, 19, 117000, UTC)
+    request = models.BrewRequest.from_dict({"kind": "TEA_GREEN"})
+    assert (request.labels, request.notes, request.strong, request.grams) == ({}, [], None, None)
+    assert request.to_dict() == {"kind": "TEA_GREEN"}
+    assert models.ListPotsResponse.from_dict({}).pots == []
+
+
+def test_each_kind_of_field_goes_there_and_back(tiny: Schema, make: Make) -> None:
+    models: Any = make(tiny).models  # type: ignore[attr-defined]
+    source = {
+        "kind": "TEA_BLACK",
+        "cups": 0,
+        "time": "90s",
+        "labels": {"a": "b"},
+        "strong": False,
+        "grams": 2.5,
+        "notes": ["hot"],
+        "new": [1],
+    }
+    request = models.BrewRequest.from_dict(source)
+    assert request.kind is models.TeaKind.BLACK
+    assert request.additional_properties == {"new": [1]}
+    assert request.to_dict() == source
+    pot = models.Pot.from_dict(POT | {"refill": POT | {"kind": "TEA_OOLONG"}})
+    assert pot.refill.kind == "TEA_OOLONG"
+    assert not pot.refill.kind.is_known
+    assert models.Pot.from_dict(pot.to_dict()) == pot
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"kind": 1}, "kind"),
+        ({"cups": "1"}, "cups"),
+        ({"cups": True}, "cups"),
+        ({"strong": 1}, "strong"),
+        ({"grams": "1"}, "grams"),
+        ({"labels": {"a": 1}}, "labels.a"),
+        ({"labels": []}, "labels"),
+        ({"notes": ["a", None]}, "notes[1]"),
+        ({"notes": "a"}, "notes"),
+        ({"kind": None}, "kind"),
+    ],
+)
+def test_a_wrong_type_is_named_with_its_path(change: dict[str, Any], path: str, tiny: Schema, make: Make) -> None:
+    package: Any = make(tiny)
+    with pytest.raises(package.DecodeError) as caught:
+        package.models.BrewRequest.from_dict({"kind": "TEA_GREEN"} | change)
+    assert caught.value.path == path
+
+
+def test_a_message_that_holds_itself(tiny: Schema, make: Make) -> None:
+    package: Any = make(tiny)
+    with pytest.raises(package.DecodeError, match=r"^pots\[0\]\.refill\.brewedAt: expected a timestamp"):
+        package.models.ListPotsResponse.from_dict({"pots": [POT | {"refill": {}}]})
+
+
+def test_timestamps_are_written_in_utc(tiny: Schema, make: Make) -> None:
+    models: Any = make(tiny).models  # type: ignore[attr-defined]
+    moment = datetime(2020, 1, 1, 1, tzinfo=timezone(timedelta(hours=1)))
+    assert models.Pot(brewed_at=moment).to_dict() == {"brewedAt": "2020-01-01T00:00:00Z"}
+    with pytest.raises(ValueError, match="no time zone"):
+        models.Pot(brewed_at=datetime(2020, 1, 1)).to_dict()  # noqa: DTZ001, that is the point
+
+
+class Recorder:
+    """Makes a resource class of the generated base that records what it is asked to send."""
+
+    def __init__(self, package: Any) -> None:
+        recorder = self
+        self.sent: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
+
+        class Resource(package.resources.KettlesResource):  # type: ignore[misc]
+            def _call(self, operation: Any, request: Any, options: Any) -> Any:
+                recorder.sent.append((operation.name, request.to_dict(), dict(options)))
+
+            def _list(self, operation: Any, page_type: Any, request: Any, options: Any) -> Any:
+                recorder.sent.append((operation.name, request.to_dict(), dict(options)))
+                return page_type(operation.decode({"nextToken": "t"}), [], "t", None)
+
+        self.resource = Resource()
+
+
+def test_client_methods_build_requests(tiny: Schema, make: Make) -> None:
+    recorder = Recorder(make(tiny))
+    recorder.resource.brew(kind="TEA_GREEN", cups=2, labels={"a": "b"}, notes=("x",), timeout=3)
+    page = recorder.resource.list(size=5, token="t")
+    recorder.resource.list(page={"size": 5}, token="t")
+    assert recorder.sent == [
+        (
+            "Brew",
+            {"kind": "TEA_GREEN", "cups": 2, "labels": {"a": "b"}, "notes": ["x"]},
+            {"timeout": 3},
+        ),
+        ("ListPots", {"page": {"size": 5, "token": "t"}}, {}),
+        ("ListPots", {"page": {"size": 5, "token": "t"}}, {}),
+    ]
+    assert page.pots == []
+    assert page.has_next_page()
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"page": {"sizes": 5}}, "page: PageRequest has no field sizes"),
+        ({"page": {"size": "5"}}, "page: size: expected a whole number, found the string '5'"),
+        ({"page": 5}, "page: expected PageRequest or a dict, got the number 5"),
+        ({"page": {"size": 5}, "size": 6}, "size is given twice, by keyword and in page"),
+    ],
+)
+def test_what_a_request_cannot_be_is_refused(keywords: dict[str, Any], message: str, tiny: Schema, make: Make) -> None:
+    recorder = Recorder(make(tiny))
+    with pytest.raises(TypeError, match=message):
+        recorder.resource.list(**keywords)
+    assert recorder.sent == []
+
+
+def test_paging_is_data(tiny: Schema, make: Make) -> None:
+    package: Any = make(tiny)
+    operation = package.operations.LIST_POTS
+    request = package.models.ListPotsRequest()
+    assert operation.token(request) is None
+    following = operation.with_token(request, "t")
+    assert following.to_dict() == {"page": {"token": "t"}}
+    assert operation.token(following) == "t"
+    assert request.to_dict() == {}
+    assert operation.next_token(operation.decode({})) is None
+    assert operation.next_token(operation.decode({"nextToken": ""})) is None
+    assert operation.idempotency == "no_side_effects"
+
+
+def test_a_new_field_method_and_message_need_no_line_by_hand(tiny: Schema, make: Make) -> None:
+    at(tiny, *SCHEMAS, "BrewRequest", "properties").update(
+        milk={"$ref": "#/components/schemas/Milk", "x-protobuf-number": 20},
+        milks={
+            "type": "array",
+            "items": {"$ref": "#/components/schemas/Milk"},
+            "x-protobuf-number": 21,
+        },
+        when={"type": "string", "format": "date-time", "x-protobuf-number": 22},
+        kinds={
+            "type": "array",
+            "items": {"$ref": "#/components/schemas/TeaKind"},
+            "x-protobuf-number": 23,
+        },
+        **{"class": {"type": "string", "x-protobuf-number": 24}},
+    )
+    at(tiny, *SCHEMAS)["Milk"] = {
+        "type": "object",
+        "x-protobuf-message": "Milk",
+        "properties": {"fatPercent": {"type": "integer", "format": "int32", "x-protobuf-number": 1}},
+    }
+    recorder = Recorder(make(tiny))
+    recorder.resource.brew(
+        kind="TEA_GREEN",
+        milk={"fat_percent": 3},
+        milks=[{"fatPercent": 1}],
+        when=datetime(2020, 1, 1, tzinfo=UTC),
+        kinds=["TEA_BLACK"],
+        class_="first",
+    )
+    assert recorder.sent[0][1] == {
+        "kind": "TEA_GREEN",
+        "milk": {"fatPercent": 3},
+        "milks": [{"fatPercent": 1}],
+        "when": "2020-01-01T00:00:00Z",
+        "kinds": ["TEA_BLACK"],
+        "class": "first",
+    }
+
+
+def test_text_cannot_break_out_of_a_docstring(tiny: Schema, make: Make) -> None:
+    text = 'Ends with a quote"'
+    at(tiny, *SCHEMAS, "Pot")["description"] = 'Has """ and \\d and \\N{X} in it. ' + text
+    package: Any = make(tiny)
+    assert package.models.Pot.__doc__ == 'Has """ and \\d and \\N{X} in it. ' + text
+
+
+def test_what_openapi_python_client_drops_is_an_error(tiny: Schema, read: Read, tmp_path: Path) -> None:
+    loaded, model = read(tiny)
+    plain = normalise.for_openapi_python_client(loaded.data)
+    plain["components"]["schemas"]["Pot"]["properties"]["id"] = {"type": "nonsense"}
+    with pytest.raises(PipelineError, match="openapi-python-client"):
+        api.generate(plain, model, tmp_path / "package")

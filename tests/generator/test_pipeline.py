@@ -1,0 +1,209 @@
+"""`python -m generator` as a maintainer runs it: all or nothing, the same bytes each time, and a report."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from generator import pipeline, stamp, swap
+from generator.__main__ import main
+from generator.problems import PipelineError
+
+from .conftest import TINY, Schema, write
+from .test_lint import CASES, SCHEMAS, at
+from .test_report import add_operation
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def generated_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with the small schema, generated; to be copied, not changed."""
+    root = tmp_path_factory.mktemp("project")
+    (root / "schema").mkdir()
+    (root / "schema" / "prebuild_service.yaml").write_text(TINY)
+    assert main(["--root", str(root)]) == 0
+    return root
+
+
+@pytest.fixture
+def project(generated_once: Path, tmp_path: Path) -> pipeline.Project:
+    """A copy of that project, to be changed."""
+    subprocess.run(["cp", "-r", f"{generated_once}/.", str(tmp_path)], check=True)
+    return pipeline.Project(tmp_path)
+
+
+def run(project: pipeline.Project, *options: str) -> int:
+    return main(["--root", str(project.root), *options])
+
+
+def test_both_packages_are_made(project: pipeline.Project) -> None:
+    names = {path.name for path in project.generated.iterdir()}
+    assert names == {"prebuild_api", "prebuild_wire"}
+    for package in names:
+        assert (project.generated / package / "py.typed").exists()
+
+
+def test_generating_again_changes_nothing(project: pipeline.Project, capsys: pytest.CaptureFixture[str]) -> None:
+    before = stamp.digest(project.generated)
+    assert run(project) == 0
+    assert stamp.digest(project.generated) == before
+    assert not project.change_log.exists()
+    assert "no change of the API" in capsys.readouterr().out
+
+
+def test_nothing_is_left_beside_the_packages(project: pipeline.Project) -> None:
+    assert run(project) == 0
+    assert {path.name for path in project.root.iterdir()} == {"schema", "generated"}
+
+
+BROKEN = {
+    "invalid YAML": (lambda text: text + "\n  - ]", "invalid YAML"),
+    "not UTF-8": (lambda text: b"\xff\xfe" + text.encode(), "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", [*BROKEN, *CASES])
+def test_a_broken_schema_leaves_everything_as_it_was(
+    name: str, project: pipeline.Project, tiny: Schema, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if name in BROKEN:
+        breaks, reason = BROKEN[name]
+        broken = breaks(TINY)
+        project.schema.write_bytes(broken if isinstance(broken, bytes) else broken.encode())
+        pointer = ""
+    else:
+        change, pointer, reason = CASES[name]
+        change(tiny)
+        write(tiny, project.schema)
+    before = stamp.digest(project.generated)
+    assert run(project) == 1
+    assert stamp.digest(project.generated) == before
+    assert not project.change_log.exists()
+    message = capsys.readouterr().err
+    assert str(project.schema) in message
+    assert pointer in message
+    assert reason in message
+    assert "generated/ is as it was" in message
+
+
+def test_a_stage_that_fails_late_leaves_everything_as_it_was(
+    project: pipeline.Project, tiny: Schema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_operation(tiny)
+    write(tiny, project.schema)
+    before = stamp.digest(project.root)
+
+    def fail(new: Path, target: Path) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(swap, "swap", fail)
+    with pytest.raises(OSError, match="no space left"):
+        pipeline.generate(project, lambda stage: None)
+    assert stamp.digest(project.root) == before
+
+
+def test_the_second_rename_failing_undoes_the_first(tmp_path: Path) -> None:
+    target = tmp_path / "generated"
+    target.mkdir()
+    (target / "old.py").touch()
+    with pytest.raises(FileNotFoundError):
+        swap.swap(tmp_path / "missing", target)
+    assert (target / "old.py").exists()
+
+
+def test_a_changed_schema_changes_the_packages_and_the_change_log(
+    project: pipeline.Project, tiny: Schema, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_operation(tiny)
+    at(tiny, *SCHEMAS, "BrewRequest", "properties", "cups")["maximum"] = 6
+    write(tiny, project.schema)
+    assert run(project) == 0
+    assert (project.generated / "prebuild_api" / "api" / "kettle_service" / "boil.py").exists()
+    for text in (capsys.readouterr().out, project.change_log.read_text()):
+        assert "- operation Boil: new, client.prebuilds.boil" in text
+        assert "- field BrewRequest.cups: maximum: 8 -> 6" in text
+        assert text.index("### Breaks callers") < text.index("maximum: 8 -> 6") < text.index("### Changed")
+
+
+def test_what_is_gone_from_the_schema_is_gone_from_the_packages(project: pipeline.Project, tiny: Schema) -> None:
+    del tiny["paths"]["/kettle.v1.KettleService/Brew"]
+    for name in ("BrewRequest", "BrewResponse"):
+        del tiny["components"]["schemas"][name]
+    del tiny["components"]["examples"]
+    write(tiny, project.schema)
+    assert run(project) == 0
+    assert not list(project.generated.rglob("*brew*"))
+
+
+class TestCheck:
+    def test_it_passes_on_what_was_generated(self, project: pipeline.Project) -> None:
+        assert run(project, "--check") == 0
+
+    @pytest.mark.parametrize(
+        ("relative", "found"),
+        [
+            ("prebuild_api/errors.py", "+++ generated/prebuild_api/errors.py (regenerated)"),
+            ("prebuild_api/stray.py", "generated/prebuild_api/stray.py: stray file"),
+            ("prebuild_wire/data.bin", "generated/prebuild_wire/data.bin: stray file"),
+        ],
+    )
+    def test_a_changed_or_stray_file_is_shown_with_the_remedy(
+        self,
+        relative: str,
+        found: str,
+        project: pipeline.Project,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        with (project.generated / relative).open("a") as file:
+            file.write("# by hand\n")
+        before = stamp.digest(project.generated)
+        assert run(project, "--check") == 1
+        output = capsys.readouterr()
+        assert found in output.out
+        assert "run `make gen`" in output.err
+        assert stamp.digest(project.generated) == before
+
+    def test_a_missing_file_is_shown(self, project: pipeline.Project, capsys: pytest.CaptureFixture[str]) -> None:
+        (project.generated / "prebuild_api" / "pages.py").unlink()
+        assert run(project, "--check") == 1
+        assert "generated/prebuild_api/pages.py: missing" in capsys.readouterr().out
+
+
+def test_packages_that_do_not_work_are_refused(
+    project: pipeline.Project, tiny: Schema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The verifier has to see it when a generated file is broken."""
+    from generator import verify
+
+    real = verify.verify
+
+    def sabotage(document: object, model: object, root: Path) -> None:
+        (root / "prebuild_api" / "api" / "kettle_service" / "list_pots.py").unlink()
+        path = root / "prebuild_api" / "models" / "pot.py"
+        path.write_text(path.read_text().replace('get("id")', 'get("di")'))
+        real(document, model, root)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(verify, "verify", sabotage)
+    with pytest.raises(PipelineError) as caught:
+        pipeline.generate(project, lambda stage: None)
+    text = str(caught.value)
+    assert "kettle_service.list_pots" in text
+    monkeypatch.setattr(verify, "verify", real)
+
+
+def test_the_generated_packages_of_this_project_are_up_to_date_and_made_in_time() -> None:
+    start = time.monotonic()
+    result = subprocess.run(
+        [sys.executable, "-m", "generator", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert time.monotonic() - start < 15
