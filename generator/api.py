@@ -241,6 +241,9 @@ def _filters(api: spec.Api) -> dict[str, Any]:
                 lines.append(f"{name}={name}")
         return lines
 
+    def page_name(operation: spec.Operation) -> str:
+        return operation.name.removeprefix("List") + "Page"
+
     def type_test(field: spec.Field) -> str:
         tests = {
             "string": "not isinstance(value, str)",
@@ -264,7 +267,7 @@ def _filters(api: spec.Api) -> dict[str, Any]:
         "type_test": type_test,
         "runtime_type": runtime_type,
         "expected": _expected,
-        "page_name": lambda operation: operation.name.removeprefix("List") + "Page",
+        "page_name": page_name,
         "docstring": docstring,
         "python_name": spec.python_name,
     }

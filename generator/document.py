@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import yaml
 
@@ -39,6 +39,16 @@ class Document:
         return Problem(reason, pointer, self.lines.get(nearest), self.path)
 
 
+def is_mapping(value: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether `value` is a mapping; its keys are strings, as `load` accepts no others."""
+    return isinstance(value, dict)
+
+
+def is_list(value: Any) -> TypeGuard[list[Any]]:
+    """Whether `value` is a list."""
+    return isinstance(value, list)
+
+
 def join(pointer: str, *keys: str | int) -> str:
     """`pointer` extended by `keys`, escaped as RFC 6901 asks."""
     return "/".join([pointer, *(str(key).replace("~", "~0").replace("/", "~1") for key in keys)])
@@ -55,7 +65,7 @@ def load(path: Path) -> Document:
     except (OSError, UnicodeDecodeError) as error:
         raise PipelineError("lint", [Problem(f"cannot be read: {error}", file=path)]) from error
     try:
-        root = yaml.compose(text, Loader=_Loader)
+        root: yaml.Node | None = yaml.compose(text, Loader=_Loader)  # pyright: ignore[reportUnknownMemberType], the stubs leave it open
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or str(error)
@@ -63,9 +73,9 @@ def load(path: Path) -> Document:
         raise PipelineError("lint", [Problem(f"invalid YAML: {reason}", "#", line, path)]) from error
     reader = _Reader(path)
     data = reader.read(root, "#") if root is not None else None
-    if not isinstance(data, dict):
+    if not is_mapping(data):
         reader.problems.append(Problem("the document has to be a mapping", "#", 1, path))
-    if reader.problems:
+    if reader.problems or not is_mapping(data):
         raise PipelineError("lint", reader.problems)
     return Document(path, data, reader.lines)
 
@@ -86,7 +96,8 @@ class _Reader:
         if isinstance(node, yaml.SequenceNode):
             return [self.read(item, join(pointer, index)) for index, item in enumerate(node.value)]
         try:
-            return self._scalars.construct_object(node)
+            value: Any = self._scalars.construct_object(node)  # pyright: ignore[reportUnknownMemberType], as above
+            return value
         except yaml.YAMLError as error:
             self.problems.append(Problem(f"invalid YAML: {error}", pointer, self.lines[pointer], self.path))
             return None

@@ -90,7 +90,7 @@ def _validator(document: dict[str, Any], api: spec.Api, component: str) -> jsons
         name: schema if "enum" in schema else schema | {"additionalProperties": False}
         for name, schema in document["components"]["schemas"].items()
     }
-    formats = {name: partial(_accepts, api, name) for name in (*_PARSERS, *api.formats)}
+    formats: dict[str, Callable[..., bool]] = {name: partial(_accepts, api, name) for name in (*_PARSERS, *api.formats)}
     return jsonschema_rs.Draft202012Validator(
         {"$ref": f"#/components/schemas/{component}", "components": {"schemas": schemas}},
         formats=formats,

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from . import examples, spec
-from .document import Document, join
+from .document import Document, is_list, is_mapping, join
 from .problems import PipelineError, Problem
 
 IDEMPOTENCY = ("no_side_effects", "idempotent", "unsafe")
@@ -29,6 +30,8 @@ CLASS_NAMES = (
     "Pager",
     "Protocol", "Required", "Response", "Self", "Sequence", "StrEnum", "Timestamp", "TypedDict", "Unpack",
 )  # fmt: skip
+
+_NONE: frozenset[str] = frozenset()
 
 _DOCUMENT = {
     "openapi",
@@ -136,8 +139,8 @@ class _Linter:
         self.each(self.data["paths"], "#/paths", self.path)
         return self.problems
 
-    def mapping(self, value: Any, pointer: str, allowed: set[str], needed: set[str] = frozenset()) -> bool:  # type: ignore[assignment]
-        if not isinstance(value, dict):
+    def mapping(self, value: Any, pointer: str, allowed: AbstractSet[str], needed: AbstractSet[str] = _NONE) -> bool:
+        if not is_mapping(value):
             self.add(pointer, "a mapping is expected here")
             return False
         for key in value:
@@ -155,15 +158,15 @@ class _Linter:
         return needed <= value.keys()
 
     def each(self, value: Any, pointer: str, check: Callable[[Any, str, str], None]) -> None:
-        if not isinstance(value, dict):
+        if not is_mapping(value):
             self.add(pointer, "a mapping is expected here")
             return
         for name, item in value.items():
             check(item, join(pointer, name), name)
 
-    def reference(self, value: Any, pointer: str, folder: str, others: set[str] = frozenset()) -> bool:  # type: ignore[assignment]
+    def reference(self, value: Any, pointer: str, folder: str, others: AbstractSet[str] = _NONE) -> bool:
         """Whether `value` is a `$ref` into `folder` of the components; complains if it is a bad one."""
-        if not isinstance(value, dict) or "$ref" not in value:
+        if not is_mapping(value) or "$ref" not in value:
             return False
         target = value["$ref"]
         start = f"#/components/{folder}/"
@@ -186,7 +189,7 @@ class _Linter:
                 f"{base!r} is no format: expected {', '.join(spec.STRING_FORMATS)}",
             )
             return
-        limits = []
+        limits: list[Any] = []
         for key in ("minimum", "maximum"):
             if key in value:
                 try:
@@ -205,7 +208,7 @@ class _Linter:
             self.add(pointer, "a component is named in PascalCase, as it becomes a class")
         if name in CLASS_NAMES:
             self.add(pointer, f"the generated packages have a class {name} of their own")
-        if isinstance(value, dict) and "enum" in value:
+        if is_mapping(value) and "enum" in value:
             self.enum(value, pointer)
         elif self.mapping(value, pointer, _MESSAGE, {"type"}):
             self.message(value, pointer)
@@ -226,13 +229,13 @@ class _Linter:
         if not self.reference(value, pointer, "schemas", _FIELD):
             self.value(value, pointer, _FIELD)
 
-    def value(self, value: Any, pointer: str, others: set[str] = frozenset(), nested: bool = True) -> None:  # type: ignore[assignment]
+    def value(self, value: Any, pointer: str, others: AbstractSet[str] = _NONE, nested: bool = True) -> None:
         """A schema that is not a component: the value of a field, an item, a parameter."""
-        if not isinstance(value, dict):
+        if not is_mapping(value):
             self.add(pointer, "a mapping is expected here")
             return
         kind = value.get("type")
-        if isinstance(kind, list) or kind not in _BOUNDS:
+        if is_list(kind) or kind not in _BOUNDS:
             self.add(
                 join(pointer, "type"),
                 f"type {kind!r} is not supported: expected one of {', '.join(filter(None, _BOUNDS))}",
@@ -256,7 +259,7 @@ class _Linter:
                     pointer,
                     f"{kind} inside of another list or map is not supported: protobuf has no such field",
                 )
-            elif not isinstance(value.get(inner), dict):
+            elif not is_mapping(value.get(inner)):
                 self.add(
                     pointer,
                     f"{inner!r} with a schema is missing: an object with fields of its own has to be a component",
@@ -296,7 +299,7 @@ class _Linter:
         if not self.mapping(value, pointer, _ENUM, {"type", "enum"}):
             return
         values = value["enum"]
-        if value["type"] != "string" or not isinstance(values, list) or not values:
+        if value["type"] != "string" or not is_list(values) or not values:
             self.add(pointer, "an enum has the type string and at least one member")
             return
         for index, member in enumerate(values):
@@ -332,7 +335,7 @@ class _Linter:
         self.operation(operation, place)
 
     def operation(self, operation: dict[str, Any], pointer: str) -> None:
-        if not isinstance(operation["tags"], list) or len(operation["tags"]) != 1:
+        if not is_list(operation["tags"]) or len(operation["tags"]) != 1:
             self.add(join(pointer, "tags"), "one tag is expected: the endpoint module's folder")
         if operation["x-idempotency"] not in IDEMPOTENCY:
             self.add(join(pointer, "x-idempotency"), f"expected one of {', '.join(IDEMPOTENCY)}")
@@ -347,7 +350,7 @@ class _Linter:
             self.content(operation["requestBody"]["content"], join(place, "content"))
         responses = operation["responses"]
         place = join(pointer, "responses")
-        if not isinstance(responses, dict) or not {"200", "415", "default"} <= responses.keys():
+        if not is_mapping(responses) or not {"200", "415", "default"} <= responses.keys():
             self.add(place, "the responses '200', '415' and default are expected")
             return
         for status, response in responses.items():
@@ -506,7 +509,7 @@ class _Linter:
                 numbers[number] = name
         for index, pair in enumerate(schema.get("x-ordered", [])):
             place = join(pointer, "x-ordered", index)
-            if not isinstance(pair, list) or len(pair) != 2:
+            if not is_list(pair) or len(pair) != 2:
                 self.add(place, "a pair of fields is expected")
                 continue
             for name in pair:
@@ -612,11 +615,12 @@ class _Linter:
             ("token", operation.request, paging.token, "string"),
             ("next_token", operation.response, paging.next_token, "string"),
         ):
-            if len(path) > 2:
+            first, *inner = path
+            if len(inner) > 1:
                 self.add(join(pointer, key), "a field, or a field of a field, is expected")
                 continue
-            field = message.field(path[0])
-            if len(path) == 2 and field.kind == "message":
-                field = api.messages[field.type].field(path[1])
+            field = message.field(first)
+            if inner and field.kind == "message":
+                field = api.messages[field.type].field(inner[0])
             if field.kind != kind or field.repeated:
                 self.add(join(pointer, key), f"{'.'.join(path)} is no {kind}")

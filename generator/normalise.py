@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .document import is_list, is_mapping
+
 # Formats that openapi-python-client gives a type of its own. Ids are plain strings in this API's clients.
 _AS_PLAIN_STRING = ("uuid",)
 
@@ -19,9 +21,9 @@ def for_openapi_python_client(document: dict[str, Any]) -> dict[str, Any]:
 
 def _plain(value: Any, names: bool = False) -> Any:
     """`names`: the keys of `value` are names that somebody chose, such as fields, and no keywords."""
-    if isinstance(value, list):
+    if is_list(value):
         return [_plain(item) for item in value]
-    if not isinstance(value, dict):
+    if not is_mapping(value):
         return value
     if not names and "$ref" in value:
         return {"$ref": value["$ref"]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,7 @@ def check(project: Project, progress: Callable[[str], None]) -> list[str]:
 
 
 @contextmanager
-def _built(project: Project, progress: Callable[[str], None]) -> Iterator[Path]:
+def _built(project: Project, progress: Callable[[str], None]) -> Generator[Path]:
     """The packages, made and verified in a directory beside `generated/`."""
     progress("lint")
     source = document.load(project.schema)

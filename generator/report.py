@@ -29,8 +29,8 @@ class Report:
     """The differences between two generations."""
 
     version: str
-    changes: list[Change] = field(default_factory=list)
-    todo: list[str] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list[Change])
+    todo: list[str] = field(default_factory=list[str])
     first: bool = False
 
     @property

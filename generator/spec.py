@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 Kind = Literal["string", "integer", "boolean", "number", "timestamp", "enum", "message", "json"]
@@ -140,7 +140,7 @@ class Api:
     operations: tuple[Operation, ...]
     messages: dict[str, Message]
     enums: dict[str, Enum]
-    formats: dict[str, Format] = field(default_factory=dict)
+    formats: dict[str, Format]
 
     def reachable(self, *roots: Message) -> list[Message]:
         """The messages that `roots` contain, in the order of first use, without the roots."""
@@ -252,8 +252,10 @@ def _field(json_name: str, item: dict[str, Any], required: bool, enums: dict[str
     mapped = item.get("type") == "object"
     value = item["items"] if repeated else item["additionalProperties"] if mapped else item
     kind, type_name, format_name = _kind(value, enums)
-    bounds = {key: item[key] for key in ("minItems", "maxItems", "minProperties", "maxProperties") if key in item}
-    bounds |= {key: value[key] for key in ("minimum", "maximum", "minLength", "maxLength") if key in value}
+    own = ("minItems", "maxItems", "minProperties", "maxProperties")
+    inner = ("minimum", "maximum", "minLength", "maxLength")
+    bounds: dict[str, int | float] = {key: item[key] for key in own if key in item}
+    bounds.update({key: value[key] for key in inner if key in value})
     return Field(
         json_name=json_name,
         name=python_name(json_name),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from .stamp import files
 
 
 @contextmanager
-def workspace(target: Path) -> Iterator[Path]:
+def workspace(target: Path) -> Generator[Path]:
     """A directory beside `target`, on the same file system, that is gone afterwards."""
     target.parent.mkdir(parents=True, exist_ok=True)
     path = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))

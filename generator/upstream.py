@@ -31,7 +31,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import yaml
 from google.protobuf import message_factory, text_format
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.descriptor_pb2 import (
@@ -44,6 +43,9 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtobufMessage
 from google.protobuf.unknown_fields import UnknownFieldSet
+
+from . import document
+from .problems import PipelineError
 
 DISTRIBUTION = "gitpod-sdk"
 VERSION = "1.2.0"
@@ -79,9 +81,9 @@ def main(argv: Sequence[str] | None = None, *, cache: Path = CACHE, fetch: Fetch
     wheel = cast("Path | None", arguments.wheel)
 
     try:
-        ours = read_schema(_load(schema))
-    except (OSError, yaml.YAMLError) as error:
-        print(f"The schema {schema} cannot be read: {error}", file=sys.stderr)
+        ours = read_schema(document.load(schema).data)
+    except PipelineError as error:
+        print(error, file=sys.stderr)
         return 2
     try:
         wheel = wheel or find_wheel(cache, fetch or download)
@@ -912,11 +914,6 @@ def _without(mapping: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
 def _mapping(value: Any) -> Mapping[str, Any]:
     """A JSON object, or an empty one where the document has something else."""
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
-
-
-def _load(path: Path) -> Mapping[str, Any]:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return _mapping(yaml.load(path.read_bytes(), Loader=loader))  # noqa: S506  # both loaders are safe
 
 
 if __name__ == "__main__":

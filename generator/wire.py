@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shutil
@@ -31,6 +32,8 @@ _PACKAGE = "prebuild_wire"
 
 _LINE_LENGTH = 100
 
+_CONTAINER_BOUNDS = ("minItems", "maxItems", "minProperties", "maxProperties")
+
 # The type in `fields` that belongs to a kind and its format. What is missing here is a plain `str`.
 _FIELD_TYPES = {
     ("string", "int64"): "Int64",
@@ -51,7 +54,7 @@ _FIELD_TYPES = {
 
 
 def generate(document: dict[str, Any], api: spec.Api, out: Path) -> None:
-    """Write the package `prebuild_wire` to the directory `out`, which must not exist yet.
+    """Write the package `prebuild_wire` to the directory `out`, unformatted. It must not exist yet.
 
     Raises:
         PipelineError: the schema asks for what protobuf or pydantic cannot say, or a tool said anything at all.
@@ -68,7 +71,6 @@ def generate(document: dict[str, Any], api: spec.Api, out: Path) -> None:
     for name in OWN_MODULES:
         text = templates.get_template(f"{name}.py.jinja").render(api=api)
         (out / f"{name}.py").write_text(text, encoding="utf-8")
-    _tidy(out)
     for name in RUNTIME_MODULES:
         shutil.copyfile(RUNTIME / f"{name}.py", out / f"{name}.py")
 
@@ -78,6 +80,7 @@ def generate(document: dict[str, Any], api: spec.Api, out: Path) -> None:
 
 def _models(api: spec.Api) -> str:
     """The source of `models.py`."""
+    header = f"{_docstring(f'The messages of {api.title}, each behind those that it is made of.', 0)}\n\nfrom __future__ import annotations"
     arguments = [
         "--input-file-type=openapi",
         "--openapi-scopes=schemas",
@@ -86,7 +89,7 @@ def _models(api: spec.Api) -> str:
         "--target-python-version=3.11",
         f"--custom-template-dir={TEMPLATES / 'models'}",
         "--custom-file-header",
-        f'"""The messages of {api.title}, in the order of the schema."""\n\nfrom __future__ import annotations',
+        header,
         f"--base-class={_PACKAGE}.base.Message",
         "--use-annotated",
         "--use-double-quotes",
@@ -105,16 +108,17 @@ def _models(api: spec.Api) -> str:
         if field.name != field.json_name
     }
     ordered = {m.name: f"{_PACKAGE}.base.OrderedMessage" for m in api.messages.values() if m.ordered}
-    with tempfile.TemporaryDirectory() as scratch:
-        source = Path(scratch, "openapi.json")
-        source.write_text(json.dumps(_normalised(api)), encoding="utf-8")
-        target = Path(scratch, "models.py")
-        if names:
-            arguments.append(f"--aliases={json.dumps(names)}")
-        if ordered:
-            arguments.append(f"--base-class-map={json.dumps(ordered)}")
-        _run("datamodel_code_generator", *arguments, f"--input={source}", f"--output={target}")
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        inputs = {"input": _normalised(api), "aliases": names, "base-class-map": ordered}
+        for option, content in inputs.items():
+            path = scratch / f"{option}.json"
+            path.write_text(json.dumps(content), encoding="utf-8")
+            arguments.append(f"--{option}={path}")
+        target = scratch / "models.py"
+        _run("datamodel_code_generator", *arguments, f"--output={target}", folder=scratch)
         text = target.read_text(encoding="utf-8")
+    _verify(api, text)
     return re.sub(rf"^from {_PACKAGE}\.", "from .", text, flags=re.MULTILINE)
 
 
@@ -151,7 +155,7 @@ def _field(api: spec.Api, field: spec.Field) -> dict[str, Any]:
     if field.repeated:
         schema = {"type": "array", "items": value, **container}
     elif field.mapped:
-        schema = {"type": "object", "additionalProperties": value or True, **container}
+        schema = {"type": "object", "additionalProperties": value, **container}
     else:
         schema = value
     text = f"Deprecated. {field.description}" if field.deprecated else field.description
@@ -171,13 +175,49 @@ def _value(api: spec.Api, field: spec.Field) -> dict[str, Any]:
     if field.kind == "enum":
         return {"type": "string", "customTypePath": f"{_PACKAGE}.enums.{field.type}"}
     if field.kind == "json":
-        return {}
+        return {"customTypePath": f"{_PACKAGE}.fields.Json"}
     kind = "string" if field.kind == "timestamp" else field.kind
     if field.format in api.formats:
         return {"type": kind, "customTypePath": f"{_PACKAGE}.formats.{_format_type(field.format)}"}
     if name := _FIELD_TYPES.get((field.kind, field.format)):
         return {"type": kind, "customTypePath": f"{_PACKAGE}.fields.{name}"}
     return {"type": kind}
+
+
+def _verify(api: spec.Api, models: str) -> None:
+    """See to it that no message or field was dropped, renamed or put into a class of another name."""
+    classes = [node for node in ast.parse(models).body if isinstance(node, ast.ClassDef)]
+    written = {node.name: _written_fields(node) for node in classes}
+    expected = {
+        message.name: {field.json_name: field.name for field in message.fields} for message in api.messages.values()
+    }
+    problems = [
+        Problem(
+            f"datamodel-code-generator wrote {written.get(name)}, not {fields}",
+            f"#/components/schemas/{name}",
+        )
+        for name, fields in expected.items()
+        if written.get(name) != fields
+    ]
+    problems += [Problem(f"datamodel-code-generator invented {name}") for name in written.keys() - expected]
+    if problems:
+        raise PipelineError("generate", problems)
+
+
+def _written_fields(model: ast.ClassDef) -> dict[str, str]:
+    """The fields of a class: JSON name -> Python name."""
+    result: dict[str, str] = {}
+    for node in model.body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            aliases = [
+                keyword.value.value
+                for call in ast.walk(node.annotation)
+                if isinstance(call, ast.Call)
+                for keyword in call.keywords
+                if keyword.arg == "alias" and isinstance(keyword.value, ast.Constant)
+            ]
+            result[str(aliases[0]) if aliases else node.target.id] = node.target.id
+    return result
 
 
 # -- The templates -----------------------------------------------------------------------------------------------------
@@ -190,15 +230,17 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 - it writes Python
     )
-    environment.filters |= {
-        "docstring": _docstring,
-        "enum_base": _enum_base,
-        "format_arguments": _format_arguments,
-        "format_mark": _format_mark,
-        "format_type": _format_type,
-        "literal": _literal,
-        "member_value": _member_value,
-    }
+    environment.filters.update(
+        {
+            "docstring": _docstring,
+            "enum_base": _enum_base,
+            "format_arguments": _format_arguments,
+            "format_mark": _format_mark,
+            "format_type": _format_type,
+            "literal": _literal,
+            "member_value": _member_value,
+        }
+    )
     return environment
 
 
@@ -255,25 +297,18 @@ def _format_arguments(item: spec.Format) -> str:
     return ", ".join(f"{key}={_literal(text)}" for key, text in given.items() if text is not None)
 
 
-# -- The tools ---------------------------------------------------------------------------------------------------------
+# -- The tool ----------------------------------------------------------------------------------------------------------
 
 
-def _tidy(package: Path) -> None:
-    """Remove imports that are not used, sort the others, and format."""
-    options = ["--isolated", "--no-cache", "--quiet", "--target-version=py311"]
-    options += [f"--line-length={_LINE_LENGTH}", str(package)]
-    _run("ruff", "check", "--select=F401,I", "--fix", *options)
-    _run("ruff", "format", *options)
-
-
-def _run(module: str, *arguments: str) -> None:
-    """Run a tool of this environment. Whatever it says is an error: it says nothing when all is well."""
+def _run(module: str, *arguments: str, folder: Path) -> None:
+    """Run a tool of this environment in `folder`. Whatever it says is an error: it is silent when all is well."""
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
+        cwd=folder,
         capture_output=True,
         text=True,
-        check=False,
         encoding="utf-8",
+        check=False,
     )
     said = (done.stderr + done.stdout).strip()
     if done.returncode or said:

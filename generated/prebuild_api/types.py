@@ -143,7 +143,7 @@ def decode_json(decoder: Callable[[dict[str, Any]], T], content: bytes) -> T:
         DecodeError: the bytes are no JSON, or not of the shape of the message.
     """
     try:
-        source = orjson.loads(content) if orjson is not None else json.loads(content)
+        source = _loads(content)
     except (ValueError, RecursionError) as error:
         raise DecodeError("", "JSON", f"{error} in {content[:80]!r}") from error
     return decode(decoder, source)
@@ -158,6 +158,12 @@ def encode_json(source: Mapping[str, Any]) -> bytes:
     if orjson is not None:
         return orjson.dumps(source)
     return json.dumps(source, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _loads(content: bytes) -> Any:
+    if orjson is not None:
+        return orjson.loads(content)
+    return json.loads(content)
 
 
 def decode(decoder: Callable[[dict[str, Any]], T], source: object) -> T:

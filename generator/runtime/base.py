@@ -8,7 +8,7 @@ import types
 import typing
 from collections.abc import Callable
 from enum import Enum, StrEnum
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, LiteralString, Self, cast
 
 from pydantic import (
     BaseModel,
@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import FieldInfo
-from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
 from .fields import FormattedInteger, WideInteger
 from .scalars import is_zero_number
@@ -73,6 +73,23 @@ class Message(BaseModel):
     # A minimum of no characters lets everything through but lone surrogates, which no protobuf string can hold.
     model_config = ConfigDict(populate_by_name=True, extra="ignore", str_min_length=0)
 
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """The message that `obj`, a JSON object as Python data, stands for.
+
+        Raises:
+            pydantic.ValidationError: with every violation, each at the JSON names that lead to it.
+        """
+        try:
+            return super().model_validate(obj, **options)
+        except ValidationError as error:
+            errors = error.errors(include_url=False)
+            if not any(item["type"] == "missing" for item in errors):
+                raise
+        # To a field that is missing the core applies no rule of ours, so that it words this one itself.
+        details = [_detail(item) for item in errors]
+        raise ValidationError.from_exception_data(cls.__name__, details)
+
     def to_json(self) -> dict[str, Any]:
         """The message as protobuf JSON has it: absent fields and implicit zeros are left out."""
         result: dict[str, Any] = {}
@@ -94,7 +111,7 @@ class Message(BaseModel):
         for name, field in cast("core_schema.ModelFieldsSchema", model)["fields"].items():
             rule = _zero_rule(cls.model_fields[name])
             inner = field["schema"]
-            if rule is not None and not _is_marked(inner):
+            if rule is not None and not _is_ruled(inner):
                 field["schema"] = _ruled(rule, inner)
         return schema
 
@@ -113,39 +130,15 @@ class OrderedMessage(Message):
             message = handler(value)
         except ValidationError as error:
             errors = error.errors(include_url=False)
-            broken = {item["loc"][0] for item in errors if item["loc"]}
-            disorder = cls._disorder(lambda names: None if broken & {*names} else _given(value, names))
+            disorder = _disorder(cls, _in_order(value, errors))
             if not disorder:
                 raise
-            details = [
-                InitErrorDetails(
-                    type=PydanticCustomError(item["type"], "{reason}", {"reason": item["msg"]}),
-                    loc=item["loc"],
-                    input=item["input"],
-                )
-                for item in errors
-            ]
-        else:
-            disorder = cls._disorder(lambda names: getattr(message, names[0]))
-            if not disorder:
-                return message
-            details = []
-        raise ValidationError.from_exception_data(cls.__name__, details + disorder)
-
-    @classmethod
-    def _disorder(cls, look_up: Callable[[tuple[str, str]], Any]) -> list[InitErrorDetails]:
-        """What is wrong with the pairs; `look_up` finds a value by the field's Python and JSON name."""
-        found: list[InitErrorDetails] = []
-        for low, high in _pairs(cls):
-            smaller, larger = look_up(low), look_up(high)
-            if smaller is not None and larger is not None and float(smaller) > float(larger):
-                reason = PydanticCustomError(
-                    "ordered",
-                    "value must be at most {other}, which is {limit}",
-                    {"other": high[1], "limit": larger},
-                )
-                found.append(InitErrorDetails(type=reason, loc=(low[1],), input=smaller))
-        return found
+            raise ValidationError.from_exception_data(
+                cls.__name__, [*(_detail(item) for item in errors), *disorder]
+            ) from None
+        if disorder := _disorder(cls, vars(message)):
+            raise ValidationError.from_exception_data(cls.__name__, disorder)
+        return message
 
 
 class _NoZero:
@@ -155,6 +148,8 @@ class _NoZero:
 
 
 _NO_ZERO = _NoZero()
+
+_REQUIRED = PydanticCustomError("required", "value is required")
 
 
 @functools.cache
@@ -184,7 +179,8 @@ def _zero(info: FieldInfo) -> Any:
         else:
             break
     if origin in (list, dict):
-        return origin()
+        empty: Any = origin()
+        return empty
     if not isinstance(kind, type):
         return _NO_ZERO
     if issubclass(kind, ProtobufEnum):
@@ -203,15 +199,15 @@ def _is_zero(value: object, zero: object) -> bool:
     return type(value) is type(zero) and value == zero
 
 
-# How a field's own rules about zero become part of pydantic's schema. `None` where it has none, which is the usual case.
 def _zero_rule(info: FieldInfo) -> Callable[[Any], Any] | None:
+    """What to ask of a value before the field's own checks. None for most fields."""
     extra = _extra(info)
     if info.is_required():
         zero = _implicit_zero(info)
 
         def refuse_zero(value: Any) -> Any:
             if value is None or _is_zero(value, zero):
-                raise PydanticCustomError("required", "value is required")
+                raise _REQUIRED
             return value
 
         return refuse_zero
@@ -225,41 +221,67 @@ def _zero_rule(info: FieldInfo) -> Callable[[Any], Any] | None:
     return None
 
 
-_MARK = "prebuild-zero-rule"
+_MARK = "zero-rule"
 
 
 def _ruled(rule: Callable[[Any], Any], schema: CoreSchema) -> CoreSchema:
-    """`schema` with `rule` in front of it. A field without a default gets None, for the rule to refuse."""
-    required = schema["type"] != "default"
-    inner = schema if required else cast("core_schema.WithDefaultSchema", schema)["schema"]
-    return core_schema.with_default_schema(
-        core_schema.no_info_before_validator_function(rule, inner),
-        default=None,
-        validate_default=required,
-        metadata={_MARK: True},
-    )
+    """`schema` with `rule` in front of it, inside of the default where there is one."""
+    if schema["type"] == "default":
+        default = cast("core_schema.WithDefaultSchema", schema)
+        return {**default, "schema": _ruled(rule, default["schema"])}
+    return core_schema.no_info_before_validator_function(rule, schema, metadata={_MARK: True})
 
 
-def _is_marked(schema: CoreSchema) -> bool:
+def _is_ruled(schema: CoreSchema) -> bool:
+    if schema["type"] == "default":
+        schema = cast("core_schema.WithDefaultSchema", schema)["schema"]
     return _MARK in cast("dict[str, Any]", schema.get("metadata") or {})
 
 
+def _detail(item: ErrorDetails) -> InitErrorDetails:
+    """An error as it was reported, to be reported again in company of others."""
+    if item["type"] == "missing":
+        return InitErrorDetails(type=_REQUIRED, loc=item["loc"], input=item["input"])
+    kind = cast("LiteralString", item["type"])
+    error = PydanticCustomError(kind, "{reason}", {**item.get("ctx", {}), "reason": item["msg"]})
+    return InitErrorDetails(type=error, loc=item["loc"], input=item["input"])
+
+
 def _extra(info: FieldInfo) -> dict[str, Any]:
-    return info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    # A function is possible too, but none of ours.
+    return cast("dict[str, Any]", info.json_schema_extra or {})
 
 
-@functools.cache
-def _pairs(message: type[Message]) -> tuple[tuple[tuple[str, str], tuple[str, str]], ...]:
-    """The ordered pairs of a message, each field as its Python name and its JSON name."""
-    names = {json_name: (name, json_name) for name, json_name, _ in _json_fields(message)}
-    extra = cast("dict[str, Any]", message.model_config.get("json_schema_extra") or {})
-    return tuple((names[low], names[high]) for low, high in extra["x-ordered"])
-
-
-def _given(value: Any, names: tuple[str, str]) -> Any:
-    """The value of a field that is in order, in a message that is not."""
+def _in_order(value: Any, errors: list[ErrorDetails]) -> dict[Any, Any]:
+    """The fields of a message that errors were reported for, without those that the errors are about."""
     fields = cast("dict[Any, Any]", value) if isinstance(value, dict) else {}
-    return fields.get(names[1], fields.get(names[0]))
+    broken = {item["loc"][0] for item in errors if item["loc"]}
+    return {name: field for name, field in fields.items() if name not in broken}
+
+
+def _disorder(message: type[OrderedMessage], values: dict[Any, Any]) -> list[InitErrorDetails]:
+    """What is wrong with the pairs of a message; `values` go by their Python or JSON names."""
+    fields = {json_name: (name, json_name) for name, json_name, _ in _json_fields(message)}
+    extra = cast("dict[str, Any]", message.model_config.get("json_schema_extra") or {})
+    found: list[InitErrorDetails] = []
+    for low, high in extra["x-ordered"]:
+        smaller, larger = (
+            next((values[name] for name in fields[end] if values.get(name) is not None), None) for end in (low, high)
+        )
+        if smaller is None or larger is None or _number(smaller) <= _number(larger):
+            continue
+        reason = PydanticCustomError(
+            "ordered", "value must be at most that of {other}, {limit}", {"other": high, "limit": larger}
+        )
+        found.append(InitErrorDetails(type=reason, loc=(low,), input=smaller))
+    return found
+
+
+def _number(value: Any) -> int | float:
+    """A number that was found valid, exactly: a float would round 64 bit integers."""
+    if isinstance(value, str):
+        return int(value) if value.lstrip("-").isdigit() else float(value)
+    return cast("int | float", value)
 
 
 def _to_json(value: Any) -> Any:

@@ -5,10 +5,11 @@ A value keeps the form that it has in JSON: 64 bit integers, timestamps and dura
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, LiteralString, cast
 
-from pydantic import GetCoreSchemaHandler, StrictBool
+from pydantic import AfterValidator, GetCoreSchemaHandler, StrictBool
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from . import scalars
@@ -24,6 +25,7 @@ __all__ = [
     "Int32",
     "Int64",
     "Integer",
+    "Json",
     "Number",
     "Timestamp",
     "Uint32",
@@ -45,7 +47,8 @@ class Integer:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         def convert(value: object) -> int:
-            return _checked("integer", scalars.parse_integer, value, self.low, self.high)
+            number: int = _checked("integer", scalars.parse_integer, value, self.low, self.high)
+            return number
 
         # What comes as an integer of JSON, nearly everything, never leaves pydantic's core.
         return core_schema.union_schema(
@@ -105,7 +108,8 @@ class Number:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         def convert(value: object) -> float:
-            return _checked("number", scalars.parse_number, value, self.limit)
+            number: float = _checked("number", scalars.parse_number, value, self.limit)
+            return number
 
         return core_schema.no_info_plain_validator_function(convert, json_schema_input_schema=_JSON_NUMBER)
 
@@ -138,6 +142,15 @@ class _Uuid:
         )
 
 
+def _check_json(value: Any) -> Any:
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise PydanticCustomError("json", "value must be a value of JSON") from error
+    return value
+
+
+Json = Annotated[Any, AfterValidator(_check_json)]
 Bool = StrictBool
 Int32 = Annotated[int, Integer(*scalars.INT32_RANGE)]
 Uint32 = Annotated[int, Integer(*scalars.UINT32_RANGE)]
@@ -157,4 +170,4 @@ def _checked(kind: str, parse: Any, *arguments: object) -> Any:
         return parse(*arguments)
     except ValueError as error:
         # No template: a message may quote what somebody sent, braces included.
-        raise PydanticCustomError(kind, "{reason}", {"reason": str(error)}) from error
+        raise PydanticCustomError(cast("LiteralString", kind), "{reason}", {"reason": str(error)}) from error

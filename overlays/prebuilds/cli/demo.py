@@ -1,0 +1,331 @@
+"""The story that `prebuilds demo` tells: a prebuild, a list, a warm pool.
+
+By default it is told on the bundled emulator. On a service of the reader's own it only reads,
+unless told to create; then whatever it created is deleted again, also when it fails or is
+interrupted on its way.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from rich.console import Console
+
+from prebuilds import NotFoundError, PrebuildClient
+from prebuilds.cli import how_to_install, missing_extras
+from prebuilds.models import Prebuild, WarmPool
+
+SPEED = 300
+"""How many seconds of the emulated service pass in one of ours: a prebuild takes some seconds."""
+
+PATIENCE = {"emulator": 10.0, "own service": 3 * 3600.0}
+"""How many seconds a prebuild or a pool may take; a real one runs for up to two hours."""
+
+STARTING_EMULATOR = 15.0
+"""How many seconds the emulator may take until it listens."""
+
+BASE_URLS = ("ONA_BASE_URL", "GITPOD_BASE_URL")
+TOKENS = ("ONA_API_KEY", "GITPOD_API_KEY", "ONA_TOKEN")
+
+
+class DemoError(Exception):
+    """The story cannot be told; the text says why."""
+
+
+def run(*, base_url: str | None, token_env: str | None, create: bool, project: str | None) -> None:
+    """Tell the story on the service at `base_url`, or on an emulator of our own if that is None.
+
+    Args:
+        base_url: a service to read from. If it is None but the environment names one and has a
+            token for it, that one.
+        token_env: the environment variable with the token; by default those that the client reads.
+        create: whether to create, and delete again, on that service.
+        project: the project to create in, or to list.
+
+    Raises:
+        DemoError: what was asked for does not go together, or the story took a wrong turn.
+        PrebuildsError: a call failed.
+    """
+    token = _token(token_env)
+    base_url = base_url or (_first_set(BASE_URLS) if token else None)
+    if base_url is None:
+        if token_env or create:
+            raise DemoError("--token-env and --create are for a service of yours: add --base-url")
+        with _emulator() as address, PrebuildClient(base_url=address, bearer_token="demo") as client:
+            _Story(client, patience=PATIENCE["emulator"]).manage(
+                project or str(uuid.uuid4()), several=True
+            )
+        return
+    if token is None:
+        raise DemoError(f"there is no token for {base_url}: set one of {', '.join(TOKENS)}")
+    if create and project is None:
+        raise DemoError("--create needs to know where: add --project")
+    with PrebuildClient(base_url=base_url, bearer_token=token) as client:
+        story = _Story(client, patience=PATIENCE["own service"])
+        if create and project is not None:
+            story.manage(project, several=False)
+        else:
+            story.read(base_url, project)
+
+
+class _Story:
+    """Tells one thing after the other: live on a terminal, as plain lines on anything else."""
+
+    def __init__(self, client: PrebuildClient, *, patience: float) -> None:
+        self._prebuilds = client.prebuilds
+        self._patience = patience
+        self._console = Console(highlight=False, soft_wrap=True)
+
+    def manage(self, project: str, *, several: bool) -> None:
+        """Create a prebuild and follow it, list it, and make, resize and delete a warm pool."""
+        with ExitStack() as leftovers:
+            self._title("A prebuild, created and followed to its end")
+            completed = self._create_prebuild(project, leftovers)
+            self._follow(completed)
+
+            self._title("A list, page by page")
+            if several:
+                for _ in range(4):
+                    self._create_prebuild(project, leftovers)
+            self._list_prebuilds(project, page_size=2)
+
+            self._title("A warm pool, from creation to deletion")
+            self._manage_pool(project, completed.metadata.environment_class_id, leftovers)
+
+            self._title("Everything that was created is deleted")
+        self._say("Done.")
+
+    def read(self, base_url: str, project: str | None) -> None:
+        """Look at the newest prebuilds and at the warm pools, and change nothing."""
+        self._say(f"Reading from {base_url}; nothing is created there without --create.")
+        self._title("The newest prebuilds")
+        newest = self._list_prebuilds(project, page_size=5, most_pages=2)
+        if newest is not None:
+            self._title("The newest one, asked for by its id")
+            prebuild = self._prebuilds.retrieve(prebuild_id=newest).prebuild
+            self._show_prebuild(prebuild)
+            if prebuild.status.warning_message:
+                self._say(f"  warning: {prebuild.status.warning_message}")
+            if prebuild.status.failure_message:
+                self._say(f"  failure: {prebuild.status.failure_message}")
+        self._title("Warm pools")
+        pools = self._prebuilds.list_warm_pools(
+            filter={"project_ids": [project]} if project else None, pagination={"page_size": 5}
+        )
+        for pool in pools.warm_pools:
+            self._show_pool(pool)
+        self._say(_count(len(pools.warm_pools), "warm pool", more=pools.has_next_page()))
+        self._say("Done.")
+
+    def _create_prebuild(self, project: str, leftovers: ExitStack) -> Prebuild:
+        prebuild = self._prebuilds.create(project_id=project, spec={"timeout": "3600s"}).prebuild
+        leftovers.callback(
+            _unless_gone, lambda: self._prebuilds.delete(prebuild_id=prebuild.id)
+        )
+        self._say(f"  created {prebuild.id}")
+        return prebuild
+
+    def _follow(self, prebuild: Prebuild) -> None:
+        began = time.monotonic()
+        told = ""
+        with self._console.status("waiting for the first phase") as status:
+
+            def tell(now: Prebuild) -> None:
+                nonlocal told
+                phase = _name(now.status.phase)
+                if phase != told:
+                    told = phase
+                    self._say(f"  {time.monotonic() - began:5.1f} s  {phase}")
+                percentage = now.status.snapshot_completion_percentage
+                status.update(phase if percentage is None else f"{phase} {percentage} %")
+
+            end = self._prebuilds.wait(prebuild.id, timeout=self._patience, on_update=tell)
+            tell(end)
+        if end.status.phase != "PREBUILD_PHASE_COMPLETED":
+            why = end.status.failure_message or "the service gives no reason"
+            raise DemoError(f"prebuild {end.id} ended as {told}: {why}")
+        if end.status.warning_message:
+            self._say(f"  warning: {end.status.warning_message}")
+
+    def _list_prebuilds(
+        self, project: str | None, *, page_size: int, most_pages: int | None = None
+    ) -> str | None:
+        """Show the pages, and return the id of the first prebuild on them."""
+        first: str | None = None
+        total = 0
+        page = self._prebuilds.list(
+            filter={"project_ids": [project]} if project else None,
+            pagination={"page_size": page_size},
+        )
+        more = False
+        for number, each in enumerate(page.iter_pages(), start=1):
+            self._say(f"  page {number}")
+            for prebuild in each.prebuilds:
+                first = first or prebuild.id
+                self._show_prebuild(prebuild)
+            total += len(each.prebuilds)
+            more = each.has_next_page()
+            if number == most_pages:
+                break
+        self._say(_count(total, "prebuild", more=more))
+        return first
+
+    def _manage_pool(
+        self, project: str, environment_class: str | None, leftovers: ExitStack
+    ) -> None:
+        if environment_class is None:
+            raise DemoError("the prebuild names no environment class to make a warm pool of")
+        pool = self._prebuilds.create_warm_pool(
+            project_id=project, environment_class_id=environment_class, min_size=1, max_size=2
+        ).warm_pool
+        leftovers.callback(
+            _unless_gone, lambda: self._prebuilds.delete_warm_pool(warm_pool_id=pool.id)
+        )
+        self._show_pool(pool)
+        self._watch_pool(
+            pool.id,
+            lambda now: now.status.phase == "WARM_POOL_PHASE_READY" and bool(now.spec.snapshot_id),
+        )
+        self._say("  resizing it to 2..4")
+        self._show_pool(
+            self._prebuilds.update_warm_pool(
+                warm_pool_id=pool.id, min_size=2, max_size=4
+            ).warm_pool
+        )
+        self._say("  deleting it")
+        self._prebuilds.delete_warm_pool(warm_pool_id=pool.id)
+        # A server may say DELETED for a while, or have forgotten the pool at once.
+        try:
+            self._watch_pool(pool.id, lambda now: now.status.phase == "WARM_POOL_PHASE_DELETED")
+        except NotFoundError:
+            self._say("  it is gone")
+
+    def _watch_pool(self, pool_id: str, done: Callable[[WarmPool], bool]) -> None:
+        deadline = time.monotonic() + self._patience
+        told = ""
+        with self._console.status("waiting for the warm pool"):
+            while True:
+                pool = self._prebuilds.retrieve_warm_pool(warm_pool_id=pool_id).warm_pool
+                told = self._show_pool(pool, unless=told)
+                if done(pool):
+                    return
+                if time.monotonic() > deadline:
+                    raise DemoError(
+                        f"warm pool {pool_id} is still {_name(pool.status.phase)} "
+                        f"after {self._patience:g} seconds"
+                    )
+                time.sleep(min(5.0, self._patience / 100))
+
+    def _show_pool(self, pool: WarmPool, *, unless: str = "") -> str:
+        line = (
+            f"  {pool.id}  {_name(pool.status.phase):<9}  "
+            f"{pool.spec.min_size or 0}..{pool.spec.max_size or 0} instances: "
+            f"{pool.status.running_instances or 0} running, "
+            f"{pool.status.stopped_instances or 0} stopped; "
+            f"snapshot {pool.spec.snapshot_id or 'not yet'}"
+        )
+        if line != unless:
+            self._say(line)
+        return line
+
+    def _show_prebuild(self, prebuild: Prebuild) -> None:
+        created = prebuild.metadata.created_at
+        self._say(f"  {prebuild.id}  {_name(prebuild.status.phase):<12}  {created:%Y-%m-%d %H:%M:%S}")
+
+    def _title(self, text: str) -> None:
+        self._console.print(f"\n{text}", style="bold", markup=False)
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False)
+
+
+@contextmanager
+def _emulator() -> Iterator[str]:
+    """Run the bundled emulator on a free port, as a process of its own; yields its address."""
+    missing = missing_extras(["emulator"])
+    if missing:
+        raise DemoError(how_to_install(missing))
+    command = [sys.executable, "-m", "prebuilds", "emulator", "--port", "0", "--speed", str(SPEED)]
+    with tempfile.TemporaryDirectory() as folder, _ended_by_signals():
+        output = Path(folder, "output")
+        with output.open("wb") as file:
+            process = subprocess.Popen(  # noqa: S603  # this very interpreter
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+        try:
+            yield _address(process, output)
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _address(process: subprocess.Popen[bytes], output: Path) -> str:
+    deadline = time.monotonic() + STARTING_EMULATOR
+    while time.monotonic() < deadline:
+        ended = process.poll() is not None
+        said = output.read_text(encoding="utf-8", errors="replace")
+        if found := re.search(r"^listening on (http://\S+)\n", said, flags=re.MULTILINE):
+            return found[1]
+        if ended:
+            last = said.strip().rpartition("\n")[2] or "it said nothing"
+            raise DemoError(f"the emulator ended with exit code {process.returncode}: {last}")
+        time.sleep(0.02)
+    raise DemoError(f"the emulator did not listen within {STARTING_EMULATOR:g} seconds")
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let a polite request to end unwind the stack, so that the emulator ends too."""
+
+    def end(number: int, _frame: object) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _unless_gone(delete: Callable[[], object]) -> None:
+    with suppress(NotFoundError):
+        delete()
+
+
+def _token(variable: str | None) -> str | None:
+    if variable is None:
+        return _first_set(TOKENS)
+    token = os.environ.get(variable)
+    if not token:
+        raise DemoError(f"the environment variable {variable} is not set")
+    return token
+
+
+def _first_set(variables: tuple[str, ...]) -> str | None:
+    return next((os.environ[name] for name in variables if os.environ.get(name)), None)
+
+
+def _name(phase: object) -> str:
+    return str(phase).partition("_PHASE_")[2] or str(phase)
+
+
+def _count(number: int, noun: str, *, more: bool) -> str:
+    return f"  {number} {noun}{'' if number == 1 else 's'}{', and there are more' if more else ''}"

@@ -1,0 +1,767 @@
+"""The decoding rules, shown on the documented responses and on a complete document of each message."""
+
+import copy
+import json
+import pickle
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+from prebuild_api import models, types
+from prebuild_api.types import DecodeError, Model, OpenEnum
+
+HERE = Path(__file__).parent
+SCHEMA = yaml.safe_load((HERE.parents[1] / "schema" / "prebuild_service.yaml").read_text("utf-8"))
+COMPONENTS: dict[str, Any] = SCHEMA["components"]["schemas"]
+MESSAGES = sorted(name for name in COMPONENTS if COMPONENTS[name]["type"] == "object")
+ENUMS = sorted(name for name in COMPONENTS if "enum" in COMPONENTS[name])
+
+NEXT_YEAR = "PREBUILD_PHASE_OF_NEXT_YEAR"
+
+
+@pytest.fixture(params=["orjson", "the standard library"], autouse=True)
+def json_library(request, monkeypatch):
+    """Every test runs with both readers of JSON."""
+    if request.param == "the standard library":
+        monkeypatch.setattr(types, "orjson", None)
+    elif types.orjson is None:
+        pytest.skip("orjson is not installed")
+
+
+# -- Documents and the places in them ----------------------------------------------------------------------------------
+
+
+class Place(NamedTuple):
+    """Where a value stands in a document, and what the schema says of it."""
+
+    keys: tuple[str | int, ...]
+    schema: Mapping[str, Any]
+    required: bool
+
+    @property
+    def path(self) -> str:
+        """The place as an error names it."""
+        steps = [f"[{key}]" if isinstance(key, int) else f".{key}" for key in self.keys]
+        return "".join(steps).removeprefix(".")
+
+    @property
+    def kind(self) -> str:
+        """What stands there: object, array, enum, date-time, string, integer or any."""
+        schema = self.schema
+        if "enum" in schema:
+            return "enum"
+        if schema.get("format") == "date-time":
+            return "date-time"
+        return schema.get("type", "any")
+
+    def within(self, document: Any) -> Any:
+        for key in self.keys:
+            document = document[key]
+        return document
+
+    def attribute(self, message: Any) -> Any:
+        for key in self.keys:
+            message = message[key] if isinstance(key, int) else getattr(message, snake_case(key))
+        return message
+
+    def replaced(self, document: Any, value: object) -> Any:
+        """A copy of `document` with `value` in this place."""
+        document = copy.deepcopy(document)
+        Place(self.keys[:-1], {}, True).within(document)[self.keys[-1]] = value
+        return document
+
+    def removed(self, document: Any) -> Any:
+        """A copy of `document` without this place."""
+        document = copy.deepcopy(document)
+        del Place(self.keys[:-1], {}, True).within(document)[self.keys[-1]]
+        return document
+
+
+def snake_case(name: str) -> str:
+    return re.sub("([A-Z])", r"_\1", name).lower()
+
+
+def resolved(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "$ref" in schema:
+        return COMPONENTS[schema["$ref"].rpartition("/")[2]]
+    return schema
+
+
+def places(
+    schema: Mapping[str, Any], document: Any, keys: tuple[str | int, ...] = ()
+) -> Iterator[Place]:
+    """Every place below the root of `document` that `schema` describes."""
+    if isinstance(document, dict):
+        for name, value in document.items():
+            if name in schema.get("properties", {}):
+                below = resolved(schema["properties"][name])
+                yield Place((*keys, name), below, name in schema.get("required", []))
+                yield from places(below, value, (*keys, name))
+    elif isinstance(document, list):
+        for index, value in enumerate(document):
+            below = resolved(schema["items"])
+            yield Place((*keys, index), below, True)
+            yield from places(below, value, (*keys, index))
+
+
+def complete(schema: Mapping[str, Any]) -> Any:
+    """A document with every field of `schema`, and two items in every list."""
+    schema = resolved(schema)
+    if "enum" in schema:
+        return schema["enum"][-1]
+    match schema.get("type"):
+        case "object":
+            return {
+                name: complete(below) for name, below in schema.get("properties", {}).items()
+            }
+        case "array":
+            return [complete(schema["items"]), complete(schema["items"])]
+        case "integer":
+            return schema.get("maximum", 7)
+        case "string":
+            return {
+                "date-time": "2019-12-27T18:11:19.117Z",
+                "uuid": "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e",
+                "prebuild-timeout": "3600s",
+                "uint64": str(2**64 - 1),
+                "int64": str(2**63 - 1),
+            }.get(schema.get("format", ""), "text")
+    return {"retryDelay": "1s"}
+
+
+def canonical(schema: Mapping[str, Any], document: Any) -> Any:
+    """What is written back for `document`: nothing for null, empty lists and zero members, and moments in UTC."""
+    if isinstance(document, dict):
+        fields = schema.get("properties", {})
+        kept = {}
+        for name, value in document.items():
+            if name not in fields:
+                kept[name] = value
+                continue
+            below = resolved(fields[name])
+            zero = below["enum"][0] if "x-enum-numbers" in below else None
+            if name in schema.get("required", []) or (value is not None and value not in ([], zero)):
+                kept[name] = canonical(below, value)
+        return kept
+    if isinstance(document, list):
+        return [canonical(resolved(schema["items"]), item) for item in document]
+    if schema.get("format") == "date-time":
+        return canonical_timestamp(document)
+    return document
+
+
+def canonical_timestamp(text: str) -> str:
+    """`text` in UTC with 0, 3, 6 or 9 digits, by arithmetic on its parts."""
+    match = re.fullmatch(r"(.{19})(?:\.([0-9]{1,9}))?(?:Z|([+-])([0-9]{2}):([0-9]{2}))", text)
+    assert match, text
+    whole, digits, sign, hours, minutes = match.groups()
+    offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
+    moment = datetime.strptime(whole + "+0000", "%Y-%m-%dT%H:%M:%S%z")
+    moment = moment + offset if sign == "-" else moment - offset
+    digits = (digits or "").ljust(9, "0")
+    for _ in range(3):
+        digits = digits.removesuffix("000") if len(digits) % 3 == 0 else digits
+    return f"{moment:%Y-%m-%dT%H:%M:%S}{'.' if digits else ''}{digits}Z"
+
+
+def decode(component: str, document: object) -> Any:
+    """The message that the bytes of `document` hold."""
+    return types.decode_json(types.DECODERS[component], json.dumps(document).encode())
+
+
+def written(message: Model) -> Any:
+    """The document that goes over the wire for `message`."""
+    return json.loads(types.encode_json(message.to_dict()))
+
+
+def documented() -> dict[str, Any]:
+    """The responses of the published reference, placeholders included, by the message that they are."""
+    files = sorted((HERE / "documented").glob("*.json"))
+    return {file.stem: json.loads(file.read_text("utf-8")) for file in files}
+
+
+DOCUMENTED = documented()
+PREBUILD = DOCUMENTED["GetPrebuildResponse"]["prebuild"]
+DOCUMENTS: list[tuple[str, str, Any]] = [
+    *(("documented", name, document) for name, document in DOCUMENTED.items()),
+    *(("complete", name, complete(COMPONENTS[name])) for name in MESSAGES),
+]
+
+
+def cases(*kinds: str, required: bool | None = None, items: bool = True) -> list[Any]:
+    """Each place of each document that is of one of `kinds`, any if there are none, as a test case."""
+    return [
+        pytest.param(component, document, place, id=f"{label}-{component}-{place.path}")
+        for label, component, document in DOCUMENTS
+        for place in places(COMPONENTS[component], document)
+        if (not kinds or place.kind in kinds)
+        and (required is None or required is place.required)
+        and (items or not isinstance(place.keys[-1], int))
+    ]
+
+
+# -- Documented and complete responses ---------------------------------------------------------------------------------
+
+
+def test_the_reference_documents_four_responses():
+    assert set(DOCUMENTED) == {
+        "CancelPrebuildResponse",
+        "CreatePrebuildResponse",
+        "GetPrebuildResponse",
+        "ListPrebuildsResponse",
+    }
+
+
+def test_the_documented_prebuild_is_read_field_by_field():
+    prebuild = decode("GetPrebuildResponse", DOCUMENTED["GetPrebuildResponse"]).prebuild
+    some_id = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e"
+    moment = datetime(2019, 12, 27, 18, 11, 19, 117000, tzinfo=UTC)
+    subject = models.Subject(id=some_id, principal=models.Principal.UNSPECIFIED)
+    assert prebuild == models.Prebuild(
+        id=some_id,
+        metadata=models.PrebuildMetadata(
+            organization_id=some_id,
+            project_id=some_id,
+            environment_class_id=some_id,
+            creator=subject,
+            created_at=moment,
+            updated_at=moment,
+            triggered_by=models.PrebuildTrigger.UNSPECIFIED,
+            executor=subject,
+        ),
+        spec=models.PrebuildSpec(
+            spec_version="specVersion",
+            desired_phase=models.PrebuildPhase.UNSPECIFIED,
+            timeout="+9125115.360s",
+        ),
+        status=models.PrebuildStatus(
+            phase=models.PrebuildPhase.UNSPECIFIED,
+            completion_time=moment,
+            failure_message="failureMessage",
+            log_url="https://example.com",
+            environment_id=some_id,
+            status_version="statusVersion",
+            warning_message="warningMessage",
+            snapshot_completion_percentage=100,
+            snapshot_size_bytes="snapshotSizeBytes",
+        ),
+    )
+
+
+def test_the_documented_page_holds_the_documented_prebuild_and_a_token():
+    page = decode("ListPrebuildsResponse", DOCUMENTED["ListPrebuildsResponse"])
+    assert page.prebuilds == [models.Prebuild.from_dict(PREBUILD)]
+    assert page.pagination == models.PaginationResponse(next_token="nextToken")
+
+
+@pytest.mark.parametrize(
+    ("component", "document"),
+    [
+        pytest.param(component, document, id=f"{label}-{component}")
+        for label, component, document in DOCUMENTS
+    ],
+)
+def test_a_document_becomes_its_message_and_is_written_back(component, document):
+    message = decode(component, document)
+    assert type(message) is getattr(models, component)
+    assert written(message) == canonical(COMPONENTS[component], document)
+    assert message == getattr(models, component).from_dict(document)
+    assert message.additional_properties == {}
+
+
+@pytest.mark.parametrize(
+    ("component", "document"),
+    [
+        pytest.param(component, document, id=f"{label}-{component}")
+        for label, component, document in DOCUMENTS
+    ],
+)
+def test_messages_survive_pickling_and_copying(component, document):
+    message = decode(component, document | {"ofNextYear": [1]})
+    assert pickle.loads(pickle.dumps(message)) == message
+    assert copy.deepcopy(message) == message
+
+
+@pytest.mark.parametrize("name", sorted(SCHEMA["components"]["examples"]))
+def test_each_example_of_the_schema_that_is_a_response_is_read(name):
+    document = SCHEMA["components"]["examples"][name]["value"]
+    readers = [
+        reader
+        for reader in MESSAGES
+        if reader.endswith("Response")
+        and document.keys() <= COMPONENTS[reader].get("properties", {}).keys()
+        and document.keys() >= set(COMPONENTS[reader].get("required", []))
+    ]
+    for reader in readers:
+        assert written(decode(reader, document)) == canonical(COMPONENTS[reader], document)
+    assert readers or "code" in document
+
+
+# -- Absent and null ---------------------------------------------------------------------------------------------------
+
+
+def absent_value(place: Place) -> object:
+    """What a message has for a field that the document leaves out."""
+    if place.kind == "array":
+        return []
+    if place.kind == "enum":
+        return place.schema["enum"][0]
+    return None
+
+
+@pytest.mark.parametrize("form", ["absent", "null"])
+@pytest.mark.parametrize(("component", "document", "place"), cases(required=False))
+def test_an_optional_field_may_be_absent_or_null(component, document, place, form):
+    without = place.removed(document)
+    message = decode(component, without if form == "absent" else place.replaced(document, None))
+    assert place.attribute(message) == absent_value(place)
+    assert type(place.attribute(message)) is not str
+    assert message.additional_properties == {}
+    assert written(message) == canonical(COMPONENTS[component], without)
+    assert message == decode(component, without)
+
+
+def test_an_absent_enum_is_the_zero_member_itself():
+    bare = decode("PrebuildStatus", {})
+    assert bare.phase is models.PrebuildPhase.UNSPECIFIED
+    assert bare.phase.is_known
+    assert written(bare) == {}
+
+
+@pytest.mark.parametrize("name", ["ListPrebuildsResponse", "ListWarmPoolsResponse"])
+def test_an_empty_list_response_is_an_empty_page(name):
+    page = decode(name, {})
+    assert page.pagination is None
+    assert (page.prebuilds if name == "ListPrebuildsResponse" else page.warm_pools) == []
+    assert written(page) == {}
+
+
+def test_two_absent_lists_are_two_lists():
+    first, second = decode("ListPrebuildsResponse", {}), decode("ListPrebuildsResponse", {})
+    first.prebuilds.append(models.Prebuild.from_dict(PREBUILD))
+    first.additional_properties["ofNextYear"] = 1
+    assert second.prebuilds == []
+    assert second.additional_properties == {}
+
+
+@pytest.mark.parametrize("form", ["absent", "null"])
+@pytest.mark.parametrize(("component", "document", "place"), cases(required=True, items=False))
+def test_a_required_field_is_missed_by_its_path(component, document, place, form):
+    broken = place.removed(document) if form == "absent" else place.replaced(document, None)
+    with pytest.raises(DecodeError) as caught:
+        decode(component, broken)
+    assert caught.value.path == place.path
+    assert caught.value.found == "nothing"
+
+
+def test_the_messages_that_are_always_set_are_the_required_ones():
+    required = {
+        place.path for place in places(COMPONENTS["Prebuild"], PREBUILD) if place.required
+    }
+    assert required == {
+        "metadata",
+        "metadata.creator",
+        "metadata.createdAt",
+        "metadata.updatedAt",
+        "spec",
+        "status",
+    }
+
+
+# -- Unknown fields ----------------------------------------------------------------------------------------------------
+
+UNKNOWN: list[Any] = [None, True, 7, 7.5, "text", [], [{"a": [1]}], {}, {"a": {"b": None}}]
+
+
+@pytest.mark.parametrize("absent", ["complete", "with an optional field absent", "with a null"])
+@pytest.mark.parametrize(
+    ("component", "document", "place"),
+    [
+        *(
+            pytest.param(component, document, Place((), {}, True), id=f"{label}-{component}-")
+            for label, component, document in DOCUMENTS
+        ),
+        *cases("object"),
+    ],
+)
+def test_unknown_fields_are_kept_and_written_back_at_every_level(
+    component, document, place, absent
+):
+    document = copy.deepcopy(document)
+    level = place.within(document)
+    schema = resolved(place.schema if place.keys else COMPONENTS[component])
+    optional = [name for name in level if name not in schema.get("required", [])]
+    if optional and absent == "with an optional field absent":
+        del level[optional[0]]
+    elif optional and absent == "with a null":
+        level[optional[0]] = None
+    for index, value in enumerate(UNKNOWN):
+        level[f"ofNextYear{index}"] = value
+    level["additionalProperties"] = level["additional_properties"] = "a field like any other"
+    message = decode(component, document)
+    found = place.attribute(message).additional_properties
+    assert found == {name: level[name] for name in level if name not in schema.get("properties", {})}
+    assert written(message) == canonical(COMPONENTS[component], document)
+
+
+def test_field_names_are_camel_case_on_the_wire():
+    """A response never has snake_case names: what looks like one is a field of its own."""
+    message = decode("PaginationResponse", {"next_token": "other"})
+    assert message.next_token is None
+    assert message.additional_properties == {"next_token": "other"}
+
+
+# -- Enums -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("component", "document", "place"), cases("enum"))
+def test_an_unknown_enum_value_is_kept_in_every_place(component, document, place):
+    document = place.replaced(document, NEXT_YEAR)
+    message = decode(component, document)
+    value = place.attribute(message)
+    assert isinstance(value, OpenEnum)
+    assert not value.is_known
+    assert value == NEXT_YEAR
+    assert place.within(written(message)) == NEXT_YEAR
+    assert written(message) == canonical(COMPONENTS[component], document)
+
+
+@pytest.mark.parametrize("name", ENUMS)
+def test_an_unknown_enum_value_is_its_string(name):
+    enum = getattr(models, name)
+    value = enum(NEXT_YEAR)
+    assert value == NEXT_YEAR
+    assert value == enum(NEXT_YEAR)
+    assert value != enum(NEXT_YEAR + "_AGAIN")
+    assert value not in list(enum)
+    assert hash(value) == hash(NEXT_YEAR)
+    assert {value: 1}[NEXT_YEAR] == 1
+    assert str(value) == f"{value}" == value.value == value.name == NEXT_YEAR
+    assert value.is_known is False
+    assert len(enum) == len(COMPONENTS[name]["enum"])
+    for again in (pickle.loads(pickle.dumps(value)), copy.copy(value), copy.deepcopy(value)):
+        assert type(again) is enum
+        assert again == value
+        assert not again.is_known
+
+
+@pytest.mark.parametrize("name", ENUMS)
+def test_a_known_enum_value_is_the_member_and_its_string(name):
+    enum = getattr(models, name)
+    for text in COMPONENTS[name]["enum"]:
+        value = enum(text)
+        assert value in list(enum)
+        assert value is enum[value.name]
+        assert value == text
+        assert hash(value) == hash(text)
+        assert str(value) == f"{value}" == text
+        assert value.is_known is True
+        assert pickle.loads(pickle.dumps(value)) is value
+    for number in (0, 10, None, True):
+        with pytest.raises(ValueError, match=name):
+            enum(number)
+
+
+@pytest.mark.parametrize("phase", COMPONENTS["PrebuildPhase"]["enum"])
+def test_a_known_enum_value_is_decoded_to_the_member(phase):
+    assert decode("PrebuildStatus", {"phase": phase}).phase is models.PrebuildPhase(phase)
+
+
+# -- Timestamps --------------------------------------------------------------------------------------------------------
+
+MOMENT = datetime(2019, 12, 27, 18, 11, 19, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("zone", "clock"),
+    [
+        ("Z", "2019-12-27T18:11:19"),
+        ("+00:00", "2019-12-27T18:11:19"),
+        ("-00:00", "2019-12-27T18:11:19"),
+        ("+01:00", "2019-12-27T19:11:19"),
+        ("-08:00", "2019-12-27T10:11:19"),
+        ("+05:30", "2019-12-27T23:41:19"),
+        ("+14:00", "2019-12-28T08:11:19"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("digits", "microsecond", "nanosecond", "canonical_digits"),
+    [
+        ("", 0, 0, ""),
+        (".117", 117000, 0, ".117"),
+        (".117123", 117123, 0, ".117123"),
+        (".117123456", 117123, 456, ".117123456"),
+        (".117123999", 117123, 999, ".117123999"),
+        (".000000001", 0, 1, ".000000001"),
+        (".999999999", 999999, 999, ".999999999"),
+        (".000000000", 0, 0, ""),
+        (".117000000", 117000, 0, ".117"),
+        (".117123000", 117123, 0, ".117123"),
+        (".000", 0, 0, ""),
+        (".1", 100000, 0, ".100"),
+        (".1171234", 117123, 400, ".117123400"),
+    ],
+)
+def test_timestamps_of_any_precision_and_zone(
+    zone, clock, digits, microsecond, nanosecond, canonical_digits
+):
+    text = f"{clock}{digits}{zone}"
+    message = decode("PrebuildStatus", {"completionTime": text})
+    assert message.completion_time == MOMENT.replace(microsecond=microsecond)
+    assert message.completion_time.utcoffset() is not None
+    assert getattr(message.completion_time, "nanosecond", 0) == nanosecond
+    expected = f"2019-12-27T18:11:19{canonical_digits}Z"
+    assert canonical_timestamp(text) == expected
+    assert written(message) == {"completionTime": expected}
+    for again in (pickle.loads(pickle.dumps(message)), copy.deepcopy(message)):
+        assert again == message
+        assert written(again) == {"completionTime": expected}
+
+
+def test_a_moment_that_a_datetime_can_hold_is_a_plain_datetime():
+    message = decode("PrebuildStatus", {"completionTime": "2019-12-27T18:11:19.117123Z"})
+    assert type(message.completion_time) is datetime
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z"])
+def test_the_first_and_last_timestamps(text):
+    assert written(decode("PrebuildStatus", {"completionTime": text})) == {"completionTime": text}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "completionTime",
+        "2019-12-27",
+        "18:11:19Z",
+        "2019-12-27T18:11:19",
+        "2019-12-27T18:11:19.117123456",
+        "2019-13-27T18:11:19Z",
+        "2019-12-32T18:11:19Z",
+        "2019-12-27T25:11:19Z",
+        "2019-12-27T18:11:19+25:00",
+        "2019-12-27T18:11:19Z and more",
+        "1577470279",
+        "\N{ARABIC-INDIC DIGIT TWO}019-12-27T18:11:19Z",
+    ],
+)
+@pytest.mark.parametrize(("component", "document", "place"), cases("date-time")[:3])
+def test_a_string_that_is_no_timestamp_is_refused(component, document, place, text):
+    with pytest.raises(DecodeError) as caught:
+        decode(component, place.replaced(document, text))
+    assert caught.value.path == place.path
+    assert caught.value.expected.startswith("a timestamp")
+
+
+def test_a_moment_without_a_zone_is_not_written():
+    status = models.PrebuildStatus(completion_time=datetime(2019, 12, 27))  # noqa: DTZ001
+    with pytest.raises(ValueError, match="time zone"):
+        status.to_dict()
+
+
+# -- Durations and large numbers ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["3600s", "1.5s", "+9125115.360s", "-1s", "0s", "0.000000001s", "315576000000s", "timeout"],
+)
+def test_a_duration_is_kept_as_it_came(text):
+    message = decode("PrebuildSpec", {"timeout": text})
+    assert message.timeout == text
+    assert written(message) == {"timeout": text}
+
+
+@pytest.mark.parametrize(
+    "number", [0, 1, 2**31, 2**53 - 1, 2**53, 2**53 + 1, 2**63 - 1, -(2**63), 2**63, 2**64 - 1]
+)
+@pytest.mark.parametrize(
+    ("component", "name"),
+    [
+        ("PrebuildStatus", "snapshotSizeBytes"),
+        ("PrebuildStatus", "statusVersion"),
+        ("PrebuildSpec", "specVersion"),
+        ("WarmPoolSpec", "specVersion"),
+    ],
+)
+def test_a_64_bit_number_is_a_string_and_exact(component, name, number):
+    message = decode(component, {name: str(number)})
+    value = getattr(message, snake_case(name))
+    assert value == str(number)
+    assert int(value) == number
+    assert written(message) == {name: str(number)}
+    with pytest.raises(DecodeError) as caught:
+        decode(component, {name: number})
+    assert caught.value.path == name
+    assert caught.value.expected == "a string"
+
+
+@pytest.mark.parametrize("size", [0, 1, 20, 2**31 - 1])
+def test_a_given_zero_differs_from_an_absent_number(size):
+    message = decode("WarmPoolSpec", {"minSize": size})
+    assert message.min_size == size
+    assert message.max_size is None
+    assert written(message) == {"minSize": size}
+
+
+# -- Wrong types -------------------------------------------------------------------------------------------------------
+
+WRONG: dict[str, list[Any]] = {
+    "string": [True, False, 0, 7, 7.5, [], ["text"], {}, {"a": "text"}],
+    "integer": [True, False, 7.5, 7.0, "7", "", [], [7], {}, {"a": 7}],
+    "object": [True, False, 0, 7, 7.5, "", "text", [], [{}]],
+    "array": [True, False, 0, 7, 7.5, "", "text", {}, {"0": "text"}],
+}
+WRONG["enum"] = WRONG["string"]
+WRONG["date-time"] = [*WRONG["string"], 1577470279]
+
+
+@pytest.mark.parametrize(("component", "document", "place"), cases(*WRONG))
+def test_a_wrong_type_anywhere_is_refused_with_its_path(component, document, place):
+    wrong = WRONG[place.kind] + ([None] if place.required else [])
+    for value in wrong:
+        with pytest.raises(DecodeError) as caught:
+            decode(component, place.replaced(document, value))
+        assert caught.value.path == place.path, value
+        assert str(caught.value).startswith(f"{place.path}: expected {caught.value.expected}")
+        assert caught.value.expected != caught.value.found
+        with pytest.raises(DecodeError) as again:
+            getattr(models, component).from_dict(place.replaced(document, value))
+        assert again.value.path == place.path, value
+
+
+@pytest.mark.parametrize(
+    "value", [None, True, 7, 7.5, "text", [], [PREBUILD]], ids=lambda value: type(value).__name__
+)
+@pytest.mark.parametrize("component", MESSAGES)
+def test_a_document_that_is_no_object_is_refused(component, value):
+    with pytest.raises(DecodeError, match="^the document: expected an object") as caught:
+        decode(component, value)
+    assert caught.value.path == ""
+    with pytest.raises(DecodeError):
+        getattr(models, component).from_dict(value)
+
+
+@pytest.mark.parametrize("index", range(5))
+def test_the_path_names_the_item_among_equal_ones(index):
+    page = {"prebuilds": [copy.deepcopy(PREBUILD) for _ in range(5)]}
+    page["prebuilds"][index]["metadata"]["createdAt"] = 7
+    with pytest.raises(DecodeError) as caught:
+        decode("ListPrebuildsResponse", page)
+    assert caught.value.path == f"prebuilds[{index}].metadata.createdAt"
+
+
+def test_the_path_is_found_behind_unknown_fields():
+    page = {"ofNextYear": {"prebuilds": [PREBUILD]}, "prebuilds": [copy.deepcopy(PREBUILD)]}
+    page["prebuilds"][0]["ofNextYear"] = [{"status": {}}, [[[]]]]
+    page["prebuilds"][0]["status"] = {"phase": 7}
+    with pytest.raises(DecodeError) as caught:
+        decode("ListPrebuildsResponse", page)
+    assert caught.value.path == "prebuilds[0].status.phase"
+    assert caught.value.found == "the number 7"
+
+
+def test_an_error_tells_what_it_found_in_few_words():
+    with pytest.raises(DecodeError) as caught:
+        decode("PrebuildStatus", {"phase": "x", "completionTime": "x" * 100_000})
+    assert len(str(caught.value)) < 200
+
+
+def test_an_error_survives_pickling():
+    with pytest.raises(DecodeError) as caught:
+        decode("PrebuildStatus", {"phase": 7})
+    error = caught.value
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.path, again.expected, again.found) == (error.path, error.expected, error.found)
+    assert str(again) == str(error)
+    assert isinstance(error, ValueError)
+
+
+# -- Bytes that are no JSON --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b" \n", id="white space"),
+        pytest.param(b"<html>502 Bad Gateway</html>", id="html"),
+        pytest.param(b"{'prebuilds': []}", id="single quotes"),
+        pytest.param(b'{"prebuilds": []} {}', id="two documents"),
+        pytest.param(b'{"prebuilds": [],}', id="a comma too many"),
+        pytest.param(b'{"ofNextYear": "\xff"}', id="not UTF-8"),
+        pytest.param(b'{"ofNextYear": "a\nb"}', id="a bare line break"),
+        pytest.param(b'{"ofNextYear": NaN}', id="NaN"),
+        pytest.param(b'{"ofNextYear": Infinity}', id="infinity"),
+        pytest.param(b'{"ofNextYear": [-Infinity]}', id="negative infinity"),
+        pytest.param(b'{"ofNextYear": 1e999}', id="too large for a number"),
+        pytest.param(b"[" * 200_000, id="deep lists"),
+        pytest.param(b'{"a":' * 200_000, id="deep objects"),
+        pytest.param(
+            b'{"ofNextYear": ' + b"[" * 200_000 + b"]" * 200_000 + b"}", id="deep and well-formed"
+        ),
+    ],
+)
+def test_a_body_that_is_no_json_is_refused(content):
+    with pytest.raises(DecodeError) as caught:
+        types.decode_json(types.DECODERS["ListPrebuildsResponse"], content)
+    assert caught.value.path == ""
+    assert caught.value.expected == "JSON"
+    assert len(str(caught.value)) < 600
+
+
+def test_a_truncated_body_is_refused_wherever_it_is_cut():
+    content = json.dumps(DOCUMENTED["GetPrebuildResponse"]).encode()
+    for end in range(len(content)):
+        with pytest.raises(DecodeError) as caught:
+            types.decode_json(types.DECODERS["GetPrebuildResponse"], content[:end])
+        assert caught.value.path == ""
+
+
+def test_text_of_all_planes_is_kept():
+    text = "žluťoučký \N{SNOWMAN} \N{ROCKET} \x00 \\ \" \u2028"
+    message = decode("PrebuildStatus", {"failureMessage": text})
+    assert message.failure_message == text
+    assert written(message) == {"failureMessage": text}
+
+
+# -- Messages made in Python -------------------------------------------------------------------------------------------
+
+
+def test_a_document_is_not_changed_by_reading_it():
+    document = copy.deepcopy(DOCUMENTED["ListPrebuildsResponse"])
+    models.ListPrebuildsResponse.from_dict(document).to_dict()
+    assert document == DOCUMENTED["ListPrebuildsResponse"]
+
+
+def test_any_mapping_is_a_document():
+    class Headers(Mapping[str, Any]):
+        def __getitem__(self, key):
+            return {"nextToken": "nextToken"}[key]
+
+        def __iter__(self):
+            return iter(["nextToken"])
+
+        def __len__(self):
+            return 1
+
+    assert models.PaginationResponse.from_dict(Headers()).next_token == "nextToken"
+
+
+@pytest.mark.parametrize("component", MESSAGES)
+def test_a_decoded_message_has_every_attribute_of_a_made_one(component):
+    """Decoders fill in the fields without calling the constructor: none may be forgotten."""
+    bare = complete(COMPONENTS[component])
+    for place in list(places(COMPONENTS[component], bare)):
+        if len(place.keys) == 1 and not place.required:
+            del bare[place.keys[0]]
+    message = decode(component, bare)
+    required = {snake_case(name) for name in COMPONENTS[component].get("required", [])}
+    made = type(message)(**{name: getattr(message, name) for name in required})
+    assert made == message
+    assert repr(made) == repr(message)

@@ -1,0 +1,249 @@
+"""Any document that the schema allows becomes a message, and the message the same document again."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from prebuild_api import models, types
+
+SCHEMA = yaml.safe_load(
+    (Path(__file__).parents[2] / "schema" / "prebuild_service.yaml").read_text("utf-8")
+)
+COMPONENTS: dict[str, Any] = SCHEMA["components"]["schemas"]
+MESSAGES = sorted(name for name in COMPONENTS if COMPONENTS[name]["type"] == "object")
+
+# The same examples in every run: what fails here fails everywhere.
+EXAMPLES = settings(
+    max_examples=60,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+# -- Documents, drawn from the schema ----------------------------------------------------------------------------------
+#
+# A document is drawn together with what is to be written back for it: the pair (document, canonical). LEFT_OUT in place
+# of the canonical part says that nothing is written.
+
+LEFT_OUT = object()
+Pair = tuple[Any, Any]
+
+FIRST = datetime(1, 1, 2, tzinfo=UTC)
+LAST = datetime(9999, 12, 30, tzinfo=UTC)
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2)
+    ),
+    max_leaves=3,
+)
+
+
+def same(value: Any) -> Pair:
+    return value, value
+
+
+@st.composite
+def timestamps(draw: st.DrawFn) -> Pair:
+    """A moment to the nanosecond in any zone, with as many digits as anyone writes."""
+    seconds = draw(st.integers(0, int((LAST - FIRST).total_seconds())))
+    nanoseconds = draw(st.sampled_from([0, 117_000_000, 1, 999_999_999]) | st.integers(0, 10**9 - 1))
+    minutes = draw(st.sampled_from([None, 0, 60, -480, 330]) | st.integers(-1439, 1439))
+    utc = FIRST + timedelta(seconds=seconds)
+    local = utc + timedelta(minutes=minutes or 0)
+    # At least the digits that the number needs, and as many zeros behind them as may be.
+    needed = len(f"{nanoseconds:09}".rstrip("0"))
+    digits = draw(st.sampled_from([count for count in (0, 3, 6, 9) if count >= needed]))
+    fraction = f".{nanoseconds:09}"[: digits + 1] if digits else ""
+    sign, distance = ("-" if (minutes or 0) < 0 else "+"), abs(minutes or 0)
+    zone = "Z" if minutes is None else f"{sign}{distance // 60:02}:{distance % 60:02}"
+    canonical = next(count for count in (0, 3, 6, 9) if count >= needed)
+    return (
+        f"{clock(local)}{fraction}{zone}",
+        f"{clock(utc)}{f'.{nanoseconds:09}'[: canonical + 1] if canonical else ''}Z",
+    )
+
+
+def clock(moment: datetime) -> str:
+    date = f"{moment.year:04}-{moment.month:02}-{moment.day:02}"
+    return f"{date}T{moment.hour:02}:{moment.minute:02}:{moment.second:02}"
+
+
+def seconds(duration: str) -> int:
+    return int(duration.removesuffix("s"))
+
+
+@st.composite
+def durations(draw: st.DrawFn, least: int, most: int) -> Pair:
+    whole = draw(st.integers(least, most))
+    fraction = draw(st.sampled_from(["", ".5", ".360", ".000000001"])) if whole < most else ""
+    sign = draw(st.sampled_from(["", "+"])) if whole >= 0 else ""
+    return same(f"{sign}{whole}{fraction}s")
+
+
+@st.composite
+def objects(draw: st.DrawFn, schema: dict[str, Any]) -> Pair:
+    """An object with the required fields, any of the others, nulls and fields that are not in the schema."""
+    fields = schema.get("properties", {})
+    document, canonical = {}, {}
+    for name, field in fields.items():
+        required = name in schema.get("required", [])
+        form = "value" if required else draw(st.sampled_from(["value", "value", "absent", "null"]))
+        if form == "null":
+            document[name] = None
+        elif form == "value":
+            document[name], expected = draw(values(field, required=required))
+            if expected is not LEFT_OUT:
+                canonical[name] = expected
+    unknown = st.dictionaries(
+        st.text(max_size=6).filter(lambda name: name not in fields)
+        | st.sampled_from(["additional_properties", "self", "ofNextYear"]),
+        json_values,
+        max_size=2,
+    )
+    for name, value in draw(unknown).items():
+        document[name] = canonical[name] = value
+    return dict(draw(st.permutations(list(document.items())))), canonical
+
+
+@st.composite
+def lists(draw: st.DrawFn, schema: dict[str, Any]) -> Pair:
+    pairs = draw(
+        st.lists(values(schema["items"], required=True), max_size=min(schema.get("maxItems", 3), 3))
+    )
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs] or LEFT_OUT
+
+
+def enum_values(schema: dict[str, Any], *, required: bool) -> st.SearchStrategy[Pair]:
+    zero = next((name for name, n in schema.get("x-enum-numbers", {}).items() if n == 0), None)
+    members = st.sampled_from(schema["enum"]) | st.text(min_size=1, max_size=8)
+    return members.map(lambda text: (text, LEFT_OUT if text == zero and not required else text))
+
+
+def strings(schema: dict[str, Any]) -> st.SearchStrategy[Pair]:
+    name = schema.get("format", "")
+    bounds = SCHEMA["x-formats"].get(name)
+    if bounds:
+        assert bounds["base"] == "protobuf-duration"
+        return durations(seconds(bounds["minimum"]), seconds(bounds["maximum"]))
+    by_format: dict[str, Callable[[], st.SearchStrategy[Pair]]] = {
+        "": lambda: st.text(max_size=20).map(same),
+        "date-time": timestamps,
+        "uuid": lambda: st.uuids().map(str).map(same),
+        "uri": lambda: st.from_regex(r"\Ahttps?://[a-z.]{1,9}/[a-z]{0,5}\Z").map(same),
+        "int64": lambda: st.integers(-(2**63), 2**63 - 1).map(str).map(same),
+        "uint64": lambda: st.integers(0, 2**64 - 1).map(str).map(same),
+        "protobuf-duration": lambda: durations(-315_576_000_000, 315_576_000_000),
+    }
+    return by_format[name]()
+
+
+def values(schema: dict[str, Any], *, required: bool) -> st.SearchStrategy[Pair]:
+    """Any value that `schema` allows, by its type, format, members and bounds."""
+    if "$ref" in schema:
+        return values(COMPONENTS[schema["$ref"].rpartition("/")[2]], required=required)
+    if "enum" in schema:
+        return enum_values(schema, required=required)
+    match schema.get("type"):
+        case "object":
+            return objects(schema)
+        case "array":
+            return lists(schema)
+        case "string":
+            return strings(schema)
+        case "integer":
+            assert schema["format"] == "int32"
+            least, most = schema.get("minimum", -(2**31)), schema.get("maximum", 2**31 - 1)
+            return st.integers(least, most).map(same)
+        case None:
+            return json_values.filter(lambda value: value is not None).map(same)
+    raise AssertionError(f"no strategy for {schema}")
+
+
+# -- The round trip ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("component", MESSAGES)
+def test_a_message_is_written_as_it_was_read(component):
+    model = getattr(models, component)
+
+    @EXAMPLES
+    @given(values(COMPONENTS[component], required=True))
+    def round_trip(pair: Pair) -> None:
+        document, canonical = pair
+        message = model.from_dict(document)
+        written = message.to_dict()
+        assert written == canonical
+        assert model.from_dict(written) == message
+        assert model.from_dict(written).to_dict() == canonical
+        content = types.encode_json(written)
+        assert types.decode_json(types.DECODERS[component], content).to_dict() == canonical
+
+    round_trip()
+
+
+def test_the_standard_library_reads_what_orjson_writes_and_the_other_way_round(monkeypatch):
+    orjson = pytest.importorskip("orjson")
+
+    @EXAMPLES
+    @given(values(COMPONENTS["ListPrebuildsResponse"], required=True))
+    def round_trip(pair: Pair) -> None:
+        message = models.ListPrebuildsResponse.from_dict(pair[0])
+        for writer, reader in ((orjson, None), (None, orjson)):
+            with monkeypatch.context() as patch:
+                patch.setattr(types, "orjson", writer)
+                content = types.encode_json(message.to_dict())
+                patch.setattr(types, "orjson", reader)
+                again = types.decode_json(types.DECODERS["ListPrebuildsResponse"], content)
+                assert again == message
+                assert again.to_dict() == pair[1]
+
+    round_trip()
+
+
+def test_the_documents_are_as_varied_as_the_rules():
+    """Of the drawn pages, some have each of the forms that the rules speak of."""
+    seen: set[str] = set()
+
+    @settings(EXAMPLES, max_examples=300)
+    @given(values(COMPONENTS["ListPrebuildsResponse"], required=True))
+    def collect(pair: Pair) -> None:
+        page = models.ListPrebuildsResponse.from_dict(pair[0])
+        seen.add(f"{min(len(page.prebuilds), 2)} prebuilds")
+        seen.update("unknown field" for _ in page.additional_properties)
+        for prebuild in page.prebuilds:
+            seen.add("known phase" if prebuild.status.phase.is_known else "unknown phase")
+            created = prebuild.metadata.created_at
+            seen.add(type(created).__name__)
+            seen.add("UTC" if created.utcoffset() == timedelta(0) else "offset")
+            seen.add("with id" if prebuild.id else "without id")
+            seen.update("unknown nested field" for _ in prebuild.status.additional_properties)
+
+    collect()
+    assert seen >= {
+        "0 prebuilds",
+        "1 prebuilds",
+        "2 prebuilds",
+        "unknown field",
+        "unknown nested field",
+        "known phase",
+        "unknown phase",
+        "datetime",
+        "Timestamp",
+        "UTC",
+        "offset",
+        "with id",
+        "without id",
+    }
