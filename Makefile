@@ -20,6 +20,7 @@ help: ## list the targets
 
 .PHONY: setup
 setup: $(SETUP) ## make .venv with everything the other targets need (PYTHON=... names another Python)
+	@:
 
 $(SETUP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "There is no '$(PYTHON)' here. Name a Python of 3.11 or later: make PYTHON=..." >&2; exit 1; }

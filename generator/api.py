@@ -214,22 +214,22 @@ def _filters(api: spec.Api) -> dict[str, Any]:
             name = field.name
             if field in operation.flatten:
                 inner = ", ".join(f"{each.name}={each.name}" for each in api.messages[field.type].fields)
-                lines.append(f'{name}=merge_fields({field.type}, "{name}", {name}, {inner})')
+                lines.append(f'{name}=merge_fields(models.{field.type}, "{name}", {name}, {inner})')
             elif field.kind == "message" and not (field.repeated or field.mapped):
-                value = f'to_model({field.type}, {name}, "{name}")'
+                value = f'to_model(models.{field.type}, {name}, "{name}")'
                 if field.required and omissible(field):
-                    value = f'to_model({field.type}, {{}} if {name} is None else {name}, "{name}")'
+                    value = f'to_model(models.{field.type}, {{}} if {name} is None else {name}, "{name}")'
                 elif not field.required:
                     value = f"None if {name} is None else {value}"
                 lines.append(f"{name}={value}")
             elif field.kind == "message":
-                lines.append(_collection(field, f'to_model({field.type}, item, "{name}")'))
+                lines.append(_collection(field, f'to_model(models.{field.type}, item, "{name}")'))
             elif field.kind == "enum" and (field.repeated or field.mapped):
-                lines.append(_collection(field, f"{field.type}(item)"))
+                lines.append(_collection(field, f"models.{field.type}(item)"))
             elif field.kind == "enum":
                 zero = zero_member(field)
-                absent = f"{field.type}.{zero.name}" if zero else "None"
-                value = f"{field.type}({name})"
+                absent = f"models.{field.type}.{zero.name}" if zero else "None"
+                value = f"models.{field.type}({name})"
                 lines.append(f"{name}={value}" if field.required else f"{name}={absent} if {name} is None else {value}")
             elif field.kind == "timestamp":
                 lines.append(

@@ -10,13 +10,15 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jinja2
 
 from . import descriptors, spec
 from .problems import PipelineError, Problem
+from .runtime import base
 
 TEMPLATES = Path(__file__).parent / "templates" / "wire"
 RUNTIME = Path(__file__).parent / "runtime"
@@ -24,8 +26,8 @@ RUNTIME = Path(__file__).parent / "runtime"
 # Modules that do not depend on the schema, and are copied.
 RUNTIME_MODULES = ("scalars", "fields", "base", "descriptors")
 
-# Modules that a template makes of the schema.
-OWN_MODULES = ("__init__", "enums", "formats", "operations")
+# Modules that a template makes of the schema; `items` only where there are any.
+OWN_MODULES = ("__init__", "enums", "formats", "items", "operations")
 
 # datamodel-code-generator takes absolute names only. They become relative afterwards.
 _PACKAGE = "prebuild_wire"
@@ -68,8 +70,11 @@ def generate(document: dict[str, Any], api: spec.Api, out: Path) -> None:
     (out / "openapi.json").write_text(f"{contract}\n", encoding="utf-8")
     (out / "models.py").write_text(models, encoding="utf-8")
     templates = _environment()
+    items = _item_definitions(api)
     for name in OWN_MODULES:
-        text = templates.get_template(f"{name}.py.jinja").render(api=api)
+        if name == "items" and not items:
+            continue
+        text = templates.get_template(f"{name}.py.jinja").render(api=api, items=items)
         (out / f"{name}.py").write_text(text, encoding="utf-8")
     for name in RUNTIME_MODULES:
         shutil.copyfile(RUNTIME / f"{name}.py", out / f"{name}.py")
@@ -80,7 +85,7 @@ def generate(document: dict[str, Any], api: spec.Api, out: Path) -> None:
 
 def _models(api: spec.Api) -> str:
     """The source of `models.py`."""
-    header = f"{_docstring(f'The messages of {api.title}, each behind those that it is made of.', 0)}\n\nfrom __future__ import annotations"
+    headline = f"The messages of {api.title}, each behind those that it is made of."
     arguments = [
         "--input-file-type=openapi",
         "--openapi-scopes=schemas",
@@ -89,7 +94,7 @@ def _models(api: spec.Api) -> str:
         "--target-python-version=3.11",
         f"--custom-template-dir={TEMPLATES / 'models'}",
         "--custom-file-header",
-        header,
+        _docstring(headline, 0),
         f"--base-class={_PACKAGE}.base.Message",
         "--use-annotated",
         "--use-double-quotes",
@@ -102,10 +107,10 @@ def _models(api: spec.Api) -> str:
         "--formatters=builtin",
     ]
     names = {
-        f"{message.name}.{field.json_name}": field.name
+        f"{message.name}.{field.json_name}": _python_name(field)
         for message in api.messages.values()
         for field in message.fields
-        if field.name != field.json_name
+        if _python_name(field) != field.json_name
     }
     ordered = {m.name: f"{_PACKAGE}.base.OrderedMessage" for m in api.messages.values() if m.ordered}
     with tempfile.TemporaryDirectory() as name:
@@ -120,6 +125,11 @@ def _models(api: spec.Api) -> str:
         text = target.read_text(encoding="utf-8")
     _verify(api, text)
     return re.sub(rf"^from {_PACKAGE}\.", "from .", text, flags=re.MULTILINE)
+
+
+def _python_name(field: spec.Field) -> str:
+    """The name of a field in its model. One that would hide a method (`copy`) gets an underscore."""
+    return f"{field.name}_" if hasattr(base.Message, field.name) else field.name
 
 
 def _normalised(api: spec.Api) -> dict[str, Any]:
@@ -137,7 +147,7 @@ def _message(api: spec.Api, message: spec.Message) -> dict[str, Any]:
     schema: dict[str, Any] = {
         "type": "object",
         "description": _wrapped(message.description or message.name),
-        "properties": {field.json_name: _field(api, field) for field in message.fields},
+        "properties": {field.json_name: _field(api, message, field) for field in message.fields},
         "required": [field.json_name for field in message.required_fields],
     }
     if message.ordered:
@@ -145,19 +155,17 @@ def _message(api: spec.Api, message: spec.Message) -> dict[str, Any]:
     return schema
 
 
-def _field(api: spec.Api, field: spec.Field) -> dict[str, Any]:
-    bounds = dict(field.bounds)
-    value = _value(api, field)
-    container = {
-        key: bounds.pop(key) for key in ("minItems", "maxItems", "minProperties", "maxProperties") if key in bounds
-    }
-    value |= bounds
-    if field.repeated:
-        schema = {"type": "array", "items": value, **container}
-    elif field.mapped:
-        schema = {"type": "object", "additionalProperties": value, **container}
+def _field(api: spec.Api, message: spec.Message, field: spec.Field) -> dict[str, Any]:
+    schema = _value(api, field)
+    if field.repeated or field.mapped:
+        if _item_bounds(field):
+            schema["customTypePath"] = f"{_PACKAGE}.items.{_item_type(message, field)}"
+        schema = (
+            {"type": "array", "items": schema} if field.repeated else {"type": "object", "additionalProperties": schema}
+        )
+        schema |= {key: bound for key, bound in field.bounds.items() if key in _CONTAINER_BOUNDS}
     else:
-        schema = value
+        schema |= field.bounds
     text = f"Deprecated. {field.description}" if field.deprecated else field.description
     if text:
         schema["description"] = _wrapped(text, indent=4)
@@ -178,7 +186,7 @@ def _value(api: spec.Api, field: spec.Field) -> dict[str, Any]:
         return {"customTypePath": f"{_PACKAGE}.fields.Json"}
     kind = "string" if field.kind == "timestamp" else field.kind
     if field.format in api.formats:
-        return {"type": kind, "customTypePath": f"{_PACKAGE}.formats.{_format_type(field.format)}"}
+        return {"type": kind, "customTypePath": f"{_PACKAGE}.formats.{_pascal_case(field.format)}"}
     if name := _FIELD_TYPES.get((field.kind, field.format)):
         return {"type": kind, "customTypePath": f"{_PACKAGE}.fields.{name}"}
     return {"type": kind}
@@ -189,7 +197,8 @@ def _verify(api: spec.Api, models: str) -> None:
     classes = [node for node in ast.parse(models).body if isinstance(node, ast.ClassDef)]
     written = {node.name: _written_fields(node) for node in classes}
     expected = {
-        message.name: {field.json_name: field.name for field in message.fields} for message in api.messages.values()
+        message.name: {field.json_name: _python_name(field) for field in message.fields}
+        for message in api.messages.values()
     }
     problems = [
         Problem(
@@ -197,11 +206,18 @@ def _verify(api: spec.Api, models: str) -> None:
             f"#/components/schemas/{name}",
         )
         for name, fields in expected.items()
-        if written.get(name) != fields
+        if written.get(name) is None or not _same(fields, written[name])
     ]
     problems += [Problem(f"datamodel-code-generator invented {name}") for name in written.keys() - expected]
     if problems:
         raise PipelineError("generate", problems)
+
+
+def _same(fields: dict[str, str], written: dict[str, str]) -> bool:
+    """Whether all fields were written. One that would hide a builtin (`list`) may have got an underscore."""
+    return fields.keys() == written.keys() and all(
+        written[json_name] in (name, f"{name}_") for json_name, name in fields.items()
+    )
 
 
 def _written_fields(model: ast.ClassDef) -> dict[str, str]:
@@ -220,6 +236,18 @@ def _written_fields(model: ast.ClassDef) -> dict[str, str]:
     return result
 
 
+def _item_bounds(field: spec.Field) -> dict[str, int | float]:
+    """The bounds of what is in a list or map."""
+    if not (field.repeated or field.mapped):
+        return {}
+    return {key: bound for key, bound in field.bounds.items() if key not in _CONTAINER_BOUNDS}
+
+
+def _item_type(message: spec.Message, field: spec.Field) -> str:
+    """The name of the type of what is in a list or map, where that has bounds of its own."""
+    return f"{message.name}{_pascal_case(field.name)}Item"
+
+
 # -- The templates -----------------------------------------------------------------------------------------------------
 
 
@@ -230,17 +258,16 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 - it writes Python
     )
-    environment.filters.update(
-        {
-            "docstring": _docstring,
-            "enum_base": _enum_base,
-            "format_arguments": _format_arguments,
-            "format_mark": _format_mark,
-            "format_type": _format_type,
-            "literal": _literal,
-            "member_value": _member_value,
-        }
-    )
+    filters: dict[str, Callable[..., str]] = {
+        "docstring": _docstring,
+        "enum_base": _enum_base,
+        "format_arguments": _format_arguments,
+        "format_mark": _format_mark,
+        "pascal_case": _pascal_case,
+        "literal": _literal,
+        "member_value": _member_value,
+    }
+    environment.filters.update(cast("dict[str, Any]", filters))
     return environment
 
 
@@ -283,9 +310,22 @@ def _has_statuses(enum: spec.Enum) -> bool:
     return all(member.http_status is not None for member in enum.members)
 
 
-def _format_type(name: str) -> str:
+def _pascal_case(name: str) -> str:
     """`prebuild-timeout` -> `PrebuildTimeout`."""
     return "".join(part[:1].upper() + part[1:] for part in re.split(r"\W+|_", name) if part)
+
+
+def _item_definitions(api: spec.Api) -> list[tuple[str, str]]:
+    """The name of each type of `items.py`, and how it is defined."""
+    keywords = {"minimum": "ge", "maximum": "le", "minLength": "min_length", "maxLength": "max_length"}
+    found: list[tuple[str, str]] = []
+    for message in api.messages.values():
+        for field in message.fields:
+            if bounds := _item_bounds(field):
+                arguments = ", ".join(f"{keywords[key]}={bound!r}" for key, bound in bounds.items())
+                path = _value(api, field).get("customTypePath", "str").removeprefix(f"{_PACKAGE}.")
+                found.append((_item_type(message, field), f"Annotated[{path}, Field({arguments})]"))
+    return found
 
 
 def _format_mark(item: spec.Format) -> str:

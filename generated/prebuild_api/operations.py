@@ -5,49 +5,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, Literal, TypedDict, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar
 
 from attrs import define, evolve
 
-from .models import (
-    CancelPrebuildRequest,
-    CancelPrebuildResponse,
-    CreatePrebuildLogsTokenRequest,
-    CreatePrebuildLogsTokenResponse,
-    CreatePrebuildRequest,
-    CreatePrebuildResponse,
-    CreateWarmPoolRequest,
-    CreateWarmPoolResponse,
-    DeletePrebuildRequest,
-    DeletePrebuildResponse,
-    DeleteWarmPoolRequest,
-    DeleteWarmPoolResponse,
-    GetPrebuildRequest,
-    GetPrebuildResponse,
-    GetWarmPoolRequest,
-    GetWarmPoolResponse,
-    ListPrebuildsRequest,
-    ListPrebuildsResponse,
-    ListWarmPoolsRequest,
-    ListWarmPoolsResponse,
-    PaginationRequest,
-    Prebuild,
-    UpdateWarmPoolRequest,
-    UpdateWarmPoolResponse,
-    WarmPool,
-)
-from .models.cancel_prebuild_response import decode_cancel_prebuild_response
-from .models.create_prebuild_logs_token_response import decode_create_prebuild_logs_token_response
-from .models.create_prebuild_response import decode_create_prebuild_response
-from .models.create_warm_pool_response import decode_create_warm_pool_response
-from .models.delete_prebuild_response import decode_delete_prebuild_response
-from .models.delete_warm_pool_response import decode_delete_warm_pool_response
-from .models.get_prebuild_response import decode_get_prebuild_response
-from .models.get_warm_pool_response import decode_get_warm_pool_response
-from .models.list_prebuilds_response import decode_list_prebuilds_response
-from .models.list_warm_pools_response import decode_list_warm_pools_response
-from .models.update_warm_pool_response import decode_update_warm_pool_response
+from . import models
 from .types import Model
+
+if TYPE_CHECKING:
+    from .models import (
+        CancelPrebuildRequest,
+        CancelPrebuildResponse,
+        CreatePrebuildLogsTokenRequest,
+        CreatePrebuildLogsTokenResponse,
+        CreatePrebuildRequest,
+        CreatePrebuildResponse,
+        CreateWarmPoolRequest,
+        CreateWarmPoolResponse,
+        DeletePrebuildRequest,
+        DeletePrebuildResponse,
+        DeleteWarmPoolRequest,
+        DeleteWarmPoolResponse,
+        GetPrebuildRequest,
+        GetPrebuildResponse,
+        GetWarmPoolRequest,
+        GetWarmPoolResponse,
+        ListPrebuildsRequest,
+        ListPrebuildsResponse,
+        ListWarmPoolsRequest,
+        ListWarmPoolsResponse,
+        Prebuild,
+        UpdateWarmPoolRequest,
+        UpdateWarmPoolResponse,
+        WarmPool,
+    )
 
 Idempotency = Literal["no_side_effects", "idempotent", "unsafe"]
 
@@ -99,6 +91,15 @@ class PagedOperation(Operation[RequestT, ResponseT], Generic[RequestT, ResponseT
     """The same request for the page of a token."""
 
 
+def _decoder(module: str) -> Callable[[dict[str, Any]], Any]:
+    """The decoder of a model, loaded when it is first used."""
+
+    def decode(source: dict[str, Any]) -> Any:
+        return getattr(import_module(f".models.{module}", __package__), f"decode_{module}")(source)
+
+    return decode
+
+
 def _list_prebuilds_next_token(response: ListPrebuildsResponse) -> str | None:
     pagination = response.pagination
     return (pagination.next_token or None) if pagination else None
@@ -110,7 +111,7 @@ def _list_prebuilds_token(request: ListPrebuildsRequest) -> str | None:
 
 
 def _list_prebuilds_with_token(request: ListPrebuildsRequest, token: str) -> ListPrebuildsRequest:
-    pagination = request.pagination or PaginationRequest()
+    pagination = request.pagination or models.PaginationRequest()
     return evolve(request, pagination=evolve(pagination, token=token))
 
 
@@ -125,7 +126,7 @@ def _list_warm_pools_token(request: ListWarmPoolsRequest) -> str | None:
 
 
 def _list_warm_pools_with_token(request: ListWarmPoolsRequest, token: str) -> ListWarmPoolsRequest:
-    pagination = request.pagination or PaginationRequest()
+    pagination = request.pagination or models.PaginationRequest()
     return evolve(request, pagination=evolve(pagination, token=token))
 
 
@@ -134,7 +135,7 @@ CREATE_PREBUILD: Operation[CreatePrebuildRequest, CreatePrebuildResponse] = Oper
     path="/gitpod.v1.PrebuildService/CreatePrebuild",
     client_method="create",
     idempotency="unsafe",
-    decode=decode_create_prebuild_response,
+    decode=_decoder("create_prebuild_response"),
 )
 
 LIST_PREBUILDS: PagedOperation[ListPrebuildsRequest, ListPrebuildsResponse, Prebuild] = (
@@ -143,7 +144,7 @@ LIST_PREBUILDS: PagedOperation[ListPrebuildsRequest, ListPrebuildsResponse, Preb
         path="/gitpod.v1.PrebuildService/ListPrebuilds",
         client_method="list",
         idempotency="no_side_effects",
-        decode=decode_list_prebuilds_response,
+        decode=_decoder("list_prebuilds_response"),
         items=lambda response: response.prebuilds,
         next_token=_list_prebuilds_next_token,
         token=_list_prebuilds_token,
@@ -156,7 +157,7 @@ GET_PREBUILD: Operation[GetPrebuildRequest, GetPrebuildResponse] = Operation(
     path="/gitpod.v1.PrebuildService/GetPrebuild",
     client_method="retrieve",
     idempotency="no_side_effects",
-    decode=decode_get_prebuild_response,
+    decode=_decoder("get_prebuild_response"),
 )
 
 CANCEL_PREBUILD: Operation[CancelPrebuildRequest, CancelPrebuildResponse] = Operation(
@@ -164,7 +165,7 @@ CANCEL_PREBUILD: Operation[CancelPrebuildRequest, CancelPrebuildResponse] = Oper
     path="/gitpod.v1.PrebuildService/CancelPrebuild",
     client_method="cancel",
     idempotency="unsafe",
-    decode=decode_cancel_prebuild_response,
+    decode=_decoder("cancel_prebuild_response"),
 )
 
 DELETE_PREBUILD: Operation[DeletePrebuildRequest, DeletePrebuildResponse] = Operation(
@@ -172,7 +173,7 @@ DELETE_PREBUILD: Operation[DeletePrebuildRequest, DeletePrebuildResponse] = Oper
     path="/gitpod.v1.PrebuildService/DeletePrebuild",
     client_method="delete",
     idempotency="unsafe",
-    decode=decode_delete_prebuild_response,
+    decode=_decoder("delete_prebuild_response"),
 )
 
 CREATE_PREBUILD_LOGS_TOKEN: Operation[
@@ -182,7 +183,7 @@ CREATE_PREBUILD_LOGS_TOKEN: Operation[
     path="/gitpod.v1.PrebuildService/CreatePrebuildLogsToken",
     client_method="create_logs_token",
     idempotency="unsafe",
-    decode=decode_create_prebuild_logs_token_response,
+    decode=_decoder("create_prebuild_logs_token_response"),
 )
 
 CREATE_WARM_POOL: Operation[CreateWarmPoolRequest, CreateWarmPoolResponse] = Operation(
@@ -190,7 +191,7 @@ CREATE_WARM_POOL: Operation[CreateWarmPoolRequest, CreateWarmPoolResponse] = Ope
     path="/gitpod.v1.PrebuildService/CreateWarmPool",
     client_method="create_warm_pool",
     idempotency="unsafe",
-    decode=decode_create_warm_pool_response,
+    decode=_decoder("create_warm_pool_response"),
 )
 
 GET_WARM_POOL: Operation[GetWarmPoolRequest, GetWarmPoolResponse] = Operation(
@@ -198,7 +199,7 @@ GET_WARM_POOL: Operation[GetWarmPoolRequest, GetWarmPoolResponse] = Operation(
     path="/gitpod.v1.PrebuildService/GetWarmPool",
     client_method="retrieve_warm_pool",
     idempotency="no_side_effects",
-    decode=decode_get_warm_pool_response,
+    decode=_decoder("get_warm_pool_response"),
 )
 
 LIST_WARM_POOLS: PagedOperation[ListWarmPoolsRequest, ListWarmPoolsResponse, WarmPool] = (
@@ -207,7 +208,7 @@ LIST_WARM_POOLS: PagedOperation[ListWarmPoolsRequest, ListWarmPoolsResponse, War
         path="/gitpod.v1.PrebuildService/ListWarmPools",
         client_method="list_warm_pools",
         idempotency="no_side_effects",
-        decode=decode_list_warm_pools_response,
+        decode=_decoder("list_warm_pools_response"),
         items=lambda response: response.warm_pools,
         next_token=_list_warm_pools_next_token,
         token=_list_warm_pools_token,
@@ -220,7 +221,7 @@ UPDATE_WARM_POOL: Operation[UpdateWarmPoolRequest, UpdateWarmPoolResponse] = Ope
     path="/gitpod.v1.PrebuildService/UpdateWarmPool",
     client_method="update_warm_pool",
     idempotency="unsafe",
-    decode=decode_update_warm_pool_response,
+    decode=_decoder("update_warm_pool_response"),
 )
 
 DELETE_WARM_POOL: Operation[DeleteWarmPoolRequest, DeleteWarmPoolResponse] = Operation(
@@ -228,7 +229,7 @@ DELETE_WARM_POOL: Operation[DeleteWarmPoolRequest, DeleteWarmPoolResponse] = Ope
     path="/gitpod.v1.PrebuildService/DeleteWarmPool",
     client_method="delete_warm_pool",
     idempotency="unsafe",
-    decode=decode_delete_warm_pool_response,
+    decode=_decoder("delete_warm_pool_response"),
 )
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (

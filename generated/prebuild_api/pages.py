@@ -5,15 +5,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
-from .models import (
-    ListPrebuildsResponse,
-    ListWarmPoolsResponse,
-    Prebuild,
-    WarmPool,
-)
 from .types import Model
+
+if TYPE_CHECKING:
+    from .models import (
+        Prebuild,
+        WarmPool,
+    )
 
 ResponseT = TypeVar("ResponseT", bound=Model)
 ItemT = TypeVar("ItemT", bound=Model)
@@ -158,7 +158,7 @@ class AsyncListing(Generic[PageT, ItemT]):
                 yield item
 
 
-class PrebuildsPage(Page[ListPrebuildsResponse, Prebuild]):
+class PrebuildsPage(Page["ListPrebuildsResponse", "Prebuild"]):
     """One page of `ListPrebuilds`."""
 
     @property
@@ -167,7 +167,7 @@ class PrebuildsPage(Page[ListPrebuildsResponse, Prebuild]):
         return self.items
 
 
-class AsyncPrebuildsPage(AsyncPage[ListPrebuildsResponse, Prebuild]):
+class AsyncPrebuildsPage(AsyncPage["ListPrebuildsResponse", "Prebuild"]):
     """One page of `ListPrebuilds`."""
 
     @property
@@ -176,7 +176,7 @@ class AsyncPrebuildsPage(AsyncPage[ListPrebuildsResponse, Prebuild]):
         return self.items
 
 
-class WarmPoolsPage(Page[ListWarmPoolsResponse, WarmPool]):
+class WarmPoolsPage(Page["ListWarmPoolsResponse", "WarmPool"]):
     """One page of `ListWarmPools`."""
 
     @property
@@ -185,7 +185,7 @@ class WarmPoolsPage(Page[ListWarmPoolsResponse, WarmPool]):
         return self.items
 
 
-class AsyncWarmPoolsPage(AsyncPage[ListWarmPoolsResponse, WarmPool]):
+class AsyncWarmPoolsPage(AsyncPage["ListWarmPoolsResponse", "WarmPool"]):
     """One page of `ListWarmPools`."""
 
     @property

@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
-from .models import (
-    PrebuildPhase,
-    PrebuildTrigger,
-)
+if TYPE_CHECKING:
+    from .models import (
+        PrebuildPhase,
+        PrebuildTrigger,
+    )
 
 PrebuildPhaseValue = Literal[
     "PREBUILD_PHASE_UNSPECIFIED",

@@ -6,38 +6,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from .models import (
-    CancelPrebuildRequest,
-    CancelPrebuildResponse,
-    CreatePrebuildLogsTokenRequest,
-    CreatePrebuildLogsTokenResponse,
-    CreatePrebuildRequest,
-    CreatePrebuildResponse,
-    CreateWarmPoolRequest,
-    CreateWarmPoolResponse,
-    DeletePrebuildRequest,
-    DeletePrebuildResponse,
-    DeleteWarmPoolRequest,
-    DeleteWarmPoolResponse,
-    GetPrebuildRequest,
-    GetPrebuildResponse,
-    GetWarmPoolRequest,
-    GetWarmPoolResponse,
-    ListPrebuildsRequest,
-    ListPrebuildsRequestFilter,
-    ListWarmPoolsRequest,
-    ListWarmPoolsRequestFilter,
-    PaginationRequest,
-    Prebuild,
-    PrebuildPhase,
-    PrebuildSpec,
-    PrebuildTrigger,
-    UpdateWarmPoolRequest,
-    UpdateWarmPoolResponse,
-    WarmPool,
-)
+from . import models
 from .operations import (
     CANCEL_PREBUILD,
     CREATE_PREBUILD,
@@ -63,15 +34,36 @@ from .pages import (
     PrebuildsPage,
     WarmPoolsPage,
 )
-from .params import (
-    ListPrebuildsRequestFilterParam,
-    ListWarmPoolsRequestFilterParam,
-    PaginationRequestParam,
-    PrebuildPhaseValue,
-    PrebuildSpecParam,
-    PrebuildTriggerValue,
-)
 from .types import Model, merge_fields, to_model
+
+if TYPE_CHECKING:
+    from .models import (
+        CancelPrebuildResponse,
+        CreatePrebuildLogsTokenResponse,
+        CreatePrebuildResponse,
+        CreateWarmPoolResponse,
+        DeletePrebuildResponse,
+        DeleteWarmPoolResponse,
+        GetPrebuildResponse,
+        GetWarmPoolResponse,
+        ListPrebuildsRequestFilter,
+        ListWarmPoolsRequestFilter,
+        PaginationRequest,
+        Prebuild,
+        PrebuildPhase,
+        PrebuildSpec,
+        PrebuildTrigger,
+        UpdateWarmPoolResponse,
+        WarmPool,
+    )
+    from .params import (
+        ListPrebuildsRequestFilterParam,
+        ListWarmPoolsRequestFilterParam,
+        PaginationRequestParam,
+        PrebuildPhaseValue,
+        PrebuildSpecParam,
+        PrebuildTriggerValue,
+    )
 
 RequestT = TypeVar("RequestT", bound=Model)
 ResponseT = TypeVar("ResponseT", bound=Model)
@@ -133,10 +125,10 @@ class PrebuildsResource(ABC):
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
         """
-        request = CreatePrebuildRequest(
+        request = models.CreatePrebuildRequest(
             project_id=project_id,
             environment_class_id=environment_class_id,
-            spec=to_model(PrebuildSpec, {} if spec is None else spec, "spec"),
+            spec=to_model(models.PrebuildSpec, {} if spec is None else spec, "spec"),
         )
         return self._call(CREATE_PREBUILD, request, options)
 
@@ -190,12 +182,12 @@ class PrebuildsResource(ABC):
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
         """
-        request = ListPrebuildsRequest(
+        request = models.ListPrebuildsRequest(
             pagination=merge_fields(
-                PaginationRequest, "pagination", pagination, page_size=page_size, token=token
+                models.PaginationRequest, "pagination", pagination, page_size=page_size, token=token
             ),
             filter=merge_fields(
-                ListPrebuildsRequestFilter,
+                models.ListPrebuildsRequestFilter,
                 "filter",
                 filter,
                 project_ids=project_ids,
@@ -228,7 +220,7 @@ class PrebuildsResource(ABC):
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
         """
-        request = GetPrebuildRequest(
+        request = models.GetPrebuildRequest(
             prebuild_id=prebuild_id,
         )
         return self._call(GET_PREBUILD, request, options)
@@ -256,7 +248,7 @@ class PrebuildsResource(ABC):
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
         """
-        request = CancelPrebuildRequest(
+        request = models.CancelPrebuildRequest(
             prebuild_id=prebuild_id,
         )
         return self._call(CANCEL_PREBUILD, request, options)
@@ -285,7 +277,7 @@ class PrebuildsResource(ABC):
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
         """
-        request = DeletePrebuildRequest(
+        request = models.DeletePrebuildRequest(
             prebuild_id=prebuild_id,
         )
         return self._call(DELETE_PREBUILD, request, options)
@@ -311,7 +303,7 @@ class PrebuildsResource(ABC):
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
         """
-        request = CreatePrebuildLogsTokenRequest(
+        request = models.CreatePrebuildLogsTokenRequest(
             prebuild_id=prebuild_id,
         )
         return self._call(CREATE_PREBUILD_LOGS_TOKEN, request, options)
@@ -359,7 +351,7 @@ class PrebuildsResource(ABC):
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
         """
-        request = CreateWarmPoolRequest(
+        request = models.CreateWarmPoolRequest(
             project_id=project_id,
             environment_class_id=environment_class_id,
             desired_size=desired_size,
@@ -389,7 +381,7 @@ class PrebuildsResource(ABC):
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
         """
-        request = GetWarmPoolRequest(
+        request = models.GetWarmPoolRequest(
             warm_pool_id=warm_pool_id,
         )
         return self._call(GET_WARM_POOL, request, options)
@@ -434,12 +426,12 @@ class PrebuildsResource(ABC):
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
         """
-        request = ListWarmPoolsRequest(
+        request = models.ListWarmPoolsRequest(
             pagination=merge_fields(
-                PaginationRequest, "pagination", pagination, page_size=page_size, token=token
+                models.PaginationRequest, "pagination", pagination, page_size=page_size, token=token
             ),
             filter=merge_fields(
-                ListWarmPoolsRequestFilter,
+                models.ListWarmPoolsRequestFilter,
                 "filter",
                 filter,
                 project_ids=project_ids,
@@ -481,7 +473,7 @@ class PrebuildsResource(ABC):
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
         """
-        request = UpdateWarmPoolRequest(
+        request = models.UpdateWarmPoolRequest(
             warm_pool_id=warm_pool_id,
             desired_size=desired_size,
             min_size=min_size,
@@ -511,7 +503,7 @@ class PrebuildsResource(ABC):
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
         """
-        request = DeleteWarmPoolRequest(
+        request = models.DeleteWarmPoolRequest(
             warm_pool_id=warm_pool_id,
         )
         return self._call(DELETE_WARM_POOL, request, options)
@@ -570,10 +562,10 @@ class AsyncPrebuildsResource(ABC):
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
         """
-        request = CreatePrebuildRequest(
+        request = models.CreatePrebuildRequest(
             project_id=project_id,
             environment_class_id=environment_class_id,
-            spec=to_model(PrebuildSpec, {} if spec is None else spec, "spec"),
+            spec=to_model(models.PrebuildSpec, {} if spec is None else spec, "spec"),
         )
         return await self._call(CREATE_PREBUILD, request, options)
 
@@ -627,12 +619,12 @@ class AsyncPrebuildsResource(ABC):
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
         """
-        request = ListPrebuildsRequest(
+        request = models.ListPrebuildsRequest(
             pagination=merge_fields(
-                PaginationRequest, "pagination", pagination, page_size=page_size, token=token
+                models.PaginationRequest, "pagination", pagination, page_size=page_size, token=token
             ),
             filter=merge_fields(
-                ListPrebuildsRequestFilter,
+                models.ListPrebuildsRequestFilter,
                 "filter",
                 filter,
                 project_ids=project_ids,
@@ -665,7 +657,7 @@ class AsyncPrebuildsResource(ABC):
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
         """
-        request = GetPrebuildRequest(
+        request = models.GetPrebuildRequest(
             prebuild_id=prebuild_id,
         )
         return await self._call(GET_PREBUILD, request, options)
@@ -693,7 +685,7 @@ class AsyncPrebuildsResource(ABC):
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
         """
-        request = CancelPrebuildRequest(
+        request = models.CancelPrebuildRequest(
             prebuild_id=prebuild_id,
         )
         return await self._call(CANCEL_PREBUILD, request, options)
@@ -722,7 +714,7 @@ class AsyncPrebuildsResource(ABC):
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
         """
-        request = DeletePrebuildRequest(
+        request = models.DeletePrebuildRequest(
             prebuild_id=prebuild_id,
         )
         return await self._call(DELETE_PREBUILD, request, options)
@@ -748,7 +740,7 @@ class AsyncPrebuildsResource(ABC):
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
         """
-        request = CreatePrebuildLogsTokenRequest(
+        request = models.CreatePrebuildLogsTokenRequest(
             prebuild_id=prebuild_id,
         )
         return await self._call(CREATE_PREBUILD_LOGS_TOKEN, request, options)
@@ -796,7 +788,7 @@ class AsyncPrebuildsResource(ABC):
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
         """
-        request = CreateWarmPoolRequest(
+        request = models.CreateWarmPoolRequest(
             project_id=project_id,
             environment_class_id=environment_class_id,
             desired_size=desired_size,
@@ -826,7 +818,7 @@ class AsyncPrebuildsResource(ABC):
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
         """
-        request = GetWarmPoolRequest(
+        request = models.GetWarmPoolRequest(
             warm_pool_id=warm_pool_id,
         )
         return await self._call(GET_WARM_POOL, request, options)
@@ -871,12 +863,12 @@ class AsyncPrebuildsResource(ABC):
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
         """
-        request = ListWarmPoolsRequest(
+        request = models.ListWarmPoolsRequest(
             pagination=merge_fields(
-                PaginationRequest, "pagination", pagination, page_size=page_size, token=token
+                models.PaginationRequest, "pagination", pagination, page_size=page_size, token=token
             ),
             filter=merge_fields(
-                ListWarmPoolsRequestFilter,
+                models.ListWarmPoolsRequestFilter,
                 "filter",
                 filter,
                 project_ids=project_ids,
@@ -918,7 +910,7 @@ class AsyncPrebuildsResource(ABC):
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
         """
-        request = UpdateWarmPoolRequest(
+        request = models.UpdateWarmPoolRequest(
             warm_pool_id=warm_pool_id,
             desired_size=desired_size,
             min_size=min_size,
@@ -948,7 +940,7 @@ class AsyncPrebuildsResource(ABC):
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
         """
-        request = DeleteWarmPoolRequest(
+        request = models.DeleteWarmPoolRequest(
             warm_pool_id=warm_pool_id,
         )
         return await self._call(DELETE_WARM_POOL, request, options)

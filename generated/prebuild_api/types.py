@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -163,7 +164,14 @@ def encode_json(source: Mapping[str, Any]) -> bytes:
 def _loads(content: bytes) -> Any:
     if orjson is not None:
         return orjson.loads(content)
-    return json.loads(content)
+    return json.loads(content, parse_constant=_finite, parse_float=_finite)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number of JSON")
+    return number
 
 
 def decode(decoder: Callable[[dict[str, Any]], T], source: object) -> T:

@@ -8,7 +8,7 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, StrEnum
 from typing import Any, ClassVar, Self, cast
 
@@ -42,6 +42,7 @@ class ProtobufEnum(StrEnum):
     number: int
 
     def __new__(cls, value: str, number: int) -> Self:
+        """A member, from its JSON name and its protobuf number."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.number = number
@@ -61,6 +62,7 @@ class CodeEnum(StrEnum):
     http_status: int
 
     def __new__(cls, value: str, http_status: int) -> Self:
+        """A member, from its code and its HTTP status."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.http_status = http_status
@@ -86,7 +88,7 @@ class Message(BaseModel):
         """The message that `obj`, a JSON object as Python data, stands for.
 
         Raises:
-            pydantic.ValidationError: with every violation, each at the JSON names that lead to it.
+            pydantic.ValidationError: with every violation, each at the names by which `obj` leads to it.
         """
         try:
             return super().model_validate(obj, **options)
@@ -95,10 +97,7 @@ class Message(BaseModel):
             if not any(item["type"] == "missing" for item in errors):
                 raise
         # To a field that is missing the core applies no rule of ours, so that it words this one itself.
-        details = [
-            {**_detail(item), "type": _REQUIRED} if item["type"] == "missing" else _detail(item)
-            for item in errors
-        ]
+        details = [_detail(item) for item in errors]
         raise ValidationError.from_exception_data(cls.__name__, details)
 
     def to_json(self) -> dict[str, Any]:
@@ -143,34 +142,15 @@ class OrderedMessage(Message):
             message = handler(value)
         except ValidationError as error:
             errors = error.errors(include_url=False)
-            broken = {item["loc"][0] for item in errors if item["loc"]}
-            disorder = cls._disorder(
-                lambda names: None if broken & {*names} else _given(value, names)
-            )
+            disorder = _disorder(cls, _in_order(value, errors))
             if not disorder:
                 raise
-            details = [_detail(item) for item in errors]
-        else:
-            disorder = cls._disorder(lambda names: getattr(message, names[0]))
-            if not disorder:
-                return message
-            details = []
-        raise ValidationError.from_exception_data(cls.__name__, details + disorder)
-
-    @classmethod
-    def _disorder(cls, look_up: Callable[[tuple[str, str]], Any]) -> list[InitErrorDetails]:
-        """What is wrong with the pairs; `look_up` finds a value by the field's Python and JSON name."""
-        found: list[InitErrorDetails] = []
-        for low, high in _pairs(cls):
-            smaller, larger = look_up(low), look_up(high)
-            if smaller is not None and larger is not None and float(smaller) > float(larger):
-                reason = PydanticCustomError(
-                    "ordered",
-                    "value must be at most {other}, which is {limit}",
-                    {"other": high[1], "limit": larger},
-                )
-                found.append(InitErrorDetails(type=reason, loc=(low[1],), input=smaller))
-        return found
+            raise ValidationError.from_exception_data(
+                cls.__name__, [*(_detail(item) for item in errors), *disorder]
+            ) from None
+        if disorder := _disorder(cls, vars(message)):
+            raise ValidationError.from_exception_data(cls.__name__, disorder)
+        return message
 
 
 class _NoZero:
@@ -213,8 +193,10 @@ def _zero(info: FieldInfo) -> Any:
             marks.extend(more)
         else:
             break
-    if origin in (list, dict):
-        return origin()
+    if origin is list:
+        return []
+    if origin is dict:
+        return {}
     if not isinstance(kind, type):
         return _NO_ZERO
     if issubclass(kind, ProtobufEnum):
@@ -233,8 +215,8 @@ def _is_zero(value: object, zero: object) -> bool:
     return type(value) is type(zero) and value == zero
 
 
-# How a field's own rules about zero become part of pydantic's schema. `None` where it has none, which is the usual case.
 def _zero_rule(info: FieldInfo) -> Callable[[Any], Any] | None:
+    """What to ask of a value before the field's own checks. None for most fields."""
     extra = _extra(info)
     if info.is_required():
         zero = _implicit_zero(info)
@@ -261,40 +243,71 @@ _MARK = "zero-rule"
 def _ruled(rule: Callable[[Any], Any], schema: CoreSchema) -> CoreSchema:
     """`schema` with `rule` in front of it, inside of the default where there is one."""
     if schema["type"] == "default":
-        default = cast("core_schema.WithDefaultSchema", schema)
-        return {**default, "schema": _ruled(rule, default["schema"])}
+        return {**schema, "schema": _ruled(rule, schema["schema"])}
     return core_schema.no_info_before_validator_function(rule, schema, metadata={_MARK: True})
 
 
 def _is_ruled(schema: CoreSchema) -> bool:
     if schema["type"] == "default":
-        schema = cast("core_schema.WithDefaultSchema", schema)["schema"]
-    return _MARK in cast("dict[str, Any]", schema.get("metadata") or {})
+        schema = schema["schema"]
+    return _MARK in schema.get("metadata", {})
 
 
 def _detail(item: ErrorDetails) -> InitErrorDetails:
     """An error as it was reported, to be reported again in company of others."""
-    context = {**item.get("ctx", {}), "reason": item["msg"]}
-    error = PydanticCustomError(item["type"], "{reason}", context)
+    if item["type"] == "missing":
+        return InitErrorDetails(type=_REQUIRED, loc=item["loc"], input=item["input"])
+    kind: Any = item["type"]  # pydantic asks for a literal
+    error = PydanticCustomError(kind, "{reason}", {**item.get("ctx", {}), "reason": item["msg"]})
     return InitErrorDetails(type=error, loc=item["loc"], input=item["input"])
 
 
 def _extra(info: FieldInfo) -> dict[str, Any]:
-    return info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    # A function is possible too, but none of ours.
+    return cast("dict[str, Any]", info.json_schema_extra or {})
 
 
-@functools.cache
-def _pairs(message: type[Message]) -> tuple[tuple[tuple[str, str], tuple[str, str]], ...]:
-    """The ordered pairs of a message, each field as its Python name and its JSON name."""
-    names = {json_name: (name, json_name) for name, json_name, _ in _json_fields(message)}
+def _in_order(value: Any, errors: list[ErrorDetails]) -> Mapping[Any, Any]:
+    """The fields of a message that errors were reported for, without those that the errors are about."""
+    if not isinstance(value, dict):
+        return {}
+    fields = cast("Mapping[Any, Any]", value)
+    broken = {item["loc"][0] for item in errors if item["loc"]}
+    return {name: field for name, field in fields.items() if name not in broken}
+
+
+def _disorder(message: type[OrderedMessage], values: Mapping[Any, Any]) -> list[InitErrorDetails]:
+    """What is wrong with the pairs of a message; `values` go by their Python or JSON names."""
+    fields = {info.alias or name: (name, info) for name, info in message.model_fields.items()}
     extra = cast("dict[str, Any]", message.model_config.get("json_schema_extra") or {})
-    return tuple((names[low], names[high]) for low, high in extra["x-ordered"])
+    found: list[InitErrorDetails] = []
+    for low, high in extra["x-ordered"]:
+        smaller, larger = (
+            _given(values, json_name, *fields[json_name]) for json_name in (low, high)
+        )
+        if smaller is None or larger is None or _number(smaller) <= _number(larger):
+            continue
+        reason = PydanticCustomError(
+            "ordered",
+            "value must be at most that of {other}, {limit}",
+            {"other": high, "limit": larger},
+        )
+        found.append(InitErrorDetails(type=reason, loc=(low,), input=smaller))
+    return found
 
 
-def _given(value: Any, names: tuple[str, str]) -> Any:
-    """The value of a field that is in order, in a message that is not."""
-    fields = cast("dict[Any, Any]", value) if isinstance(value, dict) else {}
-    return fields.get(names[1], fields.get(names[0]))
+def _given(values: Mapping[Any, Any], json_name: str, name: str, info: FieldInfo) -> Any:
+    """The value of a field, None where it is absent or as good as absent."""
+    value = values.get(json_name, values.get(name))
+    nothing = _zero(info) if _extra(info).get("x-ignore-zero") else _implicit_zero(info)
+    return None if _is_zero(value, nothing) else value
+
+
+def _number(value: Any) -> int | float:
+    """A number that was found valid, exactly: a float would round 64 bit integers."""
+    if isinstance(value, str):
+        return int(value) if value.lstrip("-").isdigit() else float(value)
+    return cast("int | float", value)
 
 
 def _to_json(value: Any) -> Any:
@@ -303,9 +316,9 @@ def _to_json(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, list):
-        return [_to_json(item) for item in cast("list[Any]", value)]
+        return [_to_json(item) for item in cast("Iterable[Any]", value)]
     if isinstance(value, dict):
-        return {key: _to_json(item) for key, item in cast("dict[str, Any]", value).items()}
+        return {key: _to_json(item) for key, item in cast("Mapping[str, Any]", value).items()}
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value

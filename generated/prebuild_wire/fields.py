@@ -7,10 +7,11 @@ A value keeps the form that it has in JSON: 64 bit integers, timestamps and dura
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import GetCoreSchemaHandler, StrictBool
+from pydantic import AfterValidator, GetCoreSchemaHandler, StrictBool
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from . import scalars
@@ -26,6 +27,7 @@ __all__ = [
     "Int32",
     "Int64",
     "Integer",
+    "Json",
     "Number",
     "Timestamp",
     "Uint32",
@@ -49,7 +51,8 @@ class Integer:
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         def convert(value: object) -> int:
-            return _checked("integer", scalars.parse_integer, value, self.low, self.high)
+            number: int = _checked("integer", scalars.parse_integer, value, self.low, self.high)
+            return number
 
         # What comes as an integer of JSON, nearly everything, never leaves pydantic's core.
         return core_schema.union_schema(
@@ -121,7 +124,8 @@ class Number:
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         def convert(value: object) -> float:
-            return _checked("number", scalars.parse_number, value, self.limit)
+            number: float = _checked("number", scalars.parse_number, value, self.limit)
+            return number
 
         return core_schema.no_info_plain_validator_function(
             convert, json_schema_input_schema=_JSON_NUMBER
@@ -160,6 +164,15 @@ class _Uuid:
         )
 
 
+def _check_json(value: Any) -> Any:
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise PydanticCustomError("json", "value must be a value of JSON") from error
+    return value
+
+
+Json = Annotated[Any, AfterValidator(_check_json)]
 Bool = StrictBool
 Int32 = Annotated[int, Integer(*scalars.INT32_RANGE)]
 Uint32 = Annotated[int, Integer(*scalars.UINT32_RANGE)]
@@ -174,7 +187,7 @@ Uri = Annotated[str, FormattedString(scalars.Format("uri"))]
 Bytes = Annotated[str, FormattedString(scalars.Format("byte"))]
 
 
-def _checked(kind: str, parse: Any, *arguments: object) -> Any:
+def _checked(kind: Any, parse: Any, *arguments: object) -> Any:
     try:
         return parse(*arguments)
     except ValueError as error:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
@@ -16,7 +16,7 @@ from .enums import (
     Principal,
     WarmPoolPhase,
 )
-from .fields import Int32, Int64, Timestamp, Uint64, Uri, Uuid
+from .fields import Int32, Int64, Json, Timestamp, Uint64, Uri, Uuid
 from .formats import PrebuildTimeout
 
 
@@ -377,7 +377,7 @@ class ConnectErrorDetail(Message):
     value: str | None = None
     """The message in protobuf's binary form, as base64 without padding."""
 
-    debug: Any | None = None
+    debug: Json | None = None
     """The message as JSON, for people who read along. Any JSON value, often absent."""
 
 

@@ -6,9 +6,9 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, StrEnum
-from typing import Any, ClassVar, LiteralString, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 from pydantic import (
     BaseModel,
@@ -34,6 +34,7 @@ class ProtobufEnum(StrEnum):
     number: int
 
     def __new__(cls, value: str, number: int) -> Self:
+        """A member, from its JSON name and its protobuf number."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.number = number
@@ -53,6 +54,7 @@ class CodeEnum(StrEnum):
     http_status: int
 
     def __new__(cls, value: str, http_status: int) -> Self:
+        """A member, from its code and its HTTP status."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.http_status = http_status
@@ -78,7 +80,7 @@ class Message(BaseModel):
         """The message that `obj`, a JSON object as Python data, stands for.
 
         Raises:
-            pydantic.ValidationError: with every violation, each at the JSON names that lead to it.
+            pydantic.ValidationError: with every violation, each at the names by which `obj` leads to it.
         """
         try:
             return super().model_validate(obj, **options)
@@ -178,9 +180,10 @@ def _zero(info: FieldInfo) -> Any:
             marks.extend(more)
         else:
             break
-    if origin in (list, dict):
-        empty: Any = origin()
-        return empty
+    if origin is list:
+        return []
+    if origin is dict:
+        return {}
     if not isinstance(kind, type):
         return _NO_ZERO
     if issubclass(kind, ProtobufEnum):
@@ -227,22 +230,21 @@ _MARK = "zero-rule"
 def _ruled(rule: Callable[[Any], Any], schema: CoreSchema) -> CoreSchema:
     """`schema` with `rule` in front of it, inside of the default where there is one."""
     if schema["type"] == "default":
-        default = cast("core_schema.WithDefaultSchema", schema)
-        return {**default, "schema": _ruled(rule, default["schema"])}
+        return {**schema, "schema": _ruled(rule, schema["schema"])}
     return core_schema.no_info_before_validator_function(rule, schema, metadata={_MARK: True})
 
 
 def _is_ruled(schema: CoreSchema) -> bool:
     if schema["type"] == "default":
-        schema = cast("core_schema.WithDefaultSchema", schema)["schema"]
-    return _MARK in cast("dict[str, Any]", schema.get("metadata") or {})
+        schema = schema["schema"]
+    return _MARK in schema.get("metadata", {})
 
 
 def _detail(item: ErrorDetails) -> InitErrorDetails:
     """An error as it was reported, to be reported again in company of others."""
     if item["type"] == "missing":
         return InitErrorDetails(type=_REQUIRED, loc=item["loc"], input=item["input"])
-    kind = cast("LiteralString", item["type"])
+    kind: Any = item["type"]  # pydantic asks for a literal
     error = PydanticCustomError(kind, "{reason}", {**item.get("ctx", {}), "reason": item["msg"]})
     return InitErrorDetails(type=error, loc=item["loc"], input=item["input"])
 
@@ -252,22 +254,22 @@ def _extra(info: FieldInfo) -> dict[str, Any]:
     return cast("dict[str, Any]", info.json_schema_extra or {})
 
 
-def _in_order(value: Any, errors: list[ErrorDetails]) -> dict[Any, Any]:
+def _in_order(value: Any, errors: list[ErrorDetails]) -> Mapping[Any, Any]:
     """The fields of a message that errors were reported for, without those that the errors are about."""
-    fields = cast("dict[Any, Any]", value) if isinstance(value, dict) else {}
+    if not isinstance(value, dict):
+        return {}
+    fields = cast("Mapping[Any, Any]", value)
     broken = {item["loc"][0] for item in errors if item["loc"]}
     return {name: field for name, field in fields.items() if name not in broken}
 
 
-def _disorder(message: type[OrderedMessage], values: dict[Any, Any]) -> list[InitErrorDetails]:
+def _disorder(message: type[OrderedMessage], values: Mapping[Any, Any]) -> list[InitErrorDetails]:
     """What is wrong with the pairs of a message; `values` go by their Python or JSON names."""
-    fields = {json_name: (name, json_name) for name, json_name, _ in _json_fields(message)}
+    fields = {info.alias or name: (name, info) for name, info in message.model_fields.items()}
     extra = cast("dict[str, Any]", message.model_config.get("json_schema_extra") or {})
     found: list[InitErrorDetails] = []
     for low, high in extra["x-ordered"]:
-        smaller, larger = (
-            next((values[name] for name in fields[end] if values.get(name) is not None), None) for end in (low, high)
-        )
+        smaller, larger = (_given(values, json_name, *fields[json_name]) for json_name in (low, high))
         if smaller is None or larger is None or _number(smaller) <= _number(larger):
             continue
         reason = PydanticCustomError(
@@ -275,6 +277,13 @@ def _disorder(message: type[OrderedMessage], values: dict[Any, Any]) -> list[Ini
         )
         found.append(InitErrorDetails(type=reason, loc=(low,), input=smaller))
     return found
+
+
+def _given(values: Mapping[Any, Any], json_name: str, name: str, info: FieldInfo) -> Any:
+    """The value of a field, None where it is absent or as good as absent."""
+    value = values.get(json_name, values.get(name))
+    nothing = _zero(info) if _extra(info).get("x-ignore-zero") else _implicit_zero(info)
+    return None if _is_zero(value, nothing) else value
 
 
 def _number(value: Any) -> int | float:
@@ -290,9 +299,9 @@ def _to_json(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, list):
-        return [_to_json(item) for item in cast("list[Any]", value)]
+        return [_to_json(item) for item in cast("Iterable[Any]", value)]
     if isinstance(value, dict):
-        return {key: _to_json(item) for key, item in cast("dict[str, Any]", value).items()}
+        return {key: _to_json(item) for key, item in cast("Mapping[str, Any]", value).items()}
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value

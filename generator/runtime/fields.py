@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Annotated, Any, LiteralString, cast
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, GetCoreSchemaHandler, StrictBool
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -165,9 +165,9 @@ Uri = Annotated[str, FormattedString(scalars.Format("uri"))]
 Bytes = Annotated[str, FormattedString(scalars.Format("byte"))]
 
 
-def _checked(kind: str, parse: Any, *arguments: object) -> Any:
+def _checked(kind: Any, parse: Any, *arguments: object) -> Any:
     try:
         return parse(*arguments)
     except ValueError as error:
         # No template: a message may quote what somebody sent, braces included.
-        raise PydanticCustomError(cast("LiteralString", kind), "{reason}", {"reason": str(error)}) from error
+        raise PydanticCustomError(kind, "{reason}", {"reason": str(error)}) from error

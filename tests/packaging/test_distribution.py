@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 from email.parser import Parser
@@ -89,8 +90,6 @@ def test_the_licence_is_shipped(wheel: Path):
 def test_a_wheel_built_from_the_source_distribution_is_the_same(
     wheel: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ):
-    import tarfile
-
     archive = build(ROOT, "sdist", tmp_path_factory.mktemp("sdist"))
     with tarfile.open(archive) as file:
         file.extractall(tmp_path, filter="data")

@@ -1,0 +1,41 @@
+"""Failures that a caller is told about, as the Connect protocol has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prebuild_wire.enums import ConnectCode
+
+__all__ = ["ConnectCode", "ConnectError"]
+
+
+class ConnectError(Exception):
+    """A call that failed, with what the caller gets to know of it.
+
+    `details` are objects with `type` (the full name of a protobuf message) and `value` (its binary form as base64
+    without padding). The HTTP status follows from the code, which knows it as `http_status`; `http_status` here is
+    for the few answers of HTTP itself that differ (404, 405, 413, 415), and `headers` is what these add.
+    """
+
+    def __init__(
+        self,
+        code: ConnectCode,
+        message: str,
+        details: tuple[dict[str, Any], ...] = (),
+        *,
+        http_status: int | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(f"{code.value}: {message}")
+        self.code = code
+        self.message = message
+        self.details = details
+        self.http_status = code.http_status if http_status is None else http_status
+        self.headers = headers or {}
+
+    def to_json(self) -> dict[str, Any]:
+        """The body of the answer."""
+        body: dict[str, Any] = {"code": self.code.value, "message": self.message}
+        if self.details:
+            body["details"] = list(self.details)
+        return body

@@ -1,0 +1,392 @@
+"""What the methods of the service do: each takes its validated request and returns its response as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from prebuild_wire import OPERATIONS, models
+from prebuild_wire.base import Message
+from prebuild_wire.enums import PrebuildPhase
+from prebuild_wire.scalars import parse_duration
+
+from . import lifecycle
+from .clock import Clock
+from .errors import ConnectCode, ConnectError
+from .lifecycle import Plan, PrebuildRecord, Step, SubjectRecord, WarmPoolRecord
+from .logs import log_lines
+from .signing import Signer
+from .store import Filter, Listed, RecordT, Store, Transaction
+from .views import prebuild_view, warm_pool_view
+
+DEFAULT_PAGE_SIZE: Final = 25
+LOGS_TOKEN_LIFETIME: Final = timedelta(hours=1)
+
+# What the emulator makes up is made of the ids it is given, so that it is the same in every run.
+_NAMESPACE = uuid.UUID("6f1f6b0e-5a0b-5d54-9d8e-3c0e1f6b7a21")
+
+_DEFAULT_TIMEOUT = "3600s"
+
+
+def derived_id(kind: str, of: str) -> str:
+    """The UUID that the emulator makes up for a thing of this kind, always the same for the same `of`."""
+    return str(uuid.uuid5(_NAMESPACE, f"{kind}:{of}"))
+
+
+def default_class_id(project_id: str) -> str:
+    """The environment class of prebuilds that name none.
+
+    ASSUMPTION: the real service knows the classes of a project; here any project has a default class, made of its id.
+    """
+    return derived_id("environment class", project_id.lower())
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Who calls, and under which base URL (without a slash at its end) the emulator can be reached by the caller."""
+
+    caller: SubjectRecord
+    base_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """The log of a prebuild up to now. While `following`, more may come."""
+
+    lines: list[str]
+    following: bool
+
+
+class PrebuildService:
+    """The service. Its methods are named like those of the schema, in snake case.
+
+    ASSUMPTION: any UUID is a project with prebuilds switched on, and any UUID is an environment class of it; the real
+    service knows its projects, and answers `not_found` or `failed_precondition` for others.
+    ASSUMPTION: an id of either case is the same id, and is answered in lower case.
+    """
+
+    def __init__(self, store: Store, clock: Clock, plan: Plan | None = None) -> None:
+        self._store = store
+        self._clock = clock
+        self._plan = plan or Plan()
+        self._signer = Signer(store.secret)
+
+    def answer(self, method: str, request: Message, call: Call) -> dict[str, Any]:
+        """The response of the method of that name, as protobuf JSON.
+
+        Raises:
+            ConnectError: what the caller is to be told, `unimplemented` for a method that was never written among it.
+        """
+        handler = getattr(self, _snake_case(method), None) if method in OPERATIONS else None
+        if handler is None:
+            raise ConnectError(ConnectCode.UNIMPLEMENTED, f"{method} is not written in this emulator yet")
+        response: dict[str, Any] = handler(request, call)
+        return response
+
+    # -- Prebuilds
+
+    def create_prebuild(self, request: models.CreatePrebuildRequest, call: Call) -> dict[str, Any]:
+        """Start a prebuild.
+
+        ASSUMPTION: prebuilds of one project may run at the same time; a desired phase or version in the request's spec
+        is ignored; the default timeout is told like a given one; each prebuild has an environment of its own.
+        """
+        now = self._clock.now()
+        project_id = request.project_id.lower()
+        prebuild_id = str(uuid.uuid4())
+        timeout = parse_duration(request.spec.timeout or _DEFAULT_TIMEOUT)
+        microseconds = round(timeout * 1_000_000)
+        record = PrebuildRecord(
+            id=prebuild_id,
+            organization_id=derived_id("organization", ""),
+            project_id=project_id,
+            environment_class_id=(request.environment_class_id or default_class_id(project_id)).lower(),
+            environment_id=derived_id("environment", prebuild_id),
+            creator=call.caller,
+            created_at=now,
+            updated_at=now,
+            timeout=_duration(str(timeout)),
+            taken=(Step(now, PrebuildPhase.PENDING),),
+            timeline=lifecycle.prebuild_timeline(now, timedelta(microseconds=microseconds), self._plan),
+        )
+        with self._store.transaction(now) as transaction:
+            transaction.add_prebuild(record)
+        return {"prebuild": prebuild_view(record, call.base_url)}
+
+    def list_prebuilds(self, request: models.ListPrebuildsRequest, call: Call) -> dict[str, Any]:
+        """List prebuilds, newest first."""
+        asked = request.filter or models.ListPrebuildsRequestFilter()
+        wanted = _filter(
+            project_id=asked.project_ids,
+            phase=asked.phases,
+            triggered_by=asked.triggered_by,
+            creator_id=asked.creator_ids,
+            executor_id=asked.executor_ids,
+        )
+        page = _Page(self._signer, "ListPrebuilds", wanted, request.pagination)
+        now = self._clock.now()
+        with self._store.transaction(now) as transaction:
+            self._settle(transaction, now)
+            found = transaction.list_prebuilds(wanted, page.before, page.size + 1)
+        return page.answer("prebuilds", found, [prebuild_view(item.record, call.base_url) for item in found])
+
+    def get_prebuild(self, request: models.GetPrebuildRequest, call: Call) -> dict[str, Any]:
+        """Look up a prebuild."""
+        now = self._clock.now()
+        with self._store.transaction(now) as transaction:
+            record = self._prebuild(transaction, request.prebuild_id, now)
+        return {"prebuild": prebuild_view(record, call.base_url)}
+
+    def cancel_prebuild(self, request: models.CancelPrebuildRequest, call: Call) -> dict[str, Any]:
+        """Stop a prebuild that is under way."""
+        now = self._clock.now()
+        with self._store.transaction(now) as transaction:
+            record = self._prebuild(transaction, request.prebuild_id, now)
+            record = lifecycle.cancel(record, now, self._plan)
+            transaction.put_prebuild(record)
+        return {"prebuild": prebuild_view(record, call.base_url)}
+
+    def delete_prebuild(self, request: models.DeletePrebuildRequest, call: Call) -> dict[str, Any]:  # noqa: ARG002
+        """Begin to remove a prebuild."""
+        now = self._clock.now()
+        with self._store.transaction(now) as transaction:
+            record = self._prebuild(transaction, request.prebuild_id, now)
+            transaction.put_prebuild(lifecycle.delete(record, now, self._plan))
+        return {}
+
+    def create_prebuild_logs_token(
+        self,
+        request: models.CreatePrebuildLogsTokenRequest,
+        call: Call,  # noqa: ARG002
+    ) -> dict[str, Any]:
+        """Issue a token for the log of a prebuild. Its hour is one of emulated time."""
+        now = self._clock.now()
+        with self._store.transaction(now) as transaction:
+            record = self._prebuild(transaction, request.prebuild_id, now)
+        expires = (now + LOGS_TOKEN_LIFETIME).isoformat()
+        return {"accessToken": self._signer.sign("logs", [record.id, expires])}
+
+    # -- Warm pools
+
+    def create_warm_pool(self, request: models.CreateWarmPoolRequest, call: Call) -> dict[str, Any]:  # noqa: ARG002
+        """Set up a warm pool.
+
+        ASSUMPTION: a pool that finds a snapshot when it is made is READY from the start.
+        """
+        now = self._clock.now()
+        project_id = request.project_id.lower()
+        class_id = request.environment_class_id.lower()
+        low, high = lifecycle.new_pool_bounds(request.desired_size, request.min_size, request.max_size)
+        record = WarmPoolRecord(
+            id=str(uuid.uuid4()),
+            organization_id=derived_id("organization", ""),
+            project_id=project_id,
+            environment_class_id=class_id,
+            runner_id=derived_id("runner", class_id),
+            created_at=now,
+            updated_at=now,
+            min_size=low,
+            max_size=high,
+        )
+        with self._store.transaction(now) as transaction:
+            self._settle(transaction, now)
+            other = transaction.pool_of(project_id, class_id)
+            if other is not None:
+                state = " and is still draining" if other.timeline else ""
+                raise ConnectError(
+                    ConnectCode.ALREADY_EXISTS,
+                    f"project {project_id} has warm pool {other.id} for environment class {class_id}{state}",
+                )
+            source = transaction.newest_snapshot(project_id, class_id)
+            if source is not None:
+                record = lifecycle.new_pool_with_snapshot(record, _snapshot_id(source))
+            transaction.add_pool(record)
+        return {"warmPool": warm_pool_view(record)}
+
+    def get_warm_pool(self, request: models.GetWarmPoolRequest, call: Call) -> dict[str, Any]:  # noqa: ARG002
+        """Look up a warm pool."""
+        now = self._clock.now()
+        with self._store.transaction(now) as transaction:
+            record = self._pool(transaction, request.warm_pool_id, now)
+        return {"warmPool": warm_pool_view(record)}
+
+    def list_warm_pools(self, request: models.ListWarmPoolsRequest, call: Call) -> dict[str, Any]:  # noqa: ARG002
+        """List warm pools, newest first."""
+        asked = request.filter or models.ListWarmPoolsRequestFilter()
+        wanted = _filter(project_id=asked.project_ids, environment_class_id=asked.environment_class_ids)
+        page = _Page(self._signer, "ListWarmPools", wanted, request.pagination)
+        now = self._clock.now()
+        with self._store.transaction(now) as transaction:
+            self._settle(transaction, now)
+            found = transaction.list_pools(wanted, page.before, page.size + 1)
+        return page.answer("warmPools", found, [warm_pool_view(item.record) for item in found])
+
+    def update_warm_pool(self, request: models.UpdateWarmPoolRequest, call: Call) -> dict[str, Any]:  # noqa: ARG002
+        """Resize a warm pool."""
+        now = self._clock.now()
+        with self._store.transaction(now) as transaction:
+            record = self._pool(transaction, request.warm_pool_id, now)
+            record = lifecycle.resize(record, request.desired_size, request.min_size, request.max_size, now)
+            transaction.put_pool(record)
+        return {"warmPool": warm_pool_view(record)}
+
+    def delete_warm_pool(self, request: models.DeleteWarmPoolRequest, call: Call) -> dict[str, Any]:  # noqa: ARG002
+        """Begin to take a warm pool down."""
+        now = self._clock.now()
+        with self._store.transaction(now) as transaction:
+            record = self._pool(transaction, request.warm_pool_id, now)
+            transaction.put_pool(lifecycle.delete_pool(record, now, self._plan))
+        return {}
+
+    # -- Logs
+
+    def is_logs_token(self, token: str) -> bool:
+        """Whether a token was issued for a log, be it expired. Such a token opens nothing else."""
+        try:
+            self._signer.open("logs", token)
+        except ValueError:
+            return False
+        return True
+
+    def authorize_log(self, prebuild_id: str, token: str) -> None:
+        """Check that a token opens the log of this prebuild now.
+
+        ASSUMPTION: it is looked at when the reading begins, so that a log may be followed beyond the token's hour.
+
+        Raises:
+            ConnectError: `unauthenticated`, it is no logs token or has expired; `permission_denied`, it is for the log
+                of another prebuild.
+        """
+        try:
+            opened_id, expires = self._signer.open("logs", token)
+        except ValueError:
+            raise ConnectError(
+                ConnectCode.UNAUTHENTICATED, "a log takes a token of CreatePrebuildLogsToken"
+            ) from None
+        if self._clock.now() >= datetime.fromisoformat(expires):
+            raise ConnectError(ConnectCode.UNAUTHENTICATED, "the logs token has expired")
+        if opened_id != prebuild_id.lower():
+            raise ConnectError(ConnectCode.PERMISSION_DENIED, "the logs token is for another prebuild")
+
+    def read_log(self, prebuild_id: str) -> LogState | None:
+        """The log of a prebuild, None as long as it has none because its environment does not exist yet.
+
+        Raises:
+            ConnectError: `not_found`, there is no such prebuild.
+        """
+        now = self._clock.now()
+        with self._store.transaction(now) as transaction:
+            record = self._prebuild(transaction, prebuild_id, now)
+        following = record.phase in lifecycle.ACTIVE
+        if following and not record.has_environment:
+            return None
+        return LogState(log_lines(record, now), following)
+
+    # -- What is due
+
+    def _settle(self, transaction: Transaction, now: datetime) -> None:
+        """Take all steps that are due, in the order in which they were."""
+        while (prebuild := transaction.due_prebuild(now)) is not None:
+            after = lifecycle.take_step(prebuild)
+            if after is None:
+                transaction.remove_prebuild(prebuild.id)
+                continue
+            transaction.put_prebuild(after)
+            if after.phase is PrebuildPhase.COMPLETED:
+                pool = transaction.pool_of(after.project_id, after.environment_class_id)
+                if pool is not None:
+                    served = lifecycle.serve_snapshot(pool, _snapshot_id(after), after.updated_at)
+                    transaction.put_pool(served)
+        while (pool := transaction.due_pool(now)) is not None:
+            drained = lifecycle.take_pool_step(pool)
+            if drained is None:
+                transaction.remove_pool(pool.id)
+            else:
+                transaction.put_pool(drained)
+
+    def _prebuild(self, transaction: Transaction, prebuild_id: str, now: datetime) -> PrebuildRecord:
+        self._settle(transaction, now)
+        record = transaction.prebuild(prebuild_id.lower())
+        if record is None:
+            raise ConnectError(ConnectCode.NOT_FOUND, f"there is no prebuild {prebuild_id}")
+        return record
+
+    def _pool(self, transaction: Transaction, pool_id: str, now: datetime) -> WarmPoolRecord:
+        self._settle(transaction, now)
+        record = transaction.pool(pool_id.lower())
+        if record is None:
+            raise ConnectError(ConnectCode.NOT_FOUND, f"there is no warm pool {pool_id}")
+        return record
+
+
+class _Page:
+    """One page of a list: where it begins, and the token of the one after it.
+
+    A token carries the last sequence that was answered, so that no item is skipped or repeated when others are added
+    or removed in between. ASSUMPTION: it belongs to its method and filter, whatever the page size.
+
+    Raises:
+        ConnectError: `invalid_argument`, the token is not one for this list.
+    """
+
+    def __init__(
+        self, signer: Signer, method: str, wanted: Filter, pagination: models.PaginationRequest | None
+    ) -> None:
+        asked = pagination or models.PaginationRequest()
+        self.size = asked.page_size or DEFAULT_PAGE_SIZE
+        self.before: int | None = None
+        self._signer = signer
+        # The order of a filter's values, and a value named twice, make no difference.
+        values = {column: sorted(set(allowed)) for column, allowed in wanted.columns.items()}
+        text = json.dumps([method, values], sort_keys=True)
+        self._list = hashlib.sha256(text.encode()).hexdigest()[:16]
+        if asked.token:
+            try:
+                of_list, self.before = signer.open("page", asked.token)
+            except ValueError:
+                raise ConnectError(
+                    ConnectCode.INVALID_ARGUMENT, "validation error: pagination.token: not a token of this server"
+                ) from None
+            if of_list != self._list:
+                raise ConnectError(
+                    ConnectCode.INVALID_ARGUMENT, "validation error: pagination.token: belongs to another filter"
+                )
+
+    def answer(self, name: str, found: list[Listed[RecordT]], views: list[dict[str, Any]]) -> dict[str, Any]:
+        """The response, made of one item more than the page holds if there are so many."""
+        response: dict[str, Any] = {}
+        if len(found) > self.size:
+            token = self._signer.sign("page", [self._list, found[self.size - 1].sequence])
+            response["pagination"] = {"nextToken": token}
+        if found:
+            response[name] = views[: self.size]
+        return response
+
+
+def _filter(**columns: Sequence[str] | None) -> Filter:
+    """A filter of the lists that name any value."""
+    return Filter({name: [str(value) for value in values] for name, values in columns.items() if values})
+
+
+def _snapshot_id(prebuild: PrebuildRecord) -> str:
+    # ASSUMPTION: a snapshot has the id of its prebuild.
+    return prebuild.id
+
+
+def _duration(seconds: str) -> str:
+    """Seconds as protobuf JSON writes a duration: with 0, 3, 6 or 9 decimals."""
+    whole, _, fraction = seconds.partition(".")
+    fraction = fraction.rstrip("0")
+    if not fraction:
+        return f"{whole}s"
+    return f"{whole}.{fraction.ljust(-(-len(fraction) // 3) * 3, '0')}s"
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
