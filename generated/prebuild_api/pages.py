@@ -11,6 +11,8 @@ from .types import Model
 
 if TYPE_CHECKING:
     from .models import (
+        ListPrebuildsResponse,
+        ListWarmPoolsResponse,
         Prebuild,
         WarmPool,
     )
@@ -161,6 +163,9 @@ class AsyncListing(Generic[PageT, ItemT]):
 class PrebuildsPage(Page["ListPrebuildsResponse", "Prebuild"]):
     """One page of `ListPrebuilds`."""
 
+    response: ListPrebuildsResponse
+    """The message that the service answered."""
+
     @property
     def prebuilds(self) -> list[Prebuild]:
         """The prebuilds on this page."""
@@ -169,6 +174,9 @@ class PrebuildsPage(Page["ListPrebuildsResponse", "Prebuild"]):
 
 class AsyncPrebuildsPage(AsyncPage["ListPrebuildsResponse", "Prebuild"]):
     """One page of `ListPrebuilds`."""
+
+    response: ListPrebuildsResponse
+    """The message that the service answered."""
 
     @property
     def prebuilds(self) -> list[Prebuild]:
@@ -179,6 +187,9 @@ class AsyncPrebuildsPage(AsyncPage["ListPrebuildsResponse", "Prebuild"]):
 class WarmPoolsPage(Page["ListWarmPoolsResponse", "WarmPool"]):
     """One page of `ListWarmPools`."""
 
+    response: ListWarmPoolsResponse
+    """The message that the service answered."""
+
     @property
     def warm_pools(self) -> list[WarmPool]:
         """The pools on this page."""
@@ -187,6 +198,9 @@ class WarmPoolsPage(Page["ListWarmPoolsResponse", "WarmPool"]):
 
 class AsyncWarmPoolsPage(AsyncPage["ListWarmPoolsResponse", "WarmPool"]):
     """One page of `ListWarmPools`."""
+
+    response: ListWarmPoolsResponse
+    """The message that the service answered."""
 
     @property
     def warm_pools(self) -> list[WarmPool]:

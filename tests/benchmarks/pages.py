@@ -24,7 +24,9 @@ def _prebuild(chance: random.Random, number: int) -> dict[str, Any]:
         return str(uuid.UUID(int=chance.getrandbits(128), version=4))
 
     def some_time() -> str:
-        moment = START + timedelta(hours=number, milliseconds=chance.randrange(3_600_000))
+        # Never a whole second: that would be written in another form than the documented one.
+        elapsed = timedelta(hours=number, seconds=chance.randrange(3600))
+        moment = START + elapsed + timedelta(milliseconds=chance.randrange(800))
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     return {

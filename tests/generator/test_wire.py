@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from google.protobuf import json_format
+from google.protobuf import descriptor_pool, json_format
 from pydantic import ValidationError
 
 from generator import document, spec, stamp, wire
@@ -445,7 +445,8 @@ def test_a_violation_deep_inside_is_found_at_its_place(kinds: ModuleType) -> Non
 
 
 def test_what_is_no_object_is_refused(kinds: ModuleType) -> None:
-    for value in ([], "x", 1, None):
+    values: list[object] = [[], "x", 1, None]
+    for value in values:
         assert problems(kinds.models.Kinds, value) == [("", "model_type")]
 
 
@@ -716,10 +717,6 @@ def examples() -> list[tuple[str, str, str, Any]]:
     return found
 
 
-def without_implicit_zeros(method: type[Any], value: Any) -> Any:
-    return json_format.MessageToDict(json_format.ParseDict(value, method()))
-
-
 @pytest.mark.parametrize(("method", "role", "name", "value"), examples())
 def test_every_example_survives_the_models_and_the_binary_form(
     real: ModuleType, method: str, role: str, name: str, value: Any
@@ -771,3 +768,23 @@ def test_validation_is_fast_enough_to_go_unnoticed(real: ModuleType) -> None:
 
 def microseconds(call: Callable[[], object]) -> float:
     return min(timeit.repeat(call, number=2000, repeat=5)) / 2000 * 1e6
+
+
+# -- The loader of the descriptor set ----------------------------------------------------------------------------------
+
+
+def test_protobuf_classes_go_by_message_and_by_method(kinds: ModuleType) -> None:
+    loader = kinds.descriptors
+    assert loader.file().name == "kettle/v1/kettle.proto"
+    assert loader.message_class("ListPotsRequest.Page").DESCRIPTOR.full_name == "kettle.v1.ListPotsRequest.Page"
+    assert loader.request_class("Brew") is loader.message_class("BrewRequest")
+    assert loader.response_class("Brew") is loader.message_class("BrewResponse")
+    for look_up in (loader.message_class, loader.request_class, loader.response_class):
+        with pytest.raises(KeyError):
+            look_up("Spill")
+
+
+def test_the_classes_are_not_in_the_pool_that_everyone_shares(kinds: ModuleType) -> None:
+    with pytest.raises(KeyError):
+        descriptor_pool.Default().FindMessageTypeByName("kettle.v1.Pot")
+    assert kinds.descriptors.pool() is not descriptor_pool.Default()

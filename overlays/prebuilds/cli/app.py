@@ -43,11 +43,9 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def prebuilds(
     *,
-    version: Annotated[  # noqa: ARG001  # the callback answers it
+    version: Annotated[
         bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version and stop."
-        ),
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop."),
     ] = False,
 ) -> None:
     """Trigger, follow and list prebuilds, and size warm pools."""
@@ -58,14 +56,10 @@ def emulator(
     *,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
-    speed: Annotated[
-        float, typer.Option(help="How many seconds of the service pass in one of yours.")
-    ] = 60.0,
+    speed: Annotated[float, typer.Option(help="How many seconds of the service pass in one of yours.")] = 60.0,
     data: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", dir_okay=False, help="Keep the state in this file, not in memory."
-        ),
+        typer.Option(metavar="FILE", dir_okay=False, help="Keep the state in this file, not in memory."),
     ] = None,
 ) -> None:
     """Run a local server of the whole service, until it is interrupted."""
@@ -91,12 +85,8 @@ def demo(
         str | None,
         typer.Option(metavar="VAR", help="The environment variable that holds the token."),
     ] = None,
-    create: Annotated[
-        bool, typer.Option("--create", help="Create on that service too; needs --project.")
-    ] = False,
-    project: Annotated[
-        str | None, typer.Option(metavar="ID", help="The project to create in, or to list.")
-    ] = None,
+    create: Annotated[bool, typer.Option("--create", help="Create on that service too; needs --project.")] = False,
+    project: Annotated[str | None, typer.Option(metavar="ID", help="The project to create in, or to list.")] = None,
 ) -> None:
     """Show the client at work: create a prebuild and follow it, list, manage a warm pool.
 

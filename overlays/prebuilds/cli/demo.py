@@ -21,18 +21,21 @@ from pathlib import Path
 
 from rich.console import Console
 
+from prebuild_api.models import Prebuild, WarmPool
 from prebuilds import NotFoundError, PrebuildClient
 from prebuilds.cli import how_to_install, missing_extras
-from prebuilds.models import Prebuild, WarmPool
 
-SPEED = 300
-"""How many seconds of the emulated service pass in one of ours: a prebuild takes some seconds."""
+SPEED = 30
+"""How many seconds of the emulated service pass in one of ours: a prebuild takes ten of them."""
 
 PATIENCE = {"emulator": 10.0, "own service": 3 * 3600.0}
 """How many seconds a prebuild or a pool may take; a real one runs for up to two hours."""
 
 STARTING_EMULATOR = 15.0
 """How many seconds the emulator may take until it listens."""
+
+ANYONE = "demo"
+"""The emulator takes any token, but it wants one."""
 
 BASE_URLS = ("ONA_BASE_URL", "GITPOD_BASE_URL")
 TOKENS = ("ONA_API_KEY", "GITPOD_API_KEY", "ONA_TOKEN")
@@ -61,10 +64,8 @@ def run(*, base_url: str | None, token_env: str | None, create: bool, project: s
     if base_url is None:
         if token_env or create:
             raise DemoError("--token-env and --create are for a service of yours: add --base-url")
-        with _emulator() as address, PrebuildClient(base_url=address, bearer_token="demo") as client:
-            _Story(client, patience=PATIENCE["emulator"]).manage(
-                project or str(uuid.uuid4()), several=True
-            )
+        with _emulator() as address, PrebuildClient(base_url=address, bearer_token=ANYONE) as client:
+            _Story(client, patience=PATIENCE["emulator"]).manage(project or str(uuid.uuid4()), several=True)
         return
     if token is None:
         raise DemoError(f"there is no token for {base_url}: set one of {', '.join(TOKENS)}")
@@ -129,9 +130,7 @@ class _Story:
 
     def _create_prebuild(self, project: str, leftovers: ExitStack) -> Prebuild:
         prebuild = self._prebuilds.create(project_id=project, spec={"timeout": "3600s"}).prebuild
-        leftovers.callback(
-            _unless_gone, lambda: self._prebuilds.delete(prebuild_id=prebuild.id)
-        )
+        leftovers.callback(_unless_gone, lambda: self._prebuilds.delete(prebuild_id=prebuild.id))
         self._say(f"  created {prebuild.id}")
         return prebuild
 
@@ -157,9 +156,7 @@ class _Story:
         if end.status.warning_message:
             self._say(f"  warning: {end.status.warning_message}")
 
-    def _list_prebuilds(
-        self, project: str | None, *, page_size: int, most_pages: int | None = None
-    ) -> str | None:
+    def _list_prebuilds(self, project: str | None, *, page_size: int, most_pages: int | None = None) -> str | None:
         """Show the pages, and return the id of the first prebuild on them."""
         first: str | None = None
         total = 0
@@ -180,28 +177,20 @@ class _Story:
         self._say(_count(total, "prebuild", more=more))
         return first
 
-    def _manage_pool(
-        self, project: str, environment_class: str | None, leftovers: ExitStack
-    ) -> None:
+    def _manage_pool(self, project: str, environment_class: str | None, leftovers: ExitStack) -> None:
         if environment_class is None:
             raise DemoError("the prebuild names no environment class to make a warm pool of")
         pool = self._prebuilds.create_warm_pool(
             project_id=project, environment_class_id=environment_class, min_size=1, max_size=2
         ).warm_pool
-        leftovers.callback(
-            _unless_gone, lambda: self._prebuilds.delete_warm_pool(warm_pool_id=pool.id)
-        )
+        leftovers.callback(_unless_gone, lambda: self._prebuilds.delete_warm_pool(warm_pool_id=pool.id))
         self._show_pool(pool)
         self._watch_pool(
             pool.id,
             lambda now: now.status.phase == "WARM_POOL_PHASE_READY" and bool(now.spec.snapshot_id),
         )
         self._say("  resizing it to 2..4")
-        self._show_pool(
-            self._prebuilds.update_warm_pool(
-                warm_pool_id=pool.id, min_size=2, max_size=4
-            ).warm_pool
-        )
+        self._show_pool(self._prebuilds.update_warm_pool(warm_pool_id=pool.id, min_size=2, max_size=4).warm_pool)
         self._say("  deleting it")
         self._prebuilds.delete_warm_pool(warm_pool_id=pool.id)
         # A server may say DELETED for a while, or have forgotten the pool at once.
@@ -221,8 +210,7 @@ class _Story:
                     return
                 if time.monotonic() > deadline:
                     raise DemoError(
-                        f"warm pool {pool_id} is still {_name(pool.status.phase)} "
-                        f"after {self._patience:g} seconds"
+                        f"warm pool {pool_id} is still {_name(pool.status.phase)} after {self._patience:g} seconds"
                     )
                 time.sleep(min(5.0, self._patience / 100))
 
