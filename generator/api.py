@@ -48,8 +48,9 @@ def generate(document: dict[str, Any], api: spec.Api, out: Path) -> None:
     if isinstance(data, GeneratorError):
         raise _refused([data])
     project = Project(openapi=data, config=config, custom_template_path=TEMPLATES)
-    project.env.globals.update(_globals(api))
-    project.env.filters.update(_filters(api))
+    environment: Any = project.env
+    environment.globals.update(_globals(api))
+    environment.filters.update(_filters(api))
     with contextlib.redirect_stdout(io.StringIO()):
         errors = list(project.build())
     source.unlink()

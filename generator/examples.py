@@ -14,15 +14,6 @@ from .document import Document, join
 from .problems import Problem
 from .runtime import scalars
 
-_PARSERS: dict[str, Callable[[str], Any]] = {
-    "int64": scalars.parse_int64,
-    "uint64": scalars.parse_uint64,
-    "protobuf-duration": scalars.parse_duration,
-    "date-time": scalars.parse_timestamp,
-    "uuid": scalars.parse_uuid,
-    "uri": scalars.parse_uri,
-}
-
 
 @dataclass(frozen=True)
 class Example:
@@ -31,18 +22,6 @@ class Example:
     pointer: str
     component: str
     value: Any
-
-
-def parse(base: str, text: Any) -> Any:
-    """The value that `text` stands for in the format `base`.
-
-    Raises:
-        ValueError: it stands for none.
-        TypeError: it is no string.
-    """
-    if not isinstance(text, str):
-        raise TypeError("a string is expected")
-    return _PARSERS[base](text) if base in _PARSERS else text
 
 
 def find(document: dict[str, Any]) -> Iterator[Example]:
@@ -90,7 +69,9 @@ def _validator(document: dict[str, Any], api: spec.Api, component: str) -> jsons
         name: schema if "enum" in schema else schema | {"additionalProperties": False}
         for name, schema in document["components"]["schemas"].items()
     }
-    formats: dict[str, Callable[..., bool]] = {name: partial(_accepts, api, name) for name in (*_PARSERS, *api.formats)}
+    known = {name: scalars.Format(name) for name in scalars.PARSERS}
+    known |= {name: scalars.Format(item.base, item.minimum, item.maximum) for name, item in api.formats.items()}
+    formats: dict[str, Callable[..., bool]] = {name: partial(_accepts, item) for name, item in known.items()}
     return jsonschema_rs.Draft202012Validator(
         {"$ref": f"#/components/schemas/{component}", "components": {"schemas": schemas}},
         formats=formats,
@@ -98,13 +79,9 @@ def _validator(document: dict[str, Any], api: spec.Api, component: str) -> jsons
     )
 
 
-def _accepts(api: spec.Api, name: str, text: str) -> bool:
-    declared = api.formats.get(name)
-    base = declared.base if declared else name
+def _accepts(item: scalars.Format, text: str) -> bool:
     try:
-        value = parse(base, text)
-        if declared and declared.minimum is not None and value < parse(base, declared.minimum):
-            return False
-        return not (declared and declared.maximum is not None and value > parse(base, declared.maximum))
+        item.parse(text)
     except ValueError:
         return False
+    return True

@@ -15,6 +15,7 @@ from typing import Any
 from . import examples, spec
 from .document import Document, is_list, is_mapping, join
 from .problems import PipelineError, Problem
+from .runtime.scalars import PARSERS
 
 IDEMPOTENCY = ("no_side_effects", "idempotent", "unsafe")
 PHASE_CLASSES = ("unspecified", "active", "deleting", "terminal")
@@ -25,10 +26,11 @@ MODEL_NAMES = ("additional_properties", "from_dict", "to_dict", "self")
 
 # Classes that the generated modules import or define beside those of the schema.
 CLASS_NAMES = (
-    "Any", "AsyncListing", "AsyncPage", "AsyncPager", "CallOptions", "Callable", "Client", "DecodeError", "Generic",
-    "HttpxProvider", "Literal", "Mapping", "Message", "Model", "OpenEnum", "Operation", "Page", "PagedOperation",
-    "Pager",
-    "Protocol", "Required", "Response", "Self", "Sequence", "StrEnum", "Timestamp", "TypedDict", "Unpack",
+    "Annotated", "Any", "AsyncListing", "AsyncPage", "AsyncPager", "AuthenticatedClient", "CallOptions",
+    "Callable", "Client", "CodeEnum", "ConfigDict", "DecodeError", "Field", "Generic", "HttpxProvider", "Int32",
+    "Int64", "Literal", "Mapping", "Message", "Model", "OpenEnum", "Operation", "OrderedMessage", "Page",
+    "PagedOperation", "Pager", "ProtobufEnum", "Protocol", "Required", "Response", "Self", "Sequence",
+    "StrEnum", "Timestamp", "TypedDict", "Uint32", "Uint64", "Unpack", "Uri", "Uuid",
 )  # fmt: skip
 
 _NONE: frozenset[str] = frozenset()
@@ -193,7 +195,7 @@ class _Linter:
         for key in ("minimum", "maximum"):
             if key in value:
                 try:
-                    limits.append(examples.parse(base, value[key]))
+                    limits.append(PARSERS[base](value[key]))
                 except (TypeError, ValueError, KeyError) as error:
                     self.add(join(pointer, key), f"{value[key]!r} is no {base}: {error}")
         if len(limits) == 2 and limits[0] > limits[1]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from . import examples, spec
+from . import spec
+from .runtime.scalars import PARSERS
 
 _T = TypeVar("_T")
 
@@ -272,7 +273,7 @@ def _formats(before: spec.Api, after: spec.Api) -> Iterator[Change]:
                 ("maximum", old.maximum, new.maximum),
             ):
                 if left != right:
-                    values = [None if value is None else examples.parse(new.base, value) for value in (left, right)]
+                    values = [None if value is None else PARSERS[new.base](value) for value in (left, right)]
                     yield Change(
                         f"format {name}: {key}: {_word(left)} -> {_word(right)}",
                         _tighter(key, *values),

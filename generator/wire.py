@@ -267,7 +267,7 @@ def _environment() -> jinja2.Environment:
         "literal": _literal,
         "member_value": _member_value,
     }
-    environment.filters.update(cast("dict[str, Any]", filters))
+    cast("Any", environment).filters.update(filters)  # jinja types its filters by those that it brings
     return environment
 
 
