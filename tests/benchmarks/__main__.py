@@ -1,6 +1,6 @@
 """Runs the benchmarks and prints what they found. The exit code is 1 when a target is missed.
 
-    python -m tests.benchmarks [-k NAME]
+python -m tests.benchmarks [-k NAME]
 """
 
 import argparse

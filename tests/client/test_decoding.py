@@ -91,9 +91,7 @@ def resolved(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     return schema
 
 
-def places(
-    schema: Mapping[str, Any], document: Any, keys: tuple[str | int, ...] = ()
-) -> Iterator[Place]:
+def places(schema: Mapping[str, Any], document: Any, keys: tuple[str | int, ...] = ()) -> Iterator[Place]:
     """Every place below the root of `document` that `schema` describes."""
     if isinstance(document, dict):
         for name, value in document.items():
@@ -115,9 +113,7 @@ def complete(schema: Mapping[str, Any]) -> Any:
         return schema["enum"][-1]
     match schema.get("type"):
         case "object":
-            return {
-                name: complete(below) for name, below in schema.get("properties", {}).items()
-            }
+            return {name: complete(below) for name, below in schema.get("properties", {}).items()}
         case "array":
             return [complete(schema["items"]), complete(schema["items"])]
         case "integer":
@@ -260,10 +256,7 @@ def test_the_documented_page_holds_the_documented_prebuild_and_a_token():
 
 @pytest.mark.parametrize(
     ("component", "document"),
-    [
-        pytest.param(component, document, id=f"{label}-{component}")
-        for label, component, document in DOCUMENTS
-    ],
+    [pytest.param(component, document, id=f"{label}-{component}") for label, component, document in DOCUMENTS],
 )
 def test_a_document_becomes_its_message_and_is_written_back(component, document):
     message = decode(component, document)
@@ -275,10 +268,7 @@ def test_a_document_becomes_its_message_and_is_written_back(component, document)
 
 @pytest.mark.parametrize(
     ("component", "document"),
-    [
-        pytest.param(component, document, id=f"{label}-{component}")
-        for label, component, document in DOCUMENTS
-    ],
+    [pytest.param(component, document, id=f"{label}-{component}") for label, component, document in DOCUMENTS],
 )
 def test_messages_survive_pickling_and_copying(component, document):
     message = decode(component, document | {"ofNextYear": [1]})
@@ -359,9 +349,7 @@ def test_a_required_field_is_missed_by_its_path(component, document, place, form
 
 
 def test_the_messages_that_are_always_set_are_the_required_ones():
-    required = {
-        place.path for place in places(COMPONENTS["Prebuild"], PREBUILD) if place.required
-    }
+    required = {place.path for place in places(COMPONENTS["Prebuild"], PREBUILD) if place.required}
     assert required == {
         "metadata",
         "metadata.creator",
@@ -388,9 +376,7 @@ UNKNOWN: list[Any] = [None, True, 7, 7.5, "text", [], [{"a": [1]}], {}, {"a": {"
         *cases("object"),
     ],
 )
-def test_unknown_fields_are_kept_and_written_back_at_every_level(
-    component, document, place, absent
-):
+def test_unknown_fields_are_kept_and_written_back_at_every_level(component, document, place, absent):
     document = copy.deepcopy(document)
     level = place.within(document)
     schema = resolved(place.schema if place.keys else COMPONENTS[component])
@@ -506,9 +492,7 @@ MOMENT = datetime(2019, 12, 27, 18, 11, 19, tzinfo=UTC)
         (".1171234", 117123, 400, ".117123400"),
     ],
 )
-def test_timestamps_of_any_precision_and_zone(
-    zone, clock, digits, microsecond, nanosecond, canonical_digits
-):
+def test_timestamps_of_any_precision_and_zone(zone, clock, digits, microsecond, nanosecond, canonical_digits):
     text = f"{clock}{digits}{zone}"
     message = decode("PrebuildStatus", {"completionTime": text})
     assert message.completion_time == MOMENT.replace(microsecond=microsecond)
@@ -577,9 +561,7 @@ def test_a_duration_is_kept_as_it_came(text):
     assert written(message) == {"timeout": text}
 
 
-@pytest.mark.parametrize(
-    "number", [0, 1, 2**31, 2**53 - 1, 2**53, 2**53 + 1, 2**63 - 1, -(2**63), 2**63, 2**64 - 1]
-)
+@pytest.mark.parametrize("number", [0, 1, 2**31, 2**53 - 1, 2**53, 2**53 + 1, 2**63 - 1, -(2**63), 2**63, 2**64 - 1])
 @pytest.mark.parametrize(
     ("component", "name"),
     [
@@ -635,9 +617,7 @@ def test_a_wrong_type_anywhere_is_refused_with_its_path(component, document, pla
         assert again.value.path == place.path, value
 
 
-@pytest.mark.parametrize(
-    "value", [None, True, 7, 7.5, "text", [], [PREBUILD]], ids=lambda value: type(value).__name__
-)
+@pytest.mark.parametrize("value", [None, True, 7, 7.5, "text", [], [PREBUILD]], ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize("component", MESSAGES)
 def test_a_document_that_is_no_object_is_refused(component, value):
     with pytest.raises(DecodeError, match="^the document: expected an object") as caught:
@@ -702,9 +682,7 @@ def test_an_error_survives_pickling():
         pytest.param(b'{"ofNextYear": 1e999}', id="too large for a number"),
         pytest.param(b"[" * 200_000, id="deep lists"),
         pytest.param(b'{"a":' * 200_000, id="deep objects"),
-        pytest.param(
-            b'{"ofNextYear": ' + b"[" * 200_000 + b"]" * 200_000 + b"}", id="deep and well-formed"
-        ),
+        pytest.param(b'{"ofNextYear": ' + b"[" * 200_000 + b"]" * 200_000 + b"}", id="deep and well-formed"),
     ],
 )
 def test_a_body_that_is_no_json_is_refused(content):
@@ -724,7 +702,7 @@ def test_a_truncated_body_is_refused_wherever_it_is_cut():
 
 
 def test_text_of_all_planes_is_kept():
-    text = "žluťoučký \N{SNOWMAN} \N{ROCKET} \x00 \\ \" \u2028"
+    text = 'žluťoučký \N{SNOWMAN} \N{ROCKET} \x00 \\ " \u2028'
     message = decode("PrebuildStatus", {"failureMessage": text})
     assert message.failure_message == text
     assert written(message) == {"failureMessage": text}

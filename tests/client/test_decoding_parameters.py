@@ -146,9 +146,7 @@ def test_a_wrong_type_is_refused_with_its_path(model, value, message):
     assert str(caught.value).startswith(f"parameter: {message}")
 
 
-@pytest.mark.parametrize(
-    "value", [None, "3600s", 7, [], [("page_size", 10)], PrebuildSpec(), PaginationRequest]
-)
+@pytest.mark.parametrize("value", [None, "3600s", 7, [], [("page_size", 10)], PrebuildSpec(), PaginationRequest])
 def test_what_is_neither_the_model_nor_a_dict_is_refused(value):
     with pytest.raises(TypeError, match="^pagination: expected PaginationRequest or a dict, got "):
         to_model(PaginationRequest, value, "pagination")

@@ -11,9 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prebuild_api import models, types
 
-SCHEMA = yaml.safe_load(
-    (Path(__file__).parents[2] / "schema" / "prebuild_service.yaml").read_text("utf-8")
-)
+SCHEMA = yaml.safe_load((Path(__file__).parents[2] / "schema" / "prebuild_service.yaml").read_text("utf-8"))
 COMPONENTS: dict[str, Any] = SCHEMA["components"]["schemas"]
 MESSAGES = sorted(name for name in COMPONENTS if COMPONENTS[name]["type"] == "object")
 
@@ -44,9 +42,7 @@ json_values = st.recursive(
     | st.integers(-(2**63), 2**64 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2)
-    ),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
     max_leaves=3,
 )
 
@@ -120,9 +116,7 @@ def objects(draw: st.DrawFn, schema: dict[str, Any]) -> Pair:
 
 @st.composite
 def lists(draw: st.DrawFn, schema: dict[str, Any]) -> Pair:
-    pairs = draw(
-        st.lists(values(schema["items"], required=True), max_size=min(schema.get("maxItems", 3), 3))
-    )
+    pairs = draw(st.lists(values(schema["items"], required=True), max_size=min(schema.get("maxItems", 3), 3)))
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs] or LEFT_OUT
 
 

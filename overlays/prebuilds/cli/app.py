@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ import typer
 
 from prebuilds import PrebuildsError
 from prebuilds.cli import demo as story
+from prebuilds.version import __version__
 
 app = typer.Typer(
     help="Trigger, follow and list prebuilds, and size warm pools.",
@@ -36,7 +36,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"prebuilds {version('prebuilds')}")
+        print(f"prebuilds {__version__}")
         raise typer.Exit
 
 
@@ -63,8 +63,6 @@ def emulator(
     ] = None,
 ) -> None:
     """Run a local server of the whole service, until it is interrupted."""
-    if not speed > 0:
-        raise typer.BadParameter("it has to be more than 0", param_hint="'--speed'")
     from prebuilds.emulator import server
 
     raise typer.Exit(server.run(host=host, port=port, speed=speed, data=data))

@@ -228,9 +228,7 @@ def cancel(prebuild: PrebuildRecord, now: datetime, plan: Plan) -> PrebuildRecor
             if prebuild.desired_phase is PrebuildPhase.DELETED
             else f"is {prebuild.phase.name} already"
         )
-        raise ConnectError(
-            ConnectCode.FAILED_PRECONDITION, f"prebuild {prebuild.id} {state} and cannot be cancelled"
-        )
+        raise ConnectError(ConnectCode.FAILED_PRECONDITION, f"prebuild {prebuild.id} {state} and cannot be cancelled")
     steps = (
         Step(now, PrebuildPhase.CANCELLING),
         Step(now + timedelta(seconds=plan.cancelling), PrebuildPhase.CANCELLED),
@@ -378,9 +376,7 @@ def take_pool_step(pool: WarmPoolRecord) -> WarmPoolRecord | None:
     step, rest = pool.timeline[0], pool.timeline[1:]
     if step.phase is None:
         return None
-    after = replace(
-        pool, phase=step.phase, status_version=pool.status_version + 1, updated_at=step.due, timeline=rest
-    )
+    after = replace(pool, phase=step.phase, status_version=pool.status_version + 1, updated_at=step.due, timeline=rest)
     return replace(after, running=0, stopped=0) if step.phase is WarmPoolPhase.DELETED else after
 
 
@@ -391,6 +387,4 @@ def new_pool_with_snapshot(pool: WarmPoolRecord, snapshot_id: str) -> WarmPoolRe
 
 def _at_rest(pool: WarmPoolRecord) -> WarmPoolRecord:
     """The pool with as many instances as it has when nobody claims any."""
-    return replace(
-        pool, running=pool.min_size, stopped=pool.max_size - pool.min_size, target=pool.min_size
-    )
+    return replace(pool, running=pool.min_size, stopped=pool.max_size - pool.min_size, target=pool.min_size)

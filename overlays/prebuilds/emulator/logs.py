@@ -32,10 +32,10 @@ def log_lines(prebuild: PrebuildRecord, now: datetime) -> list[str]:
             text = f"writing the snapshot: {step.percentage}%"
         elif step.phase is PrebuildPhase.FAILED:
             text = f"the prebuild failed: {step.message}"
-        elif step.phase in _TEXTS:
-            text = _TEXTS[step.phase]
-        else:
+        elif step.phase is None or step.phase not in _TEXTS:
             continue
+        else:
+            text = _TEXTS[step.phase]
         lines.append(f"{timestamp(step.due)} {text}")
         if step.phase is PrebuildPhase.RUNNING:
             end = prebuild.taken[position + 1].due if position + 1 < len(prebuild.taken) else now

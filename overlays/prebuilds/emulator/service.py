@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Any, Final
 
 from prebuild_wire import OPERATIONS, models
@@ -148,16 +149,19 @@ class PrebuildService:
         now = self._clock.now()
         with self._store.transaction(now) as transaction:
             record = self._prebuild(transaction, request.prebuild_id, now)
-            record = lifecycle.cancel(record, now, self._plan)
-            transaction.put_prebuild(record)
-        return {"prebuild": prebuild_view(record, call.base_url)}
+            after = lifecycle.cancel(record, now, self._plan)
+            if after is not record:
+                transaction.put_prebuild(after)
+        return {"prebuild": prebuild_view(after, call.base_url)}
 
     def delete_prebuild(self, request: models.DeletePrebuildRequest, call: Call) -> dict[str, Any]:  # noqa: ARG002
         """Begin to remove a prebuild."""
         now = self._clock.now()
         with self._store.transaction(now) as transaction:
             record = self._prebuild(transaction, request.prebuild_id, now)
-            transaction.put_prebuild(lifecycle.delete(record, now, self._plan))
+            after = lifecycle.delete(record, now, self._plan)
+            if after is not record:
+                transaction.put_prebuild(after)
         return {}
 
     def create_prebuild_logs_token(
@@ -232,16 +236,19 @@ class PrebuildService:
         now = self._clock.now()
         with self._store.transaction(now) as transaction:
             record = self._pool(transaction, request.warm_pool_id, now)
-            record = lifecycle.resize(record, request.desired_size, request.min_size, request.max_size, now)
-            transaction.put_pool(record)
-        return {"warmPool": warm_pool_view(record)}
+            after = lifecycle.resize(record, request.desired_size, request.min_size, request.max_size, now)
+            if after is not record:
+                transaction.put_pool(after)
+        return {"warmPool": warm_pool_view(after)}
 
     def delete_warm_pool(self, request: models.DeleteWarmPoolRequest, call: Call) -> dict[str, Any]:  # noqa: ARG002
         """Begin to take a warm pool down."""
         now = self._clock.now()
         with self._store.transaction(now) as transaction:
             record = self._pool(transaction, request.warm_pool_id, now)
-            transaction.put_pool(lifecycle.delete_pool(record, now, self._plan))
+            after = lifecycle.delete_pool(record, now, self._plan)
+            if after is not record:
+                transaction.put_pool(after)
         return {}
 
     # -- Logs
@@ -266,9 +273,7 @@ class PrebuildService:
         try:
             opened_id, expires = self._signer.open("logs", token)
         except ValueError:
-            raise ConnectError(
-                ConnectCode.UNAUTHENTICATED, "a log takes a token of CreatePrebuildLogsToken"
-            ) from None
+            raise ConnectError(ConnectCode.UNAUTHENTICATED, "a log takes a token of CreatePrebuildLogsToken") from None
         if self._clock.now() >= datetime.fromisoformat(expires):
             raise ConnectError(ConnectCode.UNAUTHENTICATED, "the logs token has expired")
         if opened_id != prebuild_id.lower():
@@ -370,8 +375,14 @@ class _Page:
 
 
 def _filter(**columns: Sequence[str] | None) -> Filter:
-    """A filter of the lists that name any value."""
-    return Filter({name: [str(value) for value in values] for name, values in columns.items() if values})
+    """A filter of the lists that name any value. Ids are compared in lower case, enums are kept as they are."""
+    return Filter(
+        {
+            column: [value.value if isinstance(value, Enum) else value.lower() for value in values]
+            for column, values in columns.items()
+            if values
+        }
+    )
 
 
 def _snapshot_id(prebuild: PrebuildRecord) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -29,6 +29,11 @@ SCHEMA_VERSION: Final = 1
 _APPLICATION_ID = 0x5062456D
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# Conditions of partial indexes; a query that is to use one has to repeat it word for word.
+_COMPLETED = f"phase = '{PrebuildPhase.COMPLETED.value}'"
+_NOT_DELETED = f"phase <> '{WarmPoolPhase.DELETED.value}'"
+_OF_PAIR = "project_id = ? AND environment_class_id = ?"
 
 # `sequence` counts creations, so that newest first is descending by it. Times are microseconds since 1970.
 _TABLES = (
@@ -50,8 +55,7 @@ _TABLES = (
     "CREATE INDEX prebuilds_by_phase ON prebuilds (phase, sequence)",
     "CREATE INDEX prebuilds_by_creator ON prebuilds (creator_id, sequence)",
     "CREATE INDEX prebuilds_due ON prebuilds (next_due, sequence) WHERE next_due IS NOT NULL",
-    f"""CREATE INDEX snapshots ON prebuilds (project_id, environment_class_id, completed_at)
-        WHERE phase = '{PrebuildPhase.COMPLETED.value}'""",
+    f"CREATE INDEX snapshots ON prebuilds (project_id, environment_class_id, completed_at) WHERE {_COMPLETED}",
     """CREATE TABLE warm_pools (
         sequence INTEGER PRIMARY KEY AUTOINCREMENT,
         id TEXT NOT NULL UNIQUE,
@@ -61,8 +65,7 @@ _TABLES = (
         next_due INTEGER,
         document TEXT NOT NULL
     )""",
-    f"""CREATE UNIQUE INDEX one_pool_for_each_pair ON warm_pools (project_id, environment_class_id)
-        WHERE phase <> '{WarmPoolPhase.DELETED.value}'""",
+    f"CREATE UNIQUE INDEX one_for_each_pair ON warm_pools (project_id, environment_class_id) WHERE {_NOT_DELETED}",
     "CREATE INDEX warm_pools_due ON warm_pools (next_due, sequence) WHERE next_due IS NOT NULL",
 )
 
@@ -116,7 +119,7 @@ class Store:
         return None if row is None else _EPOCH + timedelta(microseconds=row[0])
 
     @contextmanager
-    def transaction(self, now: datetime) -> Iterator[Transaction]:
+    def transaction(self, now: datetime) -> Generator[Transaction]:
         """Everything that happens within, happens at the emulated time `now`, together, or not at all."""
         with self._lock:
             connection = self._connection
@@ -193,8 +196,8 @@ class Transaction:
         """The prebuild of the project and class that is COMPLETED and became so last."""
         return self._one(
             _PREBUILD,
-            "SELECT document FROM prebuilds WHERE project_id = ? AND environment_class_id = ?"
-            f" AND phase = '{PrebuildPhase.COMPLETED.value}' ORDER BY completed_at DESC, sequence DESC LIMIT 1",
+            f"SELECT document FROM prebuilds WHERE {_OF_PAIR} AND {_COMPLETED}"  # noqa: S608  our own constants
+            " ORDER BY completed_at DESC, sequence DESC LIMIT 1",
             (project_id, environment_class_id),
         )
 
@@ -208,8 +211,7 @@ class Transaction:
         """The warm pool that holds the place of the project and class: the one that is not DELETED."""
         return self._one(
             _POOL,
-            "SELECT document FROM warm_pools WHERE project_id = ? AND environment_class_id = ?"
-            f" AND phase <> '{WarmPoolPhase.DELETED.value}'",
+            f"SELECT document FROM warm_pools WHERE {_OF_PAIR} AND {_NOT_DELETED}",  # noqa: S608  our own constants
             (project_id, environment_class_id),
         )
 
@@ -249,9 +251,7 @@ class Transaction:
 
     # -- Either
 
-    def _one(
-        self, adapter: TypeAdapter[RecordT], query: str, values: tuple[str | int, ...]
-    ) -> RecordT | None:
+    def _one(self, adapter: TypeAdapter[RecordT], query: str, values: tuple[str | int, ...]) -> RecordT | None:
         row = self._connection.execute(query, values).fetchone()
         return None if row is None else adapter.validate_json(row[0])
 

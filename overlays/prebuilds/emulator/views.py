@@ -78,10 +78,8 @@ def warm_pool_view(pool: WarmPoolRecord) -> dict[str, Any]:
 
 def timestamp(moment: datetime) -> str:
     """A moment as protobuf JSON writes it: in UTC, with 0, 3 or 6 decimals, whichever it needs."""
-    text = moment.astimezone(UTC).replace(tzinfo=None).isoformat(
-        timespec="microseconds" if moment.microsecond % 1000 else "milliseconds" if moment.microsecond else "seconds"
-    )
-    return f"{text}Z"
+    precision = "microseconds" if moment.microsecond % 1000 else "milliseconds" if moment.microsecond else "seconds"
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=precision)}Z"
 
 
 def _subject(subject: SubjectRecord) -> dict[str, Any]:

@@ -1,0 +1,107 @@
+"""The ASGI application of the emulator: the methods of the service, and the logs, under `/` and under `/api`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+
+from prebuild_wire import OPERATIONS
+
+from .errors import ConnectError
+from .protocol import (
+    DEFAULT_BODY_LIMIT,
+    ConnectEndpoint,
+    bearer_token,
+    error_response,
+    method_not_allowed,
+    not_found,
+)
+from .service import LogState, PrebuildService
+
+PREFIXES: Final = ("", "/api")
+"""What may stand before the service in the path: nothing, or `/api` as at the vendor's."""
+
+# How often a log that is followed is looked at, in real seconds.
+_LOG_INTERVAL = 0.05
+
+
+def create_app(
+    service: PrebuildService,
+    *,
+    body_limit: int = DEFAULT_BODY_LIMIT,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Starlette:
+    """An ASGI application that serves `service`.
+
+    Args:
+        service: what answers the calls.
+        body_limit: the most bytes that the body of a request may have.
+        stopping: whether the server is about to stop. Logs that are being followed then end.
+    """
+    service_path = next(iter(OPERATIONS.values())).path.rpartition("/")[0]
+    routes: list[BaseRoute] = []
+    for prefix in PREFIXES:
+        endpoint = ConnectEndpoint(service, prefix, body_limit)
+        routes.append(Route(f"{prefix}{service_path}/{{method}}", endpoint))
+        routes.append(Route(f"{prefix}/logs/{{prebuild_id}}", _log_endpoint(service, stopping), methods=["GET"]))
+    app = Starlette(routes=routes, exception_handlers={404: _answer_not_found, 405: _answer_not_allowed})
+    # A path that differs by a slash is another path: a redirect would lose the body of the call.
+    app.router.redirect_slashes = False
+    return app
+
+
+def _log_endpoint(service: PrebuildService, stopping: Callable[[], bool]) -> Callable[[Request], Awaitable[Response]]:
+    async def read_log(request: Request) -> Response:
+        prebuild_id: str = request.path_params["prebuild_id"]
+        try:
+            service.authorize_log(prebuild_id, bearer_token(request))
+            state = service.read_log(prebuild_id)
+        except ConnectError as error:
+            return error_response(error)
+        if state is None:
+            # ASSUMPTION: as for the logs of environments, 502 says that there is no environment yet.
+            return PlainTextResponse("the environment does not exist yet\n", 502)
+        return StreamingResponse(_follow(service, prebuild_id, state, stopping), media_type="text/plain")
+
+    return read_log
+
+
+async def _follow(
+    service: PrebuildService, prebuild_id: str, state: LogState, stopping: Callable[[], bool]
+) -> AsyncIterator[str]:
+    """The lines of a log, until the prebuild is through.
+
+    ASSUMPTION: the stream follows a prebuild that is under way, and ends when it is through or being deleted.
+    """
+    sent = 0
+    while True:
+        fresh = state.lines[sent:]
+        if fresh:
+            yield "".join(f"{line}\n" for line in fresh)
+            sent += len(fresh)
+        if not state.following or stopping():
+            return
+        await asyncio.sleep(_LOG_INTERVAL)
+        try:
+            later = service.read_log(prebuild_id)
+        except ConnectError:
+            return
+        if later is None:
+            return
+        state = later
+
+
+async def _answer_not_found(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    return error_response(not_found(request))
+
+
+async def _answer_not_allowed(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    allowed = (error.headers or {}).get("Allow", "GET") if isinstance(error, HTTPException) else "GET"
+    return error_response(method_not_allowed(allowed))

@@ -1,0 +1,124 @@
+"""What a client is told when it is made, by its arguments or by the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Self
+
+import httpx
+from attrs import define, field
+
+from prebuilds.errors import ConfigurationError
+
+TOKEN_VARIABLES = ("GITPOD_API_KEY", "ONA_API_KEY", "ONA_TOKEN")
+"""Where the token is looked for, in this order; the first that is set and not empty counts."""
+
+BASE_URL_VARIABLES = ("GITPOD_BASE_URL", "ONA_BASE_URL")
+"""Where the base URL is looked for, in this order; the first that is set and not empty counts."""
+
+DEFAULT_BASE_URL = "https://app.gitpod.io/api"
+DEFAULT_TIMEOUT = 60.0
+"""How long a call may take with all its attempts, in seconds."""
+DEFAULT_RETRIES = 3
+
+
+@define(frozen=True, kw_only=True)
+class Settings:
+    """Where a client sends its calls, on whose behalf, and how patiently."""
+
+    token: str = field(repr=False)
+    token_source: str
+    """What the token came from, in words."""
+    base_url: str
+    """Without a slash at the end."""
+    timeout: float | None
+    retries: int
+    headers: Mapping[str, str] = field(repr=False)
+
+    @classmethod
+    def read(
+        cls,
+        *,
+        bearer_token: str | None,
+        base_url: str | None,
+        timeout: float | None,
+        retries: int,
+        headers: Mapping[str, str] | None,
+    ) -> Self:
+        """Complete the arguments of a client from the environment.
+
+        Raises:
+            ConfigurationError: there is no token, or a value that cannot be right.
+        """
+        token, token_source = _first(bearer_token, "the argument bearer_token", TOKEN_VARIABLES)
+        url, url_source = _first(base_url, "the argument base_url", BASE_URL_VARIABLES)
+        return cls(
+            token=_checked_token(token, token_source),
+            token_source=token_source,
+            base_url=_checked_url(url, url_source) if url else DEFAULT_BASE_URL,
+            timeout=checked_timeout(timeout),
+            retries=checked_retries(retries),
+            headers=dict(headers or {}),
+        )
+
+
+def checked_timeout(timeout: float | None) -> float | None:
+    """`timeout`, if it can be one.
+
+    Raises:
+        ValueError: it is not more than 0 seconds.
+    """
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout: expected seconds, more than 0, or None, got {timeout!r}")
+    return timeout
+
+
+def checked_retries(retries: int) -> int:
+    """`retries`, if it can be a number of retries.
+
+    Raises:
+        ValueError: it is negative.
+    """
+    if retries < 0:
+        raise ValueError(f"retries: expected 0 or more, got {retries!r}")
+    return retries
+
+
+def _first(argument: str | None, name: str, variables: tuple[str, ...]) -> tuple[str, str]:
+    """The first value that is not empty, and where it came from. Both are empty if there is none."""
+    candidates = [(argument, name)]
+    candidates += [(os.environ.get(variable), f"${variable}") for variable in variables]
+    for value, source in candidates:
+        if value and value.strip():
+            return value.strip(), source
+    return "", ""
+
+
+def _checked_token(token: str, source: str) -> str:
+    if not token:
+        *most, last = TOKEN_VARIABLES
+        raise ConfigurationError(
+            "there is no token for the service: "
+            f"pass bearer_token=..., or set {', '.join(most)} or {last}"
+        )
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigurationError(f"the token in {source} has characters that no token can have")
+    return token
+
+
+def _checked_url(text: str, source: str) -> str:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL as error:
+        raise ConfigurationError(f"the base URL in {source} is none: {error}") from None
+    if url.userinfo:
+        raise ConfigurationError(f"the base URL in {source} has credentials: pass a bearer_token")
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ConfigurationError(
+            f"the base URL {text!r} in {source} is none: "
+            f"it starts with https:// or http:// and a host, as {DEFAULT_BASE_URL} does"
+        )
+    if url.query or url.fragment:
+        raise ConfigurationError(f"the base URL {text!r} in {source} has a query or a fragment")
+    return text.rstrip("/")

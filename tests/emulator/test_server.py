@@ -1,0 +1,353 @@
+"""The emulator as a program, and what its data file holds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from prebuilds.emulator import EmulatorServer, ManualClock, ScaledClock, StoreError
+from prebuilds.emulator.server import run
+
+from .driver import ENVIRONMENT_CLASS, PROJECT, SERVICE, Driver
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from prebuilds.emulator.server import run
+host, port, speed, data = sys.argv[1:]
+sys.exit(run(host, int(port), float(speed), Path(data) if data else None))
+"""
+PATIENCE = 30
+
+
+def launch(host="127.0.0.1", port=0, speed=60, data=""):
+    """The program, once it listens, with its `url`."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, host, str(port), str(speed), str(data)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+    line = process.stdout.readline()
+    if not line.startswith("listening on http://"):
+        process.kill()
+        raise AssertionError(process.communicate())
+    return SimpleNamespace(process=process, line=line, url=line.split()[-1])
+
+
+def stop(program, number=signal.SIGTERM):
+    """Exit code, seconds it took, and the rest of both outputs."""
+    begin = time.monotonic()
+    program.process.send_signal(number)
+    out, err = program.process.communicate(timeout=PATIENCE)
+    return SimpleNamespace(code=program.process.returncode, seconds=time.monotonic() - begin, out=out, err=err)
+
+
+def post(url, method, body):
+    response = httpx.post(f"{url}{SERVICE}/{method}", json=body, headers={"Authorization": "Bearer somebody"})
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def create(url):
+    return post(url, "CreatePrebuild", {"projectId": PROJECT, "spec": {}})["prebuild"]["id"]
+
+
+# -- The program
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_where_it_listens_and_stops_on_a_signal(number):
+    program = launch()
+    assert program.line == f"listening on {program.url}\n"
+    create(program.url)
+    ended = stop(program, number)
+    assert (ended.code, ended.out) == (0, "")
+    assert ended.seconds < 1
+    assert f"GITPOD_BASE_URL={program.url} GITPOD_API_KEY=" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_it_stops_within_a_second_whatever_its_callers_do():
+    program = launch(speed=1)
+    prebuild_id = create(program.url)
+    host, port = program.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as idle, socket.create_connection((host, int(port))) as halfway:
+        halfway.sendall(
+            f"POST {SERVICE}/GetPrebuild HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n"
+            "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{".encode()
+        )
+        post(program.url, "GetPrebuild", {"prebuildId": prebuild_id})
+        ended = stop(program)
+        assert idle.recv(1) == b""
+    assert ended.code == 0
+    assert ended.seconds < 1
+
+
+def test_an_IPv6_address_stands_in_brackets():
+    program = launch(host="::1")
+    assert program.url.startswith("http://[::1]:")
+    prebuild_id = create(program.url)
+    assert post(program.url, "GetPrebuild", {"prebuildId": prebuild_id})
+    assert stop(program).code == 0
+
+
+def test_the_port_can_be_chosen_and_taken_again():
+    first = launch()
+    port = int(first.url.rpartition(":")[2])
+    create(first.url)
+    stop(first)
+    second = launch(port=port)
+    assert second.url == first.url
+    stop(second)
+
+
+def refused(capsys, **options):
+    """The one line that says why it did not start."""
+    assert run(**options) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_a_busy_port_is_refused_in_one_line(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"cannot listen on 127.0.0.1 port {port}" in refused(capsys, port=port)
+
+
+@pytest.mark.parametrize("options", [{"port": 65536}, {"port": -1}, {"host": "no such host"}])
+def test_an_address_that_does_not_exist_is_refused_in_one_line(capsys, options):
+    assert "cannot listen on" in refused(capsys, **options)
+
+
+@pytest.mark.parametrize("speed", [0, -1, float("nan"), float("inf"), 1e7])
+def test_a_speed_that_makes_no_sense_is_refused_in_one_line(capsys, speed):
+    assert "speed" in refused(capsys, speed=speed)
+
+
+def test_an_in_process_server_tells_that_it_cannot_start(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
+        EmulatorServer(port=taken.getsockname()[1]).__enter__()
+    with pytest.raises(StoreError):
+        EmulatorServer(data=tmp_path).__enter__()
+    with pytest.raises(ValueError, match="speed"):
+        EmulatorServer(speed=0).__enter__()
+
+
+# -- The data file
+
+
+def test_everything_is_there_after_a_restart(tmp_path):
+    data, clock = tmp_path / "data", ManualClock()
+    with EmulatorServer(clock=clock, data=data) as server:
+        before = Driver(server, clock)
+        completed, running, cancelled, pools = before.create(), [], before.create(), []
+        before.call("CancelPrebuild", prebuildId=cancelled)
+        pools.append(before.create_pool(minSize=0, maxSize=3))
+        clock.advance(300)
+        running = [before.create() for _ in range(3)]
+        listed = before.call("ListPrebuilds", pagination={"pageSize": 2})
+        everything = [before.prebuild(item) for item in (completed, cancelled, *running)], before.pool(pools[0])
+        logs_token = before.call("CreatePrebuildLogsToken", prebuildId=completed)["accessToken"]
+        before.http.close()
+
+    with EmulatorServer(clock=clock, data=data) as server:
+        after = Driver(server, clock)
+
+        def without_address(prebuilds):
+            for item in prebuilds:
+                item["status"].pop("logUrl", None)
+            return prebuilds
+
+        again = [after.prebuild(item) for item in (completed, cancelled, *running)]
+        assert without_address(again) == without_address(everything[0])
+        assert after.pool(pools[0]) == everything[1]
+        # Tokens that were handed out stay valid.
+        rest = after.call("ListPrebuilds", pagination={"token": listed["pagination"]["nextToken"]})
+        assert [item["id"] for item in rest["prebuilds"]] == [running[0], cancelled, completed]
+        headers = {"Authorization": f"Bearer {logs_token}"}
+        assert httpx.get(f"{server.url}/logs/{completed}", headers=headers).status_code == 200
+        # And life goes on.
+        clock.advance(300)
+        assert after.phase(running[2]) == "COMPLETED"
+        assert after.pool(pools[0])["spec"]["snapshotId"] == running[2]
+        after.http.close()
+
+
+def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path):
+    data = tmp_path / "data"
+    program = launch(data=data)
+    acknowledged = []
+
+    def load():
+        with httpx.Client(headers={"Authorization": "Bearer somebody"}) as http:
+            try:
+                while True:
+                    body = {"projectId": PROJECT, "environmentClassId": ENVIRONMENT_CLASS, "spec": {}}
+                    response = http.post(f"{program.url}{SERVICE}/CreatePrebuild", json=body)
+                    acknowledged.append(response.json()["prebuild"]["id"])
+            except httpx.TransportError:
+                return
+
+    callers = [threading.Thread(target=load) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    deadline = time.monotonic() + PATIENCE
+    while len(acknowledged) < 100 and time.monotonic() < deadline:
+        time.sleep(0.01)  # polling, until there is enough to lose
+    stop(program, signal.SIGKILL)
+    for caller in callers:
+        caller.join()
+    assert len(acknowledged) >= 100
+
+    begin = time.monotonic()
+    program = launch(data=data)
+    found = set()
+    page = {}
+    while True:
+        page = post(program.url, "ListPrebuilds", {"pagination": {"pageSize": 100, **page}})
+        found |= {item["id"] for item in page["prebuilds"]}
+        if "pagination" not in page:
+            break
+        page = {"token": page["pagination"]["nextToken"]}
+    assert found >= {*acknowledged}
+    assert len(found) <= len(acknowledged) + len(callers)
+    assert time.monotonic() - begin < PATIENCE
+    assert stop(program).code == 0
+
+
+def test_time_goes_on_where_it_was_left(tmp_path):
+    data = tmp_path / "data"
+    clock = ManualClock()  # in 2030, far ahead of the real time
+    with EmulatorServer(clock=clock, data=data) as server:
+        driver = Driver(server, clock)
+        driver.create()
+        driver.http.close()
+    with EmulatorServer(speed=1, data=data) as server:
+        created = post(server.url, "CreatePrebuild", {"projectId": PROJECT, "spec": {}})["prebuild"]
+    assert datetime.fromisoformat(created["metadata"]["createdAt"]) >= clock.now()
+
+
+def test_two_emulators_cannot_share_a_file(tmp_path, capsys):
+    data = tmp_path / "data"
+    program = launch(data=data)
+    prebuild_id = create(program.url)
+    assert "in use by another emulator" in refused(capsys, data=data)
+    assert post(program.url, "GetPrebuild", {"prebuildId": prebuild_id})
+    assert stop(program).code == 0
+
+    with EmulatorServer(data=data):
+        assert "in use by another emulator" in refused(capsys, data=data)
+
+
+def make_file(data: Path) -> None:
+    with EmulatorServer(data=data) as server:
+        for _ in range(30):
+            create(server.url)
+
+
+def overwritten(data: Path) -> None:
+    make_file(data)
+    content = bytearray(data.read_bytes())
+    content[4096:] = b"garbage!" * ((len(content) - 4096) // 8)
+    data.write_bytes(content)
+
+
+def cut(data: Path) -> None:
+    make_file(data)
+    data.write_bytes(data.read_bytes()[:10_000])
+
+
+def text(data: Path) -> None:
+    data.write_text("dear diary\n" * 100)
+
+
+def foreign(data: Path) -> None:
+    connection = sqlite3.connect(data)
+    connection.execute("CREATE TABLE books (title TEXT)")
+    connection.commit()
+    connection.close()
+
+
+def newer(data: Path) -> None:
+    make_file(data)
+    connection = sqlite3.connect(data)
+    connection.execute("PRAGMA user_version = 99")
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (overwritten, "damaged"),
+        (cut, "damaged"),
+        (text, "damaged, or no data file"),
+        (foreign, "no data file of the emulator"),
+        (newer, "newer emulator"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_and_left_as_it_was(tmp_path, capsys, make, reason):
+    data = tmp_path / "data"
+    make(data)
+    before = data.read_bytes()
+    message = refused(capsys, data=data)
+    assert reason in message
+    assert str(data) in message
+    assert data.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_file_that_cannot_be_made_is_refused(tmp_path, capsys):
+    assert "cannot" in refused(capsys, data=tmp_path / "missing" / "data")
+    assert "cannot" in refused(capsys, data=tmp_path)
+
+
+def test_an_empty_file_becomes_a_data_file(tmp_path):
+    data = tmp_path / "data"
+    data.touch()
+    make_file(data)
+    assert data.stat().st_size > 0
+
+
+def test_nothing_is_kept_without_a_file():
+    clock = ManualClock()
+    for _ in range(2):
+        with EmulatorServer(clock=clock) as server:
+            assert post(server.url, "ListPrebuilds", {}) == {}
+            create(server.url)
+
+
+# -- Clocks
+
+
+def test_a_manual_clock_moves_forward_only():
+    clock = ManualClock()
+    begin = clock.now()
+    clock.advance(1.5)
+    assert (clock.now() - begin).total_seconds() == 1.5
+    with pytest.raises(ValueError, match="backwards"):
+        clock.advance(-1)
+
+
+def test_a_scaled_clock_starts_where_it_is_told():
+    start = ManualClock().now()
+    clock = ScaledClock(1000, start)
+    first, second = clock.now(), clock.now()
+    assert start <= first <= second
+    assert (second - start).total_seconds() < 1000 * PATIENCE
