@@ -163,8 +163,7 @@ class Caller:
                 maybe_executed=maybe_executed,
             ),
             operation=operation.client_method,
-            retryable=not isinstance(cause, _LASTING)
-            and (operation.idempotency != "unsafe" or not maybe_executed),
+            retryable=not isinstance(cause, _LASTING) and (operation.idempotency != "unsafe" or not maybe_executed),
             maybe_executed=maybe_executed,
         )
         error.__cause__ = cause
@@ -238,9 +237,7 @@ def check_options(resource: type, operation: Operation[Any, Any], options: CallO
             )
 
 
-def _send(
-    operation: Operation[Any, Any], headers: dict[str, str], content: bytes, remaining: float
-) -> Send:
+def _send(operation: Operation[Any, Any], headers: dict[str, str], content: bytes, remaining: float) -> Send:
     """One attempt that has `remaining` seconds; infinity is for ever."""
     if math.isinf(remaining):
         timeout = httpx.Timeout(None, connect=_CONNECT_TIMEOUT)

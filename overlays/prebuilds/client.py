@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Generator, Mapping
 from types import TracebackType
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, NoReturn, Protocol, Self, TypeVar
 
 import httpx
 
@@ -20,9 +19,7 @@ from prebuilds.effects import Effect, Send, Sleep, Steps, Tell, World, run, run_
 from prebuilds.errors import ClientClosedError
 from prebuilds.pagination import AsyncListingPager, Listing, ListingPager
 from prebuilds.settings import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Settings
-from prebuilds.waiting import DEFAULT_POLL_INTERVAL
-from prebuilds.waiting import DEFAULT_TIMEOUT as DEFAULT_WAIT
-from prebuilds.waiting import wait as wait_steps
+from prebuilds.waiting import DEFAULT_POLL_INTERVAL, DEFAULT_WAIT, wait
 
 T = TypeVar("T")
 RequestT = TypeVar("RequestT", bound=Model)
@@ -283,3 +280,165 @@ class AsyncPrebuildClient(_ClientBase):
 
                 outcome = callback(value)
                 return await outcome if inspect.isawaitable(outcome) else outcome
+
+
+class _Runner(Protocol):
+    def __call__(self, steps: Steps[T]) -> T: ...
+
+
+class _AsyncRunner(Protocol):
+    async def __call__(self, steps: Steps[T]) -> T: ...
+
+
+class Prebuilds(PrebuildsResource):
+    """The methods of the service; `client.prebuilds` is one."""
+
+    def __init__(self, caller: Caller, run: _Runner) -> None:
+        self._caller = caller
+        self._run = run
+
+    def wait(
+        self,
+        prebuild_id: str | Prebuild,
+        *,
+        timeout: float | None = DEFAULT_WAIT,
+        on_update: Callable[[Prebuild], object] | None = None,
+        poll_interval: float = DEFAULT_POLL_INTERVAL,
+    ) -> Prebuild:
+        """Wait until a prebuild is COMPLETED.
+
+        Failures in passing (of the network, or of the service) do not end it, unless not a single
+        answer came in the first two minutes. A phase that this version does not know is waited
+        through.
+
+        A prebuild can complete with a warning: see `status.warning_message`.
+
+        Args:
+            prebuild_id: The id of the prebuild, or the prebuild itself.
+            timeout: How long to wait, in seconds; None means for ever. By default a little longer
+                than the two hours that a prebuild may take.
+            on_update: Called with the prebuild as it is first seen, and after each change. What it
+                raises ends the wait.
+            poll_interval: The longest pause between two looks, in seconds. The first pauses are
+                shorter; all vary by 10%.
+
+        Raises:
+            PrebuildFailedError: it failed.
+            PrebuildCancelledError: it was cancelled.
+            PrebuildDeletedError: it was deleted while it was waited for.
+            WaitTimeoutError: it is still under way after `timeout`.
+            NotFoundError: there is no such prebuild.
+            CallError: the service cannot be asked, for lack of permission for instance.
+        """
+        return self._run(
+            wait(
+                self._caller,
+                prebuild_id,
+                timeout=timeout,
+                on_update=on_update,
+                poll_interval=poll_interval,
+            )
+        )
+
+    def _call(self, operation: Operation[RequestT, ResponseT], request: RequestT, options: CallOptions) -> ResponseT:
+        check_options(type(self), operation, options)
+        return self._run(self._caller.call(operation, request, options))
+
+    def _list(
+        self,
+        operation: PagedOperation[RequestT, ResponseT, ItemT],
+        page_type: type[PageT],
+        request: RequestT,
+        options: CallOptions,
+    ) -> PageT:
+        check_options(type(self), operation, options)
+        listing = Listing(caller=self._caller, operation=operation, request=request, options=options)
+        page: PageT = ListingPager(listing, page_type, self._run).page()
+        return page
+
+
+class AsyncPrebuilds(AsyncPrebuildsResource):
+    """The methods of the service for asynchronous code; `client.prebuilds` is one."""
+
+    def __init__(self, caller: Caller, run: _AsyncRunner) -> None:
+        self._caller = caller
+        self._run = run
+
+    async def wait(
+        self,
+        prebuild_id: str | Prebuild,
+        *,
+        timeout: float | None = DEFAULT_WAIT,  # noqa: ASYNC109 - it also bounds the last look
+        on_update: Callable[[Prebuild], object] | None = None,
+        poll_interval: float = DEFAULT_POLL_INTERVAL,
+    ) -> Prebuild:
+        """Wait until a prebuild is COMPLETED.
+
+        Arguments and errors are those of `Prebuilds.wait`; `on_update` may be asynchronous.
+        """
+        return await self._run(
+            wait(
+                self._caller,
+                prebuild_id,
+                timeout=timeout,
+                on_update=on_update,
+                poll_interval=poll_interval,
+            )
+        )
+
+    async def _call(
+        self, operation: Operation[RequestT, ResponseT], request: RequestT, options: CallOptions
+    ) -> ResponseT:
+        check_options(type(self), operation, options)
+        return await self._run(self._caller.call(operation, request, options))
+
+    def _list(
+        self,
+        operation: PagedOperation[RequestT, ResponseT, ItemT],
+        page_type: type[AsyncPageT],
+        request: RequestT,
+        options: CallOptions,
+    ) -> AsyncListing[AsyncPageT, ItemT]:
+        check_options(type(self), operation, options)
+        listing = Listing(caller=self._caller, operation=operation, request=request, options=options)
+        return AsyncListing(AsyncListingPager(listing, page_type, self._run).page)
+
+
+def _request(effect: Send) -> dict[str, Any]:
+    return {
+        "url": effect.path,
+        "headers": effect.headers,
+        "content": effect.content,
+        "timeout": effect.timeout,
+    }
+
+
+class _BearerAuth(httpx.Auth):
+    """Adds the token to a request at the last moment, so that nothing else carries it about."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        yield request
+
+
+class _Through(httpx.BaseTransport):
+    """Sends requests with an HTTP client that belongs to someone else."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return self._client.send(request, stream=True, auth=None, follow_redirects=False)
+
+
+class _AsyncThrough(httpx.AsyncBaseTransport):
+    """Sends requests with an HTTP client that belongs to someone else."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self._client.send(request, stream=True, auth=None, follow_redirects=False)

@@ -91,9 +91,7 @@ class APIError(CallError):
         retryable: bool = False,
         maybe_executed: bool = True,
     ) -> None:
-        super().__init__(
-            text, operation=operation, retryable=retryable, maybe_executed=maybe_executed
-        )
+        super().__init__(text, operation=operation, retryable=retryable, maybe_executed=maybe_executed)
         self.code = code
         self.status = status
         self.message = message
@@ -194,9 +192,7 @@ class ResponseError(CallError):
         retryable: bool = False,
         maybe_executed: bool = True,
     ) -> None:
-        super().__init__(
-            text, operation=operation, retryable=retryable, maybe_executed=maybe_executed
-        )
+        super().__init__(text, operation=operation, retryable=retryable, maybe_executed=maybe_executed)
         self.status = status
 
 
@@ -270,9 +266,7 @@ def error_class(code: ConnectCode) -> type[APIError]:
     return _BY_CODE.get(code, APIError)
 
 
-def _restore(
-    kind: type[PrebuildsError], args: tuple[Any, ...], state: dict[str, Any]
-) -> PrebuildsError:
+def _restore(kind: type[PrebuildsError], args: tuple[Any, ...], state: dict[str, Any]) -> PrebuildsError:
     error = kind.__new__(kind, *args)
     error.__dict__.update(state)
     return error

@@ -48,8 +48,7 @@ class Listing(Generic[RequestT, ResponseT, ItemT]):
         asked = self.operation.token(self.request)
         if token is not None and (token == asked or token in self.seen):
             raise PaginationError(
-                f"prebuilds.{self.operation.client_method} would never end: "
-                f"the service named the page {token!r} twice",
+                f"prebuilds.{self.operation.client_method} would never end: the service named the page {token!r} twice",
                 token=token,
             )
         return response, self.operation.items(response), token

@@ -54,9 +54,7 @@ class Verdict:
         return self.transient and (idempotency != "unsafe" or not self.maybe_executed)
 
 
-def judge_answer(
-    status: int, code: ConnectCode, *, from_service: bool, hint: float | None
-) -> Verdict:
+def judge_answer(status: int, code: ConnectCode, *, from_service: bool, hint: float | None) -> Verdict:
     """What an error answer tells.
 
     Args:
@@ -72,9 +70,7 @@ def judge_answer(
         executed = True
     else:
         # 307 and 308 ask for the same request elsewhere; the other redirects may come afterwards.
-        executed = status not in (307, 308) and (
-            not 400 <= status < 500 or status in _DOUBTFUL_STATUSES
-        )
+        executed = status not in (307, 308) and (not 400 <= status < 500 or status in _DOUBTFUL_STATUSES)
     if status == 429 or code is ConnectCode.RESOURCE_EXHAUSTED:
         transient = hint is not None  # without a hint it is a quota, which waiting does not refill
     else:
@@ -85,9 +81,7 @@ def judge_answer(
 _TRANSIENT_CODES = frozenset({ConnectCode.UNAVAILABLE, ConnectCode.DEADLINE_EXCEEDED})
 
 
-def pause_before(
-    attempt: int, hint: float | None, uniform: Callable[[float, float], float]
-) -> float:
+def pause_before(attempt: int, hint: float | None, uniform: Callable[[float, float], float]) -> float:
     """How long to wait before another attempt, in seconds.
 
     What the server asks for is kept to, stretched by up to 5% so that not all clients come back at

@@ -99,8 +99,7 @@ def _checked_token(token: str, source: str) -> str:
     if not token:
         *most, last = TOKEN_VARIABLES
         raise ConfigurationError(
-            "there is no token for the service: "
-            f"pass bearer_token=..., or set {', '.join(most)} or {last}"
+            f"there is no token for the service: pass bearer_token=..., or set {', '.join(most)} or {last}"
         )
     if not token.isascii() or not token.isprintable() or " " in token:
         raise ConfigurationError(f"the token in {source} has characters that no token can have")

@@ -20,7 +20,7 @@ from prebuilds.errors import (
     WaitTimeoutError,
 )
 
-DEFAULT_TIMEOUT = 7500.0
+DEFAULT_WAIT = 7500.0
 """Seconds. The service ends a prebuild after 7200 s at the latest; the rest is for what comes before
 and after its run."""
 
@@ -104,9 +104,7 @@ def wait(
                 return prebuild
             if phase.is_terminal:
                 kind, end = _ENDS.get(phase, (WaitError, f"ended as {phase}"))
-                raise kind(
-                    _words(prebuild_id, end, last), prebuild_id=prebuild_id, prebuild=last
-                )
+                raise kind(_words(prebuild_id, end, last), prebuild_id=prebuild_id, prebuild=last)
         remaining = deadline - clock()
         if remaining <= 0:
             seen = "has not been seen" if last is None else f"is {_short(last.status.phase)}"

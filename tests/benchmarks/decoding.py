@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 import yaml
+
 from prebuild_api.models import ListPrebuildsResponse
 from prebuild_api.types import DECODERS, decode_json
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+
 from prebuild_api import models, types
 from prebuild_api.types import DecodeError, Model, OpenEnum
 
@@ -164,9 +165,15 @@ def canonical_timestamp(text: str) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}{'.' if digits else ''}{digits}Z"
 
 
+def decode_bytes(component: str, content: bytes) -> Any:
+    """The message that `content` holds."""
+    # Models are loaded when they are first used; their decoders are there from then on.
+    return types.decode_json(types.DECODERS[getattr(models, component).__name__], content)
+
+
 def decode(component: str, document: object) -> Any:
     """The message that the bytes of `document` hold."""
-    return types.decode_json(types.DECODERS[component], json.dumps(document).encode())
+    return decode_bytes(component, json.dumps(document).encode())
 
 
 def written(message: Model) -> Any:
@@ -687,7 +694,7 @@ def test_an_error_survives_pickling():
 )
 def test_a_body_that_is_no_json_is_refused(content):
     with pytest.raises(DecodeError) as caught:
-        types.decode_json(types.DECODERS["ListPrebuildsResponse"], content)
+        decode_bytes("ListPrebuildsResponse", content)
     assert caught.value.path == ""
     assert caught.value.expected == "JSON"
     assert len(str(caught.value)) < 600
@@ -697,7 +704,7 @@ def test_a_truncated_body_is_refused_wherever_it_is_cut():
     content = json.dumps(DOCUMENTED["GetPrebuildResponse"]).encode()
     for end in range(len(content)):
         with pytest.raises(DecodeError) as caught:
-            types.decode_json(types.DECODERS["GetPrebuildResponse"], content[:end])
+            decode_bytes("GetPrebuildResponse", content[:end])
         assert caught.value.path == ""
 
 

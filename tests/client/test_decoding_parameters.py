@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from types import MappingProxyType
 
 import pytest
+
 from prebuild_api.models import (
     CreatePrebuildRequest,
     ListPrebuildsRequest,

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from prebuild_api import models, types
 
 SCHEMA = yaml.safe_load((Path(__file__).parents[2] / "schema" / "prebuild_service.yaml").read_text("utf-8"))

@@ -17,6 +17,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -29,8 +30,16 @@ from prebuilds.settings import BASE_URL_VARIABLES, TOKEN_VARIABLES
 SPEED = 30
 """How many seconds of the emulated service pass in one of ours: a prebuild takes ten of them."""
 
-PATIENCE = {"emulator": 15.0, "own service": 3 * 3600.0}
-"""How many seconds a prebuild or a pool may take; a real one runs for up to two hours."""
+@dataclass(frozen=True)
+class _Pace:
+    """How long a prebuild or a pool may take, and how often to look, both in seconds."""
+
+    patience: float
+    interval: float
+
+
+EMULATED = _Pace(patience=15, interval=0.2)
+REAL = _Pace(patience=3 * 3600, interval=10)
 
 STARTING_EMULATOR = 15.0
 """How many seconds the emulator may take until it listens."""
@@ -63,14 +72,14 @@ def run(*, base_url: str | None, token_env: str | None, create: bool, project: s
         if token_env or create:
             raise DemoError("--token-env and --create are for a service of yours: add --base-url")
         with _emulator() as address, PrebuildClient(base_url=address, bearer_token=ANYONE) as client:
-            _Story(client, patience=PATIENCE["emulator"]).manage(project or str(uuid.uuid4()), several=True)
+            _Story(client, pace=EMULATED).manage(project or str(uuid.uuid4()), several=True)
         return
     if token is None:
         raise DemoError(f"there is no token for {base_url}: set one of {', '.join(TOKEN_VARIABLES)}")
     if create and project is None:
         raise DemoError("--create needs to know where: add --project")
     with PrebuildClient(base_url=base_url, bearer_token=token) as client:
-        story = _Story(client, patience=PATIENCE["own service"])
+        story = _Story(client, pace=REAL)
         if create and project is not None:
             story.manage(project, several=False)
         else:
@@ -80,9 +89,9 @@ def run(*, base_url: str | None, token_env: str | None, create: bool, project: s
 class _Story:
     """Tells one thing after the other: live on a terminal, as plain lines on anything else."""
 
-    def __init__(self, client: PrebuildClient, *, patience: float) -> None:
+    def __init__(self, client: PrebuildClient, *, pace: _Pace) -> None:
         self._prebuilds = client.prebuilds
-        self._patience = patience
+        self._pace = pace
         self._console = Console(highlight=False, soft_wrap=True)
 
     def manage(self, project: str, *, several: bool) -> None:
@@ -144,7 +153,9 @@ class _Story:
                 percentage = now.status.snapshot_completion_percentage
                 status.update(phase if percentage is None else f"{phase} {percentage} %")
 
-            end = self._prebuilds.wait(prebuild.id, timeout=self._patience, on_update=tell)
+            end = self._prebuilds.wait(
+                prebuild, timeout=self._pace.patience, poll_interval=self._pace.interval, on_update=tell
+            )
         if end.status.warning_message:
             self._say(f"  warning: {end.status.warning_message}")
 
@@ -192,7 +203,7 @@ class _Story:
             self._say("  it is gone")
 
     def _watch_pool(self, pool_id: str, done: Callable[[WarmPool], bool]) -> None:
-        deadline = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._pace.patience
         told = ""
         with self._console.status("waiting for the warm pool"):
             while True:
@@ -202,9 +213,9 @@ class _Story:
                     return
                 if time.monotonic() > deadline:
                     raise DemoError(
-                        f"warm pool {pool_id} is still {_name(pool.status.phase)} after {self._patience:g} seconds"
+                        f"warm pool {pool_id} is still {_name(pool.status.phase)} after {self._pace.patience:g} seconds"
                     )
-                time.sleep(min(5.0, self._patience / 100))
+                time.sleep(self._pace.interval)
 
     def _show_pool(self, pool: WarmPool, *, unless: str = "") -> str:
         line = (
