@@ -237,15 +237,13 @@ def mismatch(holder: dict[str, Any], key: str, expected: str) -> NoReturn:
     raise _Mismatch(holder, key, holder.get(key), expected)
 
 
-_fromisoformat = datetime.fromisoformat
+fromisoformat = datetime.fromisoformat
 
 
 def timestamp(value: Any, holder: dict[str, Any], key: str) -> datetime:
     """The moment that `value` stands for: nine digits and offsets included."""
     try:
-        moment = _fromisoformat(value)
-        if len(value) > 27 or moment.tzinfo is None:
-            moment = _timestamp(value)
+        moment = _timestamp(value)
     except (TypeError, ValueError, OverflowError):
         mismatch(holder, key, "a timestamp as in RFC 3339")
     return moment

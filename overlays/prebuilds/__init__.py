@@ -7,27 +7,9 @@ with PrebuildClient() as client:  # the token is in GITPOD_API_KEY
     prebuild = client.prebuilds.wait(created.prebuild)
 """
 
-from prebuild_api import DecodeError
-from prebuild_api.models import (
-    ConnectCode,
-    ConnectErrorDetail,
-    ListPrebuildsRequestFilter,
-    ListWarmPoolsRequestFilter,
-    PaginationRequest,
-    Prebuild,
-    PrebuildMetadata,
-    PrebuildPhase,
-    PrebuildSpec,
-    PrebuildStatus,
-    PrebuildTrigger,
-    Principal,
-    Subject,
-    WarmPool,
-    WarmPoolMetadata,
-    WarmPoolPhase,
-    WarmPoolSpec,
-    WarmPoolStatus,
-)
+from typing import TYPE_CHECKING, Any
+
+from prebuild_api import DecodeError, models
 from prebuild_api.operations import CallOptions
 from prebuild_api.pages import (
     AsyncListing,
@@ -70,6 +52,28 @@ from prebuilds.errors import (
     WaitTimeoutError,
 )
 from prebuilds.version import __version__
+
+if TYPE_CHECKING:
+    from prebuild_api.models import (
+        ConnectCode,
+        ConnectErrorDetail,
+        ListPrebuildsRequestFilter,
+        ListWarmPoolsRequestFilter,
+        PaginationRequest,
+        Prebuild,
+        PrebuildMetadata,
+        PrebuildPhase,
+        PrebuildSpec,
+        PrebuildStatus,
+        PrebuildTrigger,
+        Principal,
+        Subject,
+        WarmPool,
+        WarmPoolMetadata,
+        WarmPoolPhase,
+        WarmPoolSpec,
+        WarmPoolStatus,
+    )
 
 __all__ = [
     "APIError",
@@ -133,3 +137,15 @@ __all__ = [
     "WarmPoolsPage",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a model when it is first used: there are many, and a program needs few of them."""
+    if name not in __all__ or name not in models.__all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(models, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -37,6 +37,8 @@ deadline of a call that another attempt might save."""
 _LONGEST_DEADLINE = 9_999_999_999
 """In milliseconds: `Connect-Timeout-Ms` has ten digits at most."""
 
+_SHORTEST_SECRET = 12
+
 # The failures that come before the request has been sent: no address, nobody listening, a TLS
 # handshake or a proxy that refuses, no free connection in the pool.
 _NOT_SENT = (
@@ -213,7 +215,9 @@ class Caller:
 
     def _redacted(self, text: str) -> str:
         """`text` without the token, which a server or a library might have repeated."""
-        return text.replace(self.settings.token, "[token]")
+        token = self.settings.token
+        # What is shorter is no secret, and would be found in ordinary words.
+        return text.replace(token, "[token]") if len(token) >= _SHORTEST_SECRET else text
 
 
 def check_options(resource: type, operation: Operation[Any, Any], options: CallOptions) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Mapping
 from types import TracebackType
-from typing import Any, NoReturn, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self, TypeVar
 
 import httpx
 
-from prebuild_api.models import Prebuild
 from prebuild_api.operations import CallOptions, Operation, PagedOperation
 from prebuild_api.pages import AsyncListing, AsyncPage, Page
 from prebuild_api.resources import AsyncPrebuildsResource, PrebuildsResource
@@ -20,6 +19,9 @@ from prebuilds.errors import ClientClosedError
 from prebuilds.pagination import AsyncListingPager, Listing, ListingPager
 from prebuilds.settings import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Settings
 from prebuilds.waiting import DEFAULT_POLL_INTERVAL, DEFAULT_WAIT, wait
+
+if TYPE_CHECKING:
+    from prebuild_api.models import Prebuild
 
 T = TypeVar("T")
 RequestT = TypeVar("RequestT", bound=Model)
@@ -192,9 +194,10 @@ class PrebuildClient(_ClientBase):
             case Send():
                 return self.get_httpx_client().request("POST", **_request(effect))
             case Sleep(seconds):
-                return self._world.sleep(seconds)
+                self._world.sleep(seconds)
             case Tell(callback, value):
-                return callback(value)
+                callback(value)
+        return None
 
 
 class AsyncPrebuildClient(_ClientBase):
@@ -274,12 +277,14 @@ class AsyncPrebuildClient(_ClientBase):
             case Send():
                 return await self.get_async_httpx_client().request("POST", **_request(effect))
             case Sleep(seconds):
-                return await self._world.async_sleep(seconds)
+                await self._world.async_sleep(seconds)
             case Tell(callback, value):
                 import inspect
 
                 outcome = callback(value)
-                return await outcome if inspect.isawaitable(outcome) else outcome
+                if inspect.isawaitable(outcome):
+                    await outcome
+        return None
 
 
 class _Runner(Protocol):

@@ -18,9 +18,12 @@ A wrong argument is a `TypeError` or `ValueError`, as everywhere in Python.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from prebuild_api.models import ConnectCode, ConnectErrorDetail, Prebuild
+from prebuild_api.models import ConnectCode
+
+if TYPE_CHECKING:
+    from prebuild_api.models import ConnectErrorDetail, Prebuild
 
 
 class PrebuildsError(Exception):

@@ -7,11 +7,15 @@ import binascii
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
 
 from attrs import define
 
-from prebuild_api.models import ConnectCode, ConnectErrorDetail
+from prebuild_api.models import ConnectCode
 from prebuild_api.operations import Idempotency
+
+if TYPE_CHECKING:
+    from prebuild_api.models import ConnectErrorDetail
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 8.0

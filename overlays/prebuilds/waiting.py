@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from prebuild_api.models import ConnectCode, GetPrebuildRequest, Prebuild, PrebuildPhase
+from prebuild_api import models
+from prebuild_api.models import ConnectCode, PrebuildPhase
 from prebuild_api.operations import GET_PREBUILD
 from prebuilds.calls import Caller
 from prebuilds.effects import Sleep, Steps, Tell
@@ -19,6 +21,9 @@ from prebuilds.errors import (
     WaitError,
     WaitTimeoutError,
 )
+
+if TYPE_CHECKING:
+    from prebuild_api.models import Prebuild
 
 DEFAULT_WAIT = 7500.0
 """Seconds. The service ends a prebuild after 7200 s at the latest; the rest is for what comes before
@@ -67,7 +72,7 @@ def wait(
     poll_interval: float,
 ) -> Steps[Prebuild]:
     """Look at a prebuild until it is COMPLETED; see `Prebuilds.wait` in `prebuilds.client`."""
-    if isinstance(prebuild_id, Prebuild):
+    if not isinstance(prebuild_id, str):
         prebuild_id = prebuild_id.id or ""
     if not prebuild_id:
         raise ValueError("prebuild_id: expected an id, or a prebuild that has one")
@@ -123,7 +128,7 @@ def _look(caller: Caller, prebuild_id: str, limit: float) -> Steps[Prebuild]:
     timeout = min(limit, caller.settings.timeout or math.inf)
     response = yield from caller.call(
         GET_PREBUILD,
-        GetPrebuildRequest(prebuild_id=prebuild_id),
+        models.GetPrebuildRequest(prebuild_id=prebuild_id),
         {"timeout": None if math.isinf(timeout) else timeout},
     )
     return response.prebuild

@@ -217,6 +217,16 @@ def test_a_body_may_be_as_large_as_the_limit_and_no_larger(emulator):
     assert code(raw(emulator, body + b" ", "ListPrebuilds")) == (413, "resource_exhausted")
 
 
+def test_a_body_that_announces_too_much_is_not_read_at_all(emulator):
+    address = urlsplit(emulator.url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        connection.sendall(
+            f"POST {SERVICE}/ListPrebuilds HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {BODY_LIMIT + 1}\r\n\r\n".encode()
+        )
+        assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
 def test_a_body_of_unknown_length_is_not_read_beyond_the_limit(emulator):
     def endless():
         yield b"{"

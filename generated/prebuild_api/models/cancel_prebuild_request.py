@@ -51,5 +51,5 @@ def decode_cancel_prebuild_request(source: dict[str, Any]) -> CancelPrebuildRequ
     return self
 
 
-_new = CancelPrebuildRequest.__new__
+_new = object.__new__
 DECODERS["CancelPrebuildRequest"] = decode_cancel_prebuild_request

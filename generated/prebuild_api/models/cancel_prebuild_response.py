@@ -52,5 +52,5 @@ def decode_cancel_prebuild_response(source: dict[str, Any]) -> CancelPrebuildRes
     return self
 
 
-_new = CancelPrebuildResponse.__new__
+_new = object.__new__
 DECODERS["CancelPrebuildResponse"] = decode_cancel_prebuild_response

@@ -79,5 +79,5 @@ def decode_connect_error(source: dict[str, Any]) -> ConnectError:
     return self
 
 
-_new = ConnectError.__new__
+_new = object.__new__
 DECODERS["ConnectError"] = decode_connect_error

@@ -78,5 +78,5 @@ def decode_connect_error_detail(source: dict[str, Any]) -> ConnectErrorDetail:
     return self
 
 
-_new = ConnectErrorDetail.__new__
+_new = object.__new__
 DECODERS["ConnectErrorDetail"] = decode_connect_error_detail

@@ -53,5 +53,5 @@ def decode_create_prebuild_logs_token_request(
     return self
 
 
-_new = CreatePrebuildLogsTokenRequest.__new__
+_new = object.__new__
 DECODERS["CreatePrebuildLogsTokenRequest"] = decode_create_prebuild_logs_token_request

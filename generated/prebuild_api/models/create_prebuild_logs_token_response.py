@@ -56,5 +56,5 @@ def decode_create_prebuild_logs_token_response(
     return self
 
 
-_new = CreatePrebuildLogsTokenResponse.__new__
+_new = object.__new__
 DECODERS["CreatePrebuildLogsTokenResponse"] = decode_create_prebuild_logs_token_response

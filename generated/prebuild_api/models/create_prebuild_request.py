@@ -77,5 +77,5 @@ def decode_create_prebuild_request(source: dict[str, Any]) -> CreatePrebuildRequ
     return self
 
 
-_new = CreatePrebuildRequest.__new__
+_new = object.__new__
 DECODERS["CreatePrebuildRequest"] = decode_create_prebuild_request

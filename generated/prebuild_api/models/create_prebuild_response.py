@@ -52,5 +52,5 @@ def decode_create_prebuild_response(source: dict[str, Any]) -> CreatePrebuildRes
     return self
 
 
-_new = CreatePrebuildResponse.__new__
+_new = object.__new__
 DECODERS["CreatePrebuildResponse"] = decode_create_prebuild_response

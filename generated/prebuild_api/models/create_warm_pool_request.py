@@ -102,5 +102,5 @@ def decode_create_warm_pool_request(source: dict[str, Any]) -> CreateWarmPoolReq
     return self
 
 
-_new = CreateWarmPoolRequest.__new__
+_new = object.__new__
 DECODERS["CreateWarmPoolRequest"] = decode_create_warm_pool_request

@@ -52,5 +52,5 @@ def decode_create_warm_pool_response(source: dict[str, Any]) -> CreateWarmPoolRe
     return self
 
 
-_new = CreateWarmPoolResponse.__new__
+_new = object.__new__
 DECODERS["CreateWarmPoolResponse"] = decode_create_warm_pool_response

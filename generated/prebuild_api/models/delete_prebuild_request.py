@@ -51,5 +51,5 @@ def decode_delete_prebuild_request(source: dict[str, Any]) -> DeletePrebuildRequ
     return self
 
 
-_new = DeletePrebuildRequest.__new__
+_new = object.__new__
 DECODERS["DeletePrebuildRequest"] = decode_delete_prebuild_request

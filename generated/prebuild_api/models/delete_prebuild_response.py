@@ -35,5 +35,5 @@ def decode_delete_prebuild_response(source: dict[str, Any]) -> DeletePrebuildRes
     return self
 
 
-_new = DeletePrebuildResponse.__new__
+_new = object.__new__
 DECODERS["DeletePrebuildResponse"] = decode_delete_prebuild_response

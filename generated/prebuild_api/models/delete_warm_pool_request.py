@@ -51,5 +51,5 @@ def decode_delete_warm_pool_request(source: dict[str, Any]) -> DeleteWarmPoolReq
     return self
 
 
-_new = DeleteWarmPoolRequest.__new__
+_new = object.__new__
 DECODERS["DeleteWarmPoolRequest"] = decode_delete_warm_pool_request

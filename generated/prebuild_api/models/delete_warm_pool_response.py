@@ -35,5 +35,5 @@ def decode_delete_warm_pool_response(source: dict[str, Any]) -> DeleteWarmPoolRe
     return self
 
 
-_new = DeleteWarmPoolResponse.__new__
+_new = object.__new__
 DECODERS["DeleteWarmPoolResponse"] = decode_delete_warm_pool_response

@@ -51,5 +51,5 @@ def decode_get_prebuild_request(source: dict[str, Any]) -> GetPrebuildRequest:
     return self
 
 
-_new = GetPrebuildRequest.__new__
+_new = object.__new__
 DECODERS["GetPrebuildRequest"] = decode_get_prebuild_request

@@ -52,5 +52,5 @@ def decode_get_prebuild_response(source: dict[str, Any]) -> GetPrebuildResponse:
     return self
 
 
-_new = GetPrebuildResponse.__new__
+_new = object.__new__
 DECODERS["GetPrebuildResponse"] = decode_get_prebuild_response

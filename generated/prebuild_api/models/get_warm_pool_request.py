@@ -51,5 +51,5 @@ def decode_get_warm_pool_request(source: dict[str, Any]) -> GetWarmPoolRequest:
     return self
 
 
-_new = GetWarmPoolRequest.__new__
+_new = object.__new__
 DECODERS["GetWarmPoolRequest"] = decode_get_warm_pool_request

@@ -52,5 +52,5 @@ def decode_get_warm_pool_response(source: dict[str, Any]) -> GetWarmPoolResponse
     return self
 
 
-_new = GetWarmPoolResponse.__new__
+_new = object.__new__
 DECODERS["GetWarmPoolResponse"] = decode_get_warm_pool_response

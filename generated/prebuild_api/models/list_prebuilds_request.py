@@ -78,5 +78,5 @@ def decode_list_prebuilds_request(source: dict[str, Any]) -> ListPrebuildsReques
     return self
 
 
-_new = ListPrebuildsRequest.__new__
+_new = object.__new__
 DECODERS["ListPrebuildsRequest"] = decode_list_prebuilds_request

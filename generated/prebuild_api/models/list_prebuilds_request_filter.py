@@ -100,5 +100,5 @@ def decode_list_prebuilds_request_filter(source: dict[str, Any]) -> ListPrebuild
     return self
 
 
-_new = ListPrebuildsRequestFilter.__new__
+_new = object.__new__
 DECODERS["ListPrebuildsRequestFilter"] = decode_list_prebuilds_request_filter

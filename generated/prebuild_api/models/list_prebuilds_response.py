@@ -73,5 +73,5 @@ def decode_list_prebuilds_response(source: dict[str, Any]) -> ListPrebuildsRespo
     return self
 
 
-_new = ListPrebuildsResponse.__new__
+_new = object.__new__
 DECODERS["ListPrebuildsResponse"] = decode_list_prebuilds_response

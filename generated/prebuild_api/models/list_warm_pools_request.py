@@ -78,5 +78,5 @@ def decode_list_warm_pools_request(source: dict[str, Any]) -> ListWarmPoolsReque
     return self
 
 
-_new = ListWarmPoolsRequest.__new__
+_new = object.__new__
 DECODERS["ListWarmPoolsRequest"] = decode_list_warm_pools_request

@@ -62,5 +62,5 @@ def decode_list_warm_pools_request_filter(source: dict[str, Any]) -> ListWarmPoo
     return self
 
 
-_new = ListWarmPoolsRequestFilter.__new__
+_new = object.__new__
 DECODERS["ListWarmPoolsRequestFilter"] = decode_list_warm_pools_request_filter

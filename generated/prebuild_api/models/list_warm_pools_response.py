@@ -73,5 +73,5 @@ def decode_list_warm_pools_response(source: dict[str, Any]) -> ListWarmPoolsResp
     return self
 
 
-_new = ListWarmPoolsResponse.__new__
+_new = object.__new__
 DECODERS["ListWarmPoolsResponse"] = decode_list_warm_pools_response

@@ -67,5 +67,5 @@ def decode_pagination_request(source: dict[str, Any]) -> PaginationRequest:
     return self
 
 
-_new = PaginationRequest.__new__
+_new = object.__new__
 DECODERS["PaginationRequest"] = decode_pagination_request

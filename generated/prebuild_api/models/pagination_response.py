@@ -54,5 +54,5 @@ def decode_pagination_response(source: dict[str, Any]) -> PaginationResponse:
     return self
 
 
-_new = PaginationResponse.__new__
+_new = object.__new__
 DECODERS["PaginationResponse"] = decode_pagination_response

@@ -90,5 +90,5 @@ def decode_prebuild(source: dict[str, Any]) -> Prebuild:
     return self
 
 
-_new = Prebuild.__new__
+_new = object.__new__
 DECODERS["Prebuild"] = decode_prebuild

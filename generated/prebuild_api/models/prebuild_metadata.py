@@ -12,6 +12,7 @@ from ..types import (
     Model,
     encode_timestamp,
     enum_member,
+    fromisoformat,
     mismatch,
     timestamp,
     unknown_fields,
@@ -118,9 +119,21 @@ def decode_prebuild_metadata(source: dict[str, Any]) -> PrebuildMetadata:
         mismatch(source, "creator", "an object")
     self.creator = decode_subject(value)
 
-    self.created_at = timestamp(get("createdAt"), source, "createdAt")
+    value = get("createdAt")
+    try:
+        self.created_at = moment = fromisoformat(value)
+        if len(value) > 27 or moment.tzinfo is None:
+            self.created_at = timestamp(value, source, "createdAt")
+    except (TypeError, ValueError):
+        mismatch(source, "createdAt", "a timestamp as in RFC 3339")
 
-    self.updated_at = timestamp(get("updatedAt"), source, "updatedAt")
+    value = get("updatedAt")
+    try:
+        self.updated_at = moment = fromisoformat(value)
+        if len(value) > 27 or moment.tzinfo is None:
+            self.updated_at = timestamp(value, source, "updatedAt")
+    except (TypeError, ValueError):
+        mismatch(source, "updatedAt", "a timestamp as in RFC 3339")
 
     value = get("triggeredBy")
     if value is None:
@@ -148,5 +161,5 @@ def decode_prebuild_metadata(source: dict[str, Any]) -> PrebuildMetadata:
     return self
 
 
-_new = PrebuildMetadata.__new__
+_new = object.__new__
 DECODERS["PrebuildMetadata"] = decode_prebuild_metadata

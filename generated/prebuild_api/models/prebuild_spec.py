@@ -88,5 +88,5 @@ def decode_prebuild_spec(source: dict[str, Any]) -> PrebuildSpec:
     return self
 
 
-_new = PrebuildSpec.__new__
+_new = object.__new__
 DECODERS["PrebuildSpec"] = decode_prebuild_spec

@@ -12,6 +12,7 @@ from ..types import (
     Model,
     encode_timestamp,
     enum_member,
+    fromisoformat,
     mismatch,
     timestamp,
     unknown_fields,
@@ -121,7 +122,12 @@ def decode_prebuild_status(source: dict[str, Any]) -> PrebuildStatus:
         missing += 1
         self.completion_time = None
     else:
-        self.completion_time = timestamp(value, source, "completionTime")
+        try:
+            self.completion_time = moment = fromisoformat(value)
+            if len(value) > 27 or moment.tzinfo is None:
+                self.completion_time = timestamp(value, source, "completionTime")
+        except (TypeError, ValueError):
+            mismatch(source, "completionTime", "a timestamp as in RFC 3339")
 
     self.failure_message = value = get("failureMessage")
     if value is None:
@@ -172,5 +178,5 @@ def decode_prebuild_status(source: dict[str, Any]) -> PrebuildStatus:
     return self
 
 
-_new = PrebuildStatus.__new__
+_new = object.__new__
 DECODERS["PrebuildStatus"] = decode_prebuild_status

@@ -73,5 +73,5 @@ def decode_subject(source: dict[str, Any]) -> Subject:
     return self
 
 
-_new = Subject.__new__
+_new = object.__new__
 DECODERS["Subject"] = decode_subject

@@ -92,5 +92,5 @@ def decode_update_warm_pool_request(source: dict[str, Any]) -> UpdateWarmPoolReq
     return self
 
 
-_new = UpdateWarmPoolRequest.__new__
+_new = object.__new__
 DECODERS["UpdateWarmPoolRequest"] = decode_update_warm_pool_request

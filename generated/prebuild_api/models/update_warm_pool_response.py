@@ -52,5 +52,5 @@ def decode_update_warm_pool_response(source: dict[str, Any]) -> UpdateWarmPoolRe
     return self
 
 
-_new = UpdateWarmPoolResponse.__new__
+_new = object.__new__
 DECODERS["UpdateWarmPoolResponse"] = decode_update_warm_pool_response

@@ -91,5 +91,5 @@ def decode_warm_pool(source: dict[str, Any]) -> WarmPool:
     return self
 
 
-_new = WarmPool.__new__
+_new = object.__new__
 DECODERS["WarmPool"] = decode_warm_pool

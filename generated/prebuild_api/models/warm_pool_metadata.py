@@ -11,6 +11,7 @@ from ..types import (
     DECODERS,
     Model,
     encode_timestamp,
+    fromisoformat,
     mismatch,
     timestamp,
     unknown_fields,
@@ -101,9 +102,21 @@ def decode_warm_pool_metadata(source: dict[str, Any]) -> WarmPoolMetadata:
     elif not isinstance(value, str):
         mismatch(source, "runnerId", "a string")
 
-    self.created_at = timestamp(get("createdAt"), source, "createdAt")
+    value = get("createdAt")
+    try:
+        self.created_at = moment = fromisoformat(value)
+        if len(value) > 27 or moment.tzinfo is None:
+            self.created_at = timestamp(value, source, "createdAt")
+    except (TypeError, ValueError):
+        mismatch(source, "createdAt", "a timestamp as in RFC 3339")
 
-    self.updated_at = timestamp(get("updatedAt"), source, "updatedAt")
+    value = get("updatedAt")
+    try:
+        self.updated_at = moment = fromisoformat(value)
+        if len(value) > 27 or moment.tzinfo is None:
+            self.updated_at = timestamp(value, source, "updatedAt")
+    except (TypeError, ValueError):
+        mismatch(source, "updatedAt", "a timestamp as in RFC 3339")
 
     if len(source) + missing == 6:
         self.additional_properties = {}
@@ -112,5 +125,5 @@ def decode_warm_pool_metadata(source: dict[str, Any]) -> WarmPoolMetadata:
     return self
 
 
-_new = WarmPoolMetadata.__new__
+_new = object.__new__
 DECODERS["WarmPoolMetadata"] = decode_warm_pool_metadata

@@ -127,5 +127,5 @@ def decode_warm_pool_spec(source: dict[str, Any]) -> WarmPoolSpec:
     return self
 
 
-_new = WarmPoolSpec.__new__
+_new = object.__new__
 DECODERS["WarmPoolSpec"] = decode_warm_pool_spec

@@ -125,5 +125,5 @@ def decode_warm_pool_status(source: dict[str, Any]) -> WarmPoolStatus:
     return self
 
 
-_new = WarmPoolStatus.__new__
+_new = object.__new__
 DECODERS["WarmPoolStatus"] = decode_warm_pool_status

@@ -83,7 +83,9 @@ def demo(
         str | None,
         typer.Option(metavar="VAR", help="The environment variable that holds the token."),
     ] = None,
-    create: Annotated[bool, typer.Option("--create", help="Create on that service too; needs --project.")] = False,
+    create: Annotated[
+        bool, typer.Option("--create", help="Create a prebuild and a warm pool there; needs --project.")
+    ] = False,
     project: Annotated[str | None, typer.Option(metavar="ID", help="The project to create in, or to list.")] = None,
 ) -> None:
     """Show the client at work: create a prebuild and follow it, list, manage a warm pool.

@@ -30,6 +30,7 @@ from prebuilds.settings import BASE_URL_VARIABLES, TOKEN_VARIABLES
 SPEED = 30
 """How many seconds of the emulated service pass in one of ours: a prebuild takes ten of them."""
 
+
 @dataclass(frozen=True)
 class _Pace:
     """How long a prebuild or a pool may take, and how often to look, both in seconds."""
@@ -135,8 +136,9 @@ class _Story:
 
     def _create_prebuild(self, project: str, leftovers: ExitStack) -> Prebuild:
         prebuild = self._prebuilds.create(project_id=project, spec={"timeout": "3600s"}).prebuild
-        leftovers.callback(_unless_gone, lambda: self._prebuilds.delete(prebuild_id=prebuild.id))
-        self._say(f"  created {prebuild.id}")
+        prebuild_id = _id(prebuild)
+        leftovers.callback(_unless_gone, lambda: self._prebuilds.delete(prebuild_id=prebuild_id))
+        self._say(f"  created {prebuild_id}")
         return prebuild
 
     def _follow(self, prebuild: Prebuild) -> None:
@@ -186,19 +188,20 @@ class _Story:
         pool = self._prebuilds.create_warm_pool(
             project_id=project, environment_class_id=environment_class, min_size=1, max_size=2
         ).warm_pool
-        leftovers.callback(_unless_gone, lambda: self._prebuilds.delete_warm_pool(warm_pool_id=pool.id))
-        self._show_pool(pool)
+        pool_id = _id(pool)
+        self._say(f"  created {pool_id}")
+        leftovers.callback(_unless_gone, lambda: self._prebuilds.delete_warm_pool(warm_pool_id=pool_id))
         self._watch_pool(
-            pool.id,
+            pool_id,
             lambda now: now.status.phase == "WARM_POOL_PHASE_READY" and bool(now.spec.snapshot_id),
         )
         self._say("  resizing it to 2..4")
-        self._show_pool(self._prebuilds.update_warm_pool(warm_pool_id=pool.id, min_size=2, max_size=4).warm_pool)
+        self._show_pool(self._prebuilds.update_warm_pool(warm_pool_id=pool_id, min_size=2, max_size=4).warm_pool)
         self._say("  deleting it")
-        self._prebuilds.delete_warm_pool(warm_pool_id=pool.id)
+        self._prebuilds.delete_warm_pool(warm_pool_id=pool_id)
         # A server may say DELETED for a while, or have forgotten the pool at once.
         try:
-            self._watch_pool(pool.id, lambda now: now.status.phase == "WARM_POOL_PHASE_DELETED")
+            self._watch_pool(pool_id, lambda now: now.status.phase == "WARM_POOL_PHASE_DELETED")
         except NotFoundError:
             self._say("  it is gone")
 
@@ -255,7 +258,8 @@ def _emulator() -> Iterator[str]:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                # Ctrl-C is for the story, which still needs the emulator to tidy up.
+                start_new_session=True,
             )
         try:
             yield _address(process, output)
@@ -289,11 +293,14 @@ def _ended_by_signals() -> Iterator[None]:
     def end(number: int, _frame: object) -> None:
         sys.exit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, end)
+    # Windows has no SIGHUP.
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, end) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _unless_gone(delete: Callable[[], object]) -> None:
@@ -312,6 +319,12 @@ def _token(variable: str | None) -> str | None:
 
 def _first_set(variables: tuple[str, ...]) -> str | None:
     return next((os.environ[name] for name in variables if os.environ.get(name)), None)
+
+
+def _id(created: Prebuild | WarmPool) -> str:
+    if created.id is None:
+        raise DemoError("the service created something, but does not say what its id is")
+    return created.id
 
 
 def _name(phase: object) -> str:

@@ -1,0 +1,168 @@
+"""The command `prebuilds`, run as a person runs it: as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from prebuilds import PrebuildClient
+from prebuilds.cli import main
+from prebuilds.emulator import EmulatorServer
+
+PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
+OTHER_PROJECT = "1f3c4c1e-54a5-4a0e-9a6f-30f7a4c2a7d1"
+VARIABLES = ("GITPOD_API_KEY", "ONA_API_KEY", "ONA_TOKEN", "GITPOD_BASE_URL", "ONA_BASE_URL")
+
+
+def environment(**more: str) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    return clean | more
+
+
+def prebuilds(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "prebuilds", *arguments],
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def service() -> Iterator[PrebuildClient]:
+    """A service that stands for somebody's own: a prebuild takes three seconds."""
+    with EmulatorServer(speed=100) as server, PrebuildClient(base_url=server.url, bearer_token="t") as client:
+        yield client
+
+
+def url(client: PrebuildClient) -> str:
+    return str(client.base_url)
+
+
+def test_the_version_is_that_of_the_distribution():
+    done = prebuilds("--version")
+    assert (done.returncode, done.stdout) == (0, "prebuilds 0.1.0\n")
+
+
+def test_the_emulator_serves_until_it_is_told_to_end():
+    command = [sys.executable, "-m", "prebuilds", "emulator", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            found = re.fullmatch(r"listening on (http://127\.0\.0\.1:\d+)\n", process.stdout.readline())
+            with PrebuildClient(base_url=found[1], bearer_token="t") as client:
+                assert client.prebuilds.list().prebuilds == []
+        finally:
+            process.terminate()
+        assert process.wait(timeout=10) == 0
+
+
+def test_an_emulator_that_cannot_listen_says_so_in_one_line():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = prebuilds("emulator", "--port", str(taken.getsockname()[1]))
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+
+
+def test_the_demo_tells_its_story_in_time_and_in_plain_lines():
+    began = time.monotonic()
+    done = prebuilds("demo")
+    assert time.monotonic() - began < 30
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+    for phase in ("STARTING", "RUNNING", "STOPPING", "SNAPSHOTTING", "COMPLETED"):
+        assert re.search(rf"^ +\d+\.\d s  {phase}$", done.stdout, flags=re.MULTILINE)
+    assert "page 3" in done.stdout
+    assert re.search(r"READY .* snapshot [0-9a-f-]{36}$", done.stdout, flags=re.MULTILINE)
+    assert "2..4 instances" in done.stdout
+
+
+def running(parent: int) -> list[int]:
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+    return [int(child) for child in children.read_text().split()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are looked up in /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_demo_that_is_interrupted_leaves_no_emulator_behind(number: signal.Signals):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "prebuilds", "demo"],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        while "created" not in process.stdout.readline():
+            assert process.poll() is None
+        (emulator,) = running(process.pid)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode not in (0, -number)
+    assert "Traceback" not in errors
+    assert not Path(f"/proc/{emulator}").exists()
+
+
+@pytest.mark.parametrize("given", ["options", "environment"])
+def test_on_a_service_of_ones_own_the_demo_only_reads(service: PrebuildClient, given: str):
+    made = service.prebuilds.create(project_id=PROJECT, spec={}).prebuild
+    if given == "options":
+        done = prebuilds("demo", "--base-url", url(service), "--token-env", "MINE", MINE="t")
+    else:
+        done = prebuilds("demo", ONA_BASE_URL=url(service), ONA_TOKEN="t")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"Reading from {url(service)}" in done.stdout
+    assert made.id in done.stdout
+    assert [each.id for each in service.prebuilds.list()] == [made.id]
+    assert list(service.prebuilds.list_warm_pools()) == []
+
+
+def test_told_to_create_it_deletes_what_it_created_and_nothing_else(service: PrebuildClient):
+    kept = service.prebuilds.create(project_id=OTHER_PROJECT, spec={}).prebuild
+    address = ["--base-url", url(service), "--create", "--project", PROJECT]
+    done = prebuilds("demo", *address, GITPOD_API_KEY="t")
+    assert (done.returncode, done.stderr) == (0, "")
+    phases = {each.id: str(each.status.phase) for each in service.prebuilds.list()}
+    assert "DELET" not in phases.pop(kept.id)
+    assert all("DELET" in phase for phase in phases.values())
+    assert all("DELET" in str(each.status.phase) for each in service.prebuilds.list_warm_pools())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "reason"),
+    [
+        (["--base-url", "http://127.0.0.1:1"], {}, "there is no token"),
+        (["--base-url", "http://127.0.0.1:1", "--token-env", "MINE"], {}, "MINE is not set"),
+        (["--base-url", "http://127.0.0.1:1", "--create"], {"ONA_TOKEN": "t"}, "add --project"),
+        (["--create"], {}, "add --base-url"),
+        (["--base-url", "http://127.0.0.1:1"], {"ONA_TOKEN": "t"}, "127.0.0.1:1"),
+        (["--base-url", "ftp://example.test"], {"ONA_TOKEN": "t"}, "ftp://example.test"),
+    ],
+)
+def test_what_cannot_be_told_is_explained_in_a_line_or_two(
+    arguments: list[str], variables: dict[str, str], reason: str
+):
+    done = prebuilds("demo", *arguments, **variables)
+    assert done.returncode == 1
+    assert done.stderr.startswith("prebuilds: ")
+    assert reason in done.stderr
+    assert len(done.stderr.splitlines()) <= 2
+
+
+def test_a_command_that_does_not_exist_is_a_wrong_use():
+    assert prebuilds("no-such-command").returncode == 2
+
+
+def test_a_fault_in_our_own_code_is_not_taken_for_a_missing_extra(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "prebuilds.cli.app", None)
+    with pytest.raises(ImportError, match="prebuilds.cli.app"):
+        main(["--version"])
