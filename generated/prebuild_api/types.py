@@ -89,8 +89,17 @@ class Model:
     Fields that the schema does not have are kept in `additional_properties` and written back by `to_dict`.
     """
 
-    additional_properties: dict[str, Any] = field(factory=dict, repr=False)
-    """The fields that the schema does not have, by their JSON names."""
+    # A dict only where there is something to keep: an empty one for each message shows in the time of decoding.
+    _unknown: dict[str, Any] | None = field(
+        default=None, alias="additional_properties", eq=lambda unknown: unknown or None, repr=False
+    )
+
+    @property
+    def additional_properties(self) -> dict[str, Any]:
+        """The fields that the schema does not have, by their JSON names."""
+        if self._unknown is None:
+            self._unknown = {}
+        return self._unknown
 
     @classmethod
     def from_dict(cls, source: Mapping[str, Any]) -> Self:

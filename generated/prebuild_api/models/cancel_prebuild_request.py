@@ -31,7 +31,8 @@ class CancelPrebuildRequest(Model):
         result: dict[str, Any] = {}
         result["prebuildId"] = self.prebuild_id
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -39,15 +40,16 @@ def decode_cancel_prebuild_request(source: dict[str, Any]) -> CancelPrebuildRequ
     """Read a `CancelPrebuildRequest` from the JSON object `source`."""
     self = _new(CancelPrebuildRequest)
     get = source.get
+    value: Any
     value = get("prebuildId")
     if not isinstance(value, str):
         mismatch(source, "prebuildId", "a string")
     self.prebuild_id = value
 
     if len(source) == 1:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

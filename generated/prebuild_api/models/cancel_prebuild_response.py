@@ -32,7 +32,8 @@ class CancelPrebuildResponse(Model):
         result: dict[str, Any] = {}
         result["prebuild"] = self.prebuild.to_dict()
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -40,15 +41,16 @@ def decode_cancel_prebuild_response(source: dict[str, Any]) -> CancelPrebuildRes
     """Read a `CancelPrebuildResponse` from the JSON object `source`."""
     self = _new(CancelPrebuildResponse)
     get = source.get
+    value: Any
     value = get("prebuild")
     if not isinstance(value, dict):
         mismatch(source, "prebuild", "an object")
     self.prebuild = decode_prebuild(value)
 
     if len(source) == 1:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

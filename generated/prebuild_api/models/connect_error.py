@@ -49,7 +49,8 @@ class ConnectError(Model):
         if self.details:
             result["details"] = [item.to_dict() for item in self.details]
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -57,6 +58,7 @@ def decode_connect_error(source: dict[str, Any]) -> ConnectError:
     """Read a `ConnectError` from the JSON object `source`."""
     self = _new(ConnectError)
     get = source.get
+    value: Any
     missing = 0
     self.code = enum_member(source, "code", ConnectCode)
 
@@ -73,9 +75,9 @@ def decode_connect_error(source: dict[str, Any]) -> ConnectError:
     ]
 
     if len(source) + missing == 3:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

@@ -46,7 +46,8 @@ class ConnectErrorDetail(Model):
         if self.debug is not None:
             result["debug"] = self.debug
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -54,6 +55,7 @@ def decode_connect_error_detail(source: dict[str, Any]) -> ConnectErrorDetail:
     """Read a `ConnectErrorDetail` from the JSON object `source`."""
     self = _new(ConnectErrorDetail)
     get = source.get
+    value: Any
     missing = 0
     self.type = value = get("type")
     if value is None:
@@ -72,9 +74,9 @@ def decode_connect_error_detail(source: dict[str, Any]) -> ConnectErrorDetail:
         missing += 1
 
     if len(source) + missing == 3:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

@@ -32,7 +32,8 @@ class CreatePrebuildLogsTokenResponse(Model):
         if self.access_token is not None:
             result["accessToken"] = self.access_token
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -42,6 +43,7 @@ def decode_create_prebuild_logs_token_response(
     """Read a `CreatePrebuildLogsTokenResponse` from the JSON object `source`."""
     self = _new(CreatePrebuildLogsTokenResponse)
     get = source.get
+    value: Any
     missing = 0
     self.access_token = value = get("accessToken")
     if value is None:
@@ -50,9 +52,9 @@ def decode_create_prebuild_logs_token_response(
         mismatch(source, "accessToken", "a string")
 
     if len(source) + missing == 1:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

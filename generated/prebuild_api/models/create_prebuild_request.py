@@ -45,7 +45,8 @@ class CreatePrebuildRequest(Model):
 
         result["spec"] = self.spec.to_dict()
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -53,6 +54,7 @@ def decode_create_prebuild_request(source: dict[str, Any]) -> CreatePrebuildRequ
     """Read a `CreatePrebuildRequest` from the JSON object `source`."""
     self = _new(CreatePrebuildRequest)
     get = source.get
+    value: Any
     missing = 0
     value = get("projectId")
     if not isinstance(value, str):
@@ -71,9 +73,9 @@ def decode_create_prebuild_request(source: dict[str, Any]) -> CreatePrebuildRequ
     self.spec = decode_prebuild_spec(value)
 
     if len(source) + missing == 3:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

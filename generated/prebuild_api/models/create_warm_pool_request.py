@@ -58,7 +58,8 @@ class CreateWarmPoolRequest(Model):
         if self.max_size is not None:
             result["maxSize"] = self.max_size
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -66,6 +67,7 @@ def decode_create_warm_pool_request(source: dict[str, Any]) -> CreateWarmPoolReq
     """Read a `CreateWarmPoolRequest` from the JSON object `source`."""
     self = _new(CreateWarmPoolRequest)
     get = source.get
+    value: Any
     missing = 0
     value = get("projectId")
     if not isinstance(value, str):
@@ -96,9 +98,9 @@ def decode_create_warm_pool_request(source: dict[str, Any]) -> CreateWarmPoolReq
         mismatch(source, "maxSize", "a whole number")
 
     if len(source) + missing == 5:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

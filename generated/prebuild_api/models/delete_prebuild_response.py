@@ -21,7 +21,8 @@ class DeletePrebuildResponse(Model):
 
     def to_dict(self) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -29,9 +30,9 @@ def decode_delete_prebuild_response(source: dict[str, Any]) -> DeletePrebuildRes
     """Read a `DeletePrebuildResponse` from the JSON object `source`."""
     self = _new(DeletePrebuildResponse)
     if len(source) == 0:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

@@ -31,7 +31,8 @@ class GetWarmPoolRequest(Model):
         result: dict[str, Any] = {}
         result["warmPoolId"] = self.warm_pool_id
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -39,15 +40,16 @@ def decode_get_warm_pool_request(source: dict[str, Any]) -> GetWarmPoolRequest:
     """Read a `GetWarmPoolRequest` from the JSON object `source`."""
     self = _new(GetWarmPoolRequest)
     get = source.get
+    value: Any
     value = get("warmPoolId")
     if not isinstance(value, str):
         mismatch(source, "warmPoolId", "a string")
     self.warm_pool_id = value
 
     if len(source) == 1:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

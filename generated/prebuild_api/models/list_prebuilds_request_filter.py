@@ -63,7 +63,8 @@ class ListPrebuildsRequestFilter(Model):
         if self.executor_ids:
             result["executorIds"] = list(self.executor_ids)
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -94,9 +95,9 @@ def decode_list_prebuilds_request_filter(source: dict[str, Any]) -> ListPrebuild
     self.executor_ids = items_at(source, "executorIds", str, "a string")
 
     if len(source) + missing == 5:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

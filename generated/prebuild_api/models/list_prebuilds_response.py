@@ -42,7 +42,8 @@ class ListPrebuildsResponse(Model):
         if self.prebuilds:
             result["prebuilds"] = [item.to_dict() for item in self.prebuilds]
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -50,6 +51,7 @@ def decode_list_prebuilds_response(source: dict[str, Any]) -> ListPrebuildsRespo
     """Read a `ListPrebuildsResponse` from the JSON object `source`."""
     self = _new(ListPrebuildsResponse)
     get = source.get
+    value: Any
     missing = 0
     value = get("pagination")
     if value is None:
@@ -67,9 +69,9 @@ def decode_list_prebuilds_response(source: dict[str, Any]) -> ListPrebuildsRespo
     ]
 
     if len(source) + missing == 2:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

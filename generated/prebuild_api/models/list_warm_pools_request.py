@@ -44,7 +44,8 @@ class ListWarmPoolsRequest(Model):
         if self.filter is not None:
             result["filter"] = self.filter.to_dict()
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -52,6 +53,7 @@ def decode_list_warm_pools_request(source: dict[str, Any]) -> ListWarmPoolsReque
     """Read a `ListWarmPoolsRequest` from the JSON object `source`."""
     self = _new(ListWarmPoolsRequest)
     get = source.get
+    value: Any
     missing = 0
     value = get("pagination")
     if value is None:
@@ -72,9 +74,9 @@ def decode_list_warm_pools_request(source: dict[str, Any]) -> ListWarmPoolsReque
         mismatch(source, "filter", "an object")
 
     if len(source) + missing == 2:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

@@ -39,7 +39,8 @@ class ListWarmPoolsRequestFilter(Model):
         if self.environment_class_ids:
             result["environmentClassIds"] = list(self.environment_class_ids)
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -56,9 +57,9 @@ def decode_list_warm_pools_request_filter(source: dict[str, Any]) -> ListWarmPoo
     self.environment_class_ids = items_at(source, "environmentClassIds", str, "a string")
 
     if len(source) + missing == 2:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

@@ -42,7 +42,8 @@ class ListWarmPoolsResponse(Model):
         if self.warm_pools:
             result["warmPools"] = [item.to_dict() for item in self.warm_pools]
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -50,6 +51,7 @@ def decode_list_warm_pools_response(source: dict[str, Any]) -> ListWarmPoolsResp
     """Read a `ListWarmPoolsResponse` from the JSON object `source`."""
     self = _new(ListWarmPoolsResponse)
     get = source.get
+    value: Any
     missing = 0
     value = get("pagination")
     if value is None:
@@ -67,9 +69,9 @@ def decode_list_warm_pools_response(source: dict[str, Any]) -> ListWarmPoolsResp
     ]
 
     if len(source) + missing == 2:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

@@ -39,7 +39,8 @@ class PaginationRequest(Model):
         if self.token is not None:
             result["token"] = self.token
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -47,6 +48,7 @@ def decode_pagination_request(source: dict[str, Any]) -> PaginationRequest:
     """Read a `PaginationRequest` from the JSON object `source`."""
     self = _new(PaginationRequest)
     get = source.get
+    value: Any
     missing = 0
     self.page_size = value = get("pageSize")
     if value is None:
@@ -61,9 +63,9 @@ def decode_pagination_request(source: dict[str, Any]) -> PaginationRequest:
         mismatch(source, "token", "a string")
 
     if len(source) + missing == 2:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

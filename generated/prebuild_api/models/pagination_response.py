@@ -32,7 +32,8 @@ class PaginationResponse(Model):
         if self.next_token is not None:
             result["nextToken"] = self.next_token
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -40,6 +41,7 @@ def decode_pagination_response(source: dict[str, Any]) -> PaginationResponse:
     """Read a `PaginationResponse` from the JSON object `source`."""
     self = _new(PaginationResponse)
     get = source.get
+    value: Any
     missing = 0
     self.next_token = value = get("nextToken")
     if value is None:
@@ -48,9 +50,9 @@ def decode_pagination_response(source: dict[str, Any]) -> PaginationResponse:
         mismatch(source, "nextToken", "a string")
 
     if len(source) + missing == 1:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

@@ -53,7 +53,8 @@ class Prebuild(Model):
 
         result["status"] = self.status.to_dict()
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -61,6 +62,7 @@ def decode_prebuild(source: dict[str, Any]) -> Prebuild:
     """Read a `Prebuild` from the JSON object `source`."""
     self = _new(Prebuild)
     get = source.get
+    value: Any
     missing = 0
     self.id = value = get("id")
     if value is None:
@@ -84,9 +86,9 @@ def decode_prebuild(source: dict[str, Any]) -> Prebuild:
     self.status = decode_prebuild_status(value)
 
     if len(source) + missing == 4:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

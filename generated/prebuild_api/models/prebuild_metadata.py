@@ -87,7 +87,8 @@ class PrebuildMetadata(Model):
         if self.executor is not None:
             result["executor"] = self.executor.to_dict()
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -95,6 +96,7 @@ def decode_prebuild_metadata(source: dict[str, Any]) -> PrebuildMetadata:
     """Read a `PrebuildMetadata` from the JSON object `source`."""
     self = _new(PrebuildMetadata)
     get = source.get
+    value: Any
     missing = 0
     self.organization_id = value = get("organizationId")
     if value is None:
@@ -155,9 +157,9 @@ def decode_prebuild_metadata(source: dict[str, Any]) -> PrebuildMetadata:
         mismatch(source, "executor", "an object")
 
     if len(source) + missing == 8:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

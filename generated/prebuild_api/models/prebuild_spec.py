@@ -50,7 +50,8 @@ class PrebuildSpec(Model):
         if self.timeout is not None:
             result["timeout"] = self.timeout
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -58,6 +59,7 @@ def decode_prebuild_spec(source: dict[str, Any]) -> PrebuildSpec:
     """Read a `PrebuildSpec` from the JSON object `source`."""
     self = _new(PrebuildSpec)
     get = source.get
+    value: Any
     missing = 0
     self.spec_version = value = get("specVersion")
     if value is None:
@@ -82,9 +84,9 @@ def decode_prebuild_spec(source: dict[str, Any]) -> PrebuildSpec:
         mismatch(source, "timeout", "a string")
 
     if len(source) + missing == 3:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

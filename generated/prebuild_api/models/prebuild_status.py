@@ -98,7 +98,8 @@ class PrebuildStatus(Model):
         if self.snapshot_size_bytes is not None:
             result["snapshotSizeBytes"] = self.snapshot_size_bytes
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -106,6 +107,7 @@ def decode_prebuild_status(source: dict[str, Any]) -> PrebuildStatus:
     """Read a `PrebuildStatus` from the JSON object `source`."""
     self = _new(PrebuildStatus)
     get = source.get
+    value: Any
     missing = 0
     value = get("phase")
     if value is None:
@@ -172,9 +174,9 @@ def decode_prebuild_status(source: dict[str, Any]) -> PrebuildStatus:
         mismatch(source, "snapshotSizeBytes", "a string")
 
     if len(source) + missing == 9:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

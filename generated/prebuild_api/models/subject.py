@@ -41,7 +41,8 @@ class Subject(Model):
         if self.principal != Principal.UNSPECIFIED:
             result["principal"] = str(self.principal)
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -49,6 +50,7 @@ def decode_subject(source: dict[str, Any]) -> Subject:
     """Read a `Subject` from the JSON object `source`."""
     self = _new(Subject)
     get = source.get
+    value: Any
     missing = 0
     self.id = value = get("id")
     if value is None:
@@ -67,9 +69,9 @@ def decode_subject(source: dict[str, Any]) -> Subject:
             self.principal = enum_member(source, "principal", Principal)
 
     if len(source) + missing == 2:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

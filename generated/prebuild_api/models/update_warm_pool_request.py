@@ -53,7 +53,8 @@ class UpdateWarmPoolRequest(Model):
         if self.max_size is not None:
             result["maxSize"] = self.max_size
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -61,6 +62,7 @@ def decode_update_warm_pool_request(source: dict[str, Any]) -> UpdateWarmPoolReq
     """Read a `UpdateWarmPoolRequest` from the JSON object `source`."""
     self = _new(UpdateWarmPoolRequest)
     get = source.get
+    value: Any
     missing = 0
     value = get("warmPoolId")
     if not isinstance(value, str):
@@ -86,9 +88,9 @@ def decode_update_warm_pool_request(source: dict[str, Any]) -> UpdateWarmPoolReq
         mismatch(source, "maxSize", "a whole number")
 
     if len(source) + missing == 4:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

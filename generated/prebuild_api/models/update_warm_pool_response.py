@@ -32,7 +32,8 @@ class UpdateWarmPoolResponse(Model):
         result: dict[str, Any] = {}
         result["warmPool"] = self.warm_pool.to_dict()
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -40,15 +41,16 @@ def decode_update_warm_pool_response(source: dict[str, Any]) -> UpdateWarmPoolRe
     """Read a `UpdateWarmPoolResponse` from the JSON object `source`."""
     self = _new(UpdateWarmPoolResponse)
     get = source.get
+    value: Any
     value = get("warmPool")
     if not isinstance(value, dict):
         mismatch(source, "warmPool", "an object")
     self.warm_pool = decode_warm_pool(value)
 
     if len(source) == 1:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

@@ -54,7 +54,8 @@ class WarmPool(Model):
 
         result["status"] = self.status.to_dict()
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -62,6 +63,7 @@ def decode_warm_pool(source: dict[str, Any]) -> WarmPool:
     """Read a `WarmPool` from the JSON object `source`."""
     self = _new(WarmPool)
     get = source.get
+    value: Any
     missing = 0
     self.id = value = get("id")
     if value is None:
@@ -85,9 +87,9 @@ def decode_warm_pool(source: dict[str, Any]) -> WarmPool:
     self.status = decode_warm_pool_status(value)
 
     if len(source) + missing == 4:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

@@ -69,7 +69,8 @@ class WarmPoolMetadata(Model):
 
         result["updatedAt"] = encode_timestamp(self.updated_at)
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -77,6 +78,7 @@ def decode_warm_pool_metadata(source: dict[str, Any]) -> WarmPoolMetadata:
     """Read a `WarmPoolMetadata` from the JSON object `source`."""
     self = _new(WarmPoolMetadata)
     get = source.get
+    value: Any
     missing = 0
     self.organization_id = value = get("organizationId")
     if value is None:
@@ -119,9 +121,9 @@ def decode_warm_pool_metadata(source: dict[str, Any]) -> WarmPoolMetadata:
         mismatch(source, "updatedAt", "a timestamp as in RFC 3339")
 
     if len(source) + missing == 6:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

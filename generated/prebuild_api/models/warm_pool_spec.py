@@ -71,7 +71,8 @@ class WarmPoolSpec(Model):
         if self.max_size is not None:
             result["maxSize"] = self.max_size
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -79,6 +80,7 @@ def decode_warm_pool_spec(source: dict[str, Any]) -> WarmPoolSpec:
     """Read a `WarmPoolSpec` from the JSON object `source`."""
     self = _new(WarmPoolSpec)
     get = source.get
+    value: Any
     missing = 0
     self.spec_version = value = get("specVersion")
     if value is None:
@@ -121,9 +123,9 @@ def decode_warm_pool_spec(source: dict[str, Any]) -> WarmPoolSpec:
         mismatch(source, "maxSize", "a whole number")
 
     if len(source) + missing == 6:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

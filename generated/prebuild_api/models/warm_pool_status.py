@@ -69,7 +69,8 @@ class WarmPoolStatus(Model):
         if self.desired_size is not None:
             result["desiredSize"] = self.desired_size
 
-        result.update(self.additional_properties)
+        if self._unknown:
+            result.update(self._unknown)
         return result
 
 
@@ -77,6 +78,7 @@ def decode_warm_pool_status(source: dict[str, Any]) -> WarmPoolStatus:
     """Read a `WarmPoolStatus` from the JSON object `source`."""
     self = _new(WarmPoolStatus)
     get = source.get
+    value: Any
     missing = 0
     value = get("phase")
     if value is None:
@@ -119,9 +121,9 @@ def decode_warm_pool_status(source: dict[str, Any]) -> WarmPoolStatus:
         mismatch(source, "desiredSize", "a whole number")
 
     if len(source) + missing == 6:
-        self.additional_properties = {}
+        self._unknown = None
     else:
-        self.additional_properties = unknown_fields(source, _KNOWN)
+        self._unknown = unknown_fields(source, _KNOWN)
     return self
 
 

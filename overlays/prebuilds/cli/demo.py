@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -244,7 +244,7 @@ class _Story:
 
 
 @contextmanager
-def _emulator() -> Iterator[str]:
+def _emulator() -> Generator[str]:
     """Run the bundled emulator on a free port, as a process of its own; yields its address."""
     missing = missing_extras(["emulator"])
     if missing:
@@ -287,7 +287,7 @@ def _address(process: subprocess.Popen[bytes], output: Path) -> str:
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
+def _ended_by_signals() -> Generator[None]:
     """Let a polite request to end unwind the stack, so that the emulator ends too."""
 
     def end(number: int, _frame: object) -> None:

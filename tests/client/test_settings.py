@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from prebuilds import (
+    AsyncPrebuildClient,
+    ConfigurationError,
+    PrebuildClient,
+    PrebuildsError,
+)
+from prebuilds.settings import BASE_URL_VARIABLES, TOKEN_VARIABLES
+
+from .both import ID, TOKEN
+from .scripted import Answer, ScriptedServer, an_error
+
+CLIENTS = (PrebuildClient, AsyncPrebuildClient)
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch):
+    for name in (*TOKEN_VARIABLES, *BASE_URL_VARIABLES):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_order_of_the_token_variables_is_documented():
+    assert TOKEN_VARIABLES == ("GITPOD_API_KEY", "ONA_API_KEY", "ONA_TOKEN")
+    positions = [(PrebuildClient.__doc__ or "").index(name) for name in TOKEN_VARIABLES]
+    assert positions == sorted(positions)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_the_first_token_variable_that_is_not_empty_counts(monkeypatch, client):
+    monkeypatch.setenv("ONA_TOKEN", "third")
+    assert client()._settings.token == "third"
+    monkeypatch.setenv("ONA_API_KEY", "second")
+    assert client()._settings.token == "second"
+    monkeypatch.setenv("GITPOD_API_KEY", "")
+    assert client()._settings.token == "second"
+    monkeypatch.setenv("GITPOD_API_KEY", "first\n")
+    assert client()._settings.token == "first"
+    assert client("argument")._settings.token == "argument"
+    assert client(bearer_token="argument")._settings.token == "argument"
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("token", [None, "", "  "])
+def test_a_missing_token_names_every_variable(client, token):
+    with pytest.raises(ConfigurationError) as caught:
+        client(token)
+    assert isinstance(caught.value, PrebuildsError)
+    for name in ("bearer_token", *TOKEN_VARIABLES):
+        assert name in str(caught.value)
+
+
+def test_a_token_with_impossible_characters_is_refused_without_being_shown(monkeypatch):
+    monkeypatch.setenv("ONA_API_KEY", "sec\nret")
+    with pytest.raises(ConfigurationError, match=r"\$ONA_API_KEY") as caught:
+        PrebuildClient()
+    assert "ret" not in str(caught.value)
+
+
+def test_the_base_url_comes_from_the_argument_the_environment_or_the_default(monkeypatch):
+    assert PrebuildClient(TOKEN).base_url == "https://app.gitpod.io/api"
+    monkeypatch.setenv("ONA_BASE_URL", "https://second.example")
+    assert PrebuildClient(TOKEN).base_url == "https://second.example"
+    monkeypatch.setenv("GITPOD_BASE_URL", "https://first.example/api/")
+    assert PrebuildClient(TOKEN).base_url == "https://first.example/api"
+    assert PrebuildClient(TOKEN, base_url="http://x").base_url == "http://x"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "app.gitpod.io/api",
+        "ftp://host/api",
+        "https://",
+        "/api",
+        "https://user:pass@host/api",
+        "https://host/api?x=1",
+        "http://[::1/api",
+        "http://host:port/",
+    ],
+)
+def test_a_base_url_that_is_none_is_refused(url, monkeypatch):
+    with pytest.raises(ConfigurationError, match="argument base_url"):
+        PrebuildClient(TOKEN, base_url=url)
+    monkeypatch.setenv("GITPOD_BASE_URL", url)
+    with pytest.raises(ConfigurationError, match=r"\$GITPOD_BASE_URL"):
+        PrebuildClient(TOKEN)
+
+
+@pytest.mark.parametrize("options", [{"timeout": 0}, {"timeout": -1.0}, {"retries": -1}])
+def test_impossible_patience_is_a_value_error(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        PrebuildClient(TOKEN, **options)
+
+
+def test_the_token_is_never_shown(caplog):
+    echo = f"you sent {TOKEN}"
+    with (
+        caplog.at_level(logging.DEBUG),
+        ScriptedServer(Answer(), an_error("permission_denied", 403, echo)) as server,
+        PrebuildClient(TOKEN, base_url=server.url) as client,
+    ):
+        client.prebuilds.retrieve(prebuild_id=ID)
+        with pytest.raises(PrebuildsError) as caught:
+            client.prebuilds.cancel(prebuild_id=ID)
+        shown = [
+            repr(client),
+            str(client),
+            repr(client._settings),
+            repr(client.get_httpx_client()),
+            repr(client.get_httpx_client().headers),
+            repr(client.prebuilds),
+            repr(caught.value),
+            repr(caught.value.__dict__),
+            caplog.text,
+        ]
+    assert server.requests[0].headers["authorization"] == f"Bearer {TOKEN}"
+    assert caplog.text
+    for text in shown:
+        assert TOKEN not in text
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_nothing_is_opened_before_the_first_call(client, monkeypatch):
+    import httpx
+
+    monkeypatch.setattr(httpx, "Client", None)
+    monkeypatch.setattr(httpx, "AsyncClient", None)
+    client(TOKEN)
