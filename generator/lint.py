@@ -22,6 +22,9 @@ PHASE_CLASSES = ("unspecified", "active", "deleting", "terminal")
 
 # Keywords that every client method takes, and what the generated classes define themselves.
 OPTION_NAMES = ("timeout", "retries", "headers", "extra_body", "self", "options")
+# Methods that the overlay adds to those of the schema; one of the schema would be hidden by it.
+HELPER_METHODS = ("wait",)
+
 MODEL_NAMES = ("additional_properties", "from_dict", "to_dict", "self")
 
 # Classes that the generated modules import or define beside those of the schema.
@@ -418,6 +421,8 @@ class _Linter:
         for path, item in self.data["paths"].items():
             pointer = join("#/paths", path, "post", "x-client-method")
             method = item["post"]["x-client-method"]
+            if method in HELPER_METHODS:
+                self.add(pointer, f"{method!r} is a helper of the client, which would hide this method")
             if method in methods:
                 self.add(pointer, f"the client has a method {method!r} already, for {methods[method]}")
             methods.setdefault(method, item["post"]["operationId"])

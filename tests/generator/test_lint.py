@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+import prebuilds
 from generator import document, lint, spec
 from generator.problems import PipelineError
+from prebuild_api import resources, types
 
 from .conftest import TINY, Schema
 
@@ -57,6 +59,11 @@ CASES: dict[str, tuple[Callable[[Schema], Any], str, str]] = {
         lambda s: at(s, *LIST).update({"x-client-method": "brew"}),
         "#/paths/~1kettle.v1.KettleService~1ListPots/post/x-client-method",
         "the client has a method 'brew' already, for Brew",
+    ),
+    "a client method with the name of a helper": (
+        lambda s: at(s, *LIST).update({"x-client-method": "wait"}),
+        "#/paths/~1kettle.v1.KettleService~1ListPots/post/x-client-method",
+        "'wait' is a helper of the client",
     ),
     "an enum without a zero member": (
         lambda s: at(s, *SCHEMAS, "TeaKind", "x-enum-numbers").update(TEA_UNSPECIFIED=9),
@@ -222,6 +229,21 @@ def test_a_wrong_schema_is_refused_with_place_and_reason(
     assert found, str(caught.value)
     assert found[0].line is not None
     assert str(found[0].file).endswith("schema.yaml")
+
+
+def test_what_the_lint_reserves_is_what_the_packages_use() -> None:
+    """A name that the client or the models take has to be refused in the schema."""
+
+    def public(kind: type) -> set[str]:
+        return {name for name in dir(kind) if not name.startswith("_")}
+
+    for client, resource in (
+        (prebuilds.Prebuilds, resources.PrebuildsResource),
+        (prebuilds.AsyncPrebuilds, resources.AsyncPrebuildsResource),
+    ):
+        assert public(client) - public(resource) == set(lint.HELPER_METHODS)
+    assert set(prebuilds.CallOptions.__annotations__) <= set(lint.OPTION_NAMES)
+    assert public(types.Model) <= set(lint.MODEL_NAMES)
 
 
 def test_every_problem_is_reported_at_once(tiny: Schema, read: Read) -> None:
