@@ -231,6 +231,8 @@ class _Linter:
     def field(self, value: Any, pointer: str, name: str) -> None:
         if not _CAMEL.fullmatch(name):
             self.add(pointer, "a field is named in camelCase, as protobuf JSON has it")
+        elif spec.camel_case(spec.python_name(name)) != name:
+            self.add(pointer, f"protobuf JSON would call this field {spec.camel_case(spec.python_name(name))!r}")
         if not self.reference(value, pointer, "schemas", _FIELD):
             self.value(value, pointer, _FIELD)
 

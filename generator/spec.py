@@ -162,6 +162,12 @@ def python_name(json_name: str) -> str:
     return name + "_" if keyword.iskeyword(name) else name
 
 
+def camel_case(name: str) -> str:
+    """`snapshot_size_bytes` -> `snapshotSizeBytes`: the way back from `python_name`."""
+    first, *rest = name.rstrip("_").split("_")
+    return first + "".join(word[:1].upper() + word[1:] for word in rest)
+
+
 def read(document: dict[str, Any]) -> Api:
     """The API that `document` describes.
 

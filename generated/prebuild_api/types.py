@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, Generic, NoReturn, Protocol, Self, TypeVar
 
 import httpx
-from attrs import define, evolve, field
+from attrs import define, evolve, field, fields_dict
 
 try:
     import orjson
@@ -112,7 +112,10 @@ class Model:
         return message
 
     def to_dict(self) -> dict[str, Any]:
-        """The message as a JSON object: camelCase names, and nothing for what is absent or zero."""
+        """The message as a JSON object.
+
+        Names are in camelCase. What is absent is left out, and so are empty lists and the zero member of an enum.
+        """
         raise NotImplementedError
 
 
@@ -248,6 +251,9 @@ def mismatch(holder: dict[str, Any], key: str, expected: str) -> NoReturn:
 
 fromisoformat = datetime.fromisoformat
 
+# Of a timestamp in UTC with 0, 3 or 6 digits, all of which fit into a `datetime`. Others take the way of `timestamp`.
+USUAL_LENGTHS = frozenset({20, 24, 27})
+
 
 def timestamp(value: Any, holder: dict[str, Any], key: str) -> datetime:
     """The moment that `value` stands for: nine digits and offsets included."""
@@ -278,7 +284,7 @@ def items_at(
     for index, item in enumerate(value):
         if not isinstance(item, item_type) or (isinstance(item, bool) and item_type is not bool):
             raise _Mismatch(holder, f"{key}[{index}]", item, expected)
-    return value
+    return list(value)
 
 
 def timestamps_at(holder: dict[str, Any], key: str) -> list[datetime]:
@@ -312,7 +318,9 @@ def unknown_fields(holder: dict[str, Any], known: Iterable[str]) -> dict[str, An
 
 # Going the other way.
 
-_FRACTION = re.compile(r"\.([0-9]+)")
+_RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.([0-9]{1,9}))?(?:Z|[+-][0-9]{2}:[0-9]{2})"
+)
 
 
 def encode_timestamp(moment: datetime) -> str:
@@ -333,11 +341,17 @@ def encode_timestamp(moment: datetime) -> str:
 
 
 def _timestamp(text: str) -> datetime:
+    """The moment that `text` stands for.
+
+    Raises:
+        ValueError, OverflowError: it stands for none.
+    """
+    match = _RFC_3339.fullmatch(text)
+    if not match:
+        raise ValueError(f"{text!r} is no timestamp as in RFC 3339")
     moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(text)
-    fraction = _FRACTION.search(text)
-    nanosecond = int(fraction[1][6:9].ljust(3, "0")) if fraction else 0
+    moment.astimezone(UTC)  # refuses what lies outside of the years 1 to 9999 there
+    nanosecond = int((match[1] or "").ljust(9, "0")[6:])
     if not nanosecond:
         return moment
     exact = Timestamp.fromisoformat(text)
@@ -364,10 +378,26 @@ def to_model(model: type[M], value: M | Mapping[str, Any], parameter: str) -> M:
         result = model.from_dict(_to_json(value))
     except DecodeError as error:
         raise TypeError(f"{parameter}: {error}") from None
-    if result.additional_properties:
-        unknown = ", ".join(sorted(result.additional_properties))
-        raise TypeError(f"{parameter}: {model.__name__} has no field {unknown}")
+    _check_names(result, value, parameter)
     return result
+
+
+def _check_names(message: Model, value: Mapping[str, Any], parameter: str) -> None:
+    """Refuse names in `value`, of which `message` was made, that are no fields."""
+    names = {_camel_case(name): name for name in fields_dict(type(message)) if name != "_unknown"}
+    given = {str(key): names.get(_camel_case(str(key))) for key in value}
+    unknown = sorted(key for key, name in given.items() if name is None)
+    if unknown:
+        raise TypeError(f"{parameter}: {type(message).__name__} has no field {', '.join(unknown)}")
+    for key, item in value.items():
+        name = given[str(key)] or ""
+        made = getattr(message, name)
+        if isinstance(made, Model) and isinstance(item, Mapping):
+            _check_names(made, item, f"{parameter}.{name}")
+        elif isinstance(made, list) and isinstance(item, (list, tuple)):
+            for index, (inner, source) in enumerate(zip(made, item, strict=True)):
+                if isinstance(inner, Model) and isinstance(source, Mapping):
+                    _check_names(inner, source, f"{parameter}.{name}[{index}]")
 
 
 def _to_json(value: object) -> Any:

@@ -65,6 +65,11 @@ CASES: dict[str, tuple[Callable[[Schema], Any], str, str]] = {
         "#/paths/~1kettle.v1.KettleService~1ListPots/post/x-client-method",
         "'wait' is a helper of the client",
     ),
+    "a field with a name that protobuf would not give it": (
+        lambda s: at(s, *SCHEMAS, "Pot", "properties").update(imageURL={"type": "string", "x-protobuf-number": 9}),
+        "#/components/schemas/Pot/properties/imageURL",
+        "protobuf JSON would call this field 'imageUrl'",
+    ),
     "an enum without a zero member": (
         lambda s: at(s, *SCHEMAS, "TeaKind", "x-enum-numbers").update(TEA_UNSPECIFIED=9),
         "#/components/schemas/TeaKind/x-enum-numbers",

@@ -9,6 +9,7 @@ from attrs import define
 
 from ..types import (
     DECODERS,
+    USUAL_LENGTHS,
     Model,
     encode_timestamp,
     enum_member,
@@ -125,8 +126,8 @@ def decode_prebuild_status(source: dict[str, Any]) -> PrebuildStatus:
         self.completion_time = None
     else:
         try:
-            self.completion_time = moment = fromisoformat(value)
-            if len(value) > 27 or moment.tzinfo is None:
+            self.completion_time = fromisoformat(value)
+            if len(value) not in USUAL_LENGTHS or value[-1] != "Z":
                 self.completion_time = timestamp(value, source, "completionTime")
         except (TypeError, ValueError):
             mismatch(source, "completionTime", "a timestamp as in RFC 3339")

@@ -9,6 +9,7 @@ from attrs import define
 
 from ..types import (
     DECODERS,
+    USUAL_LENGTHS,
     Model,
     encode_timestamp,
     fromisoformat,
@@ -106,16 +107,16 @@ def decode_warm_pool_metadata(source: dict[str, Any]) -> WarmPoolMetadata:
 
     value = get("createdAt")
     try:
-        self.created_at = moment = fromisoformat(value)
-        if len(value) > 27 or moment.tzinfo is None:
+        self.created_at = fromisoformat(value)
+        if len(value) not in USUAL_LENGTHS or value[-1] != "Z":
             self.created_at = timestamp(value, source, "createdAt")
     except (TypeError, ValueError):
         mismatch(source, "createdAt", "a timestamp as in RFC 3339")
 
     value = get("updatedAt")
     try:
-        self.updated_at = moment = fromisoformat(value)
-        if len(value) > 27 or moment.tzinfo is None:
+        self.updated_at = fromisoformat(value)
+        if len(value) not in USUAL_LENGTHS or value[-1] != "Z":
             self.updated_at = timestamp(value, source, "updatedAt")
     except (TypeError, ValueError):
         mismatch(source, "updatedAt", "a timestamp as in RFC 3339")
