@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
@@ -21,6 +20,7 @@ _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 8.0
 
 _TRANSIENT_STATUSES = frozenset({502, 503, 504})
+_TRANSIENT_CODES = frozenset({ConnectCode.UNAVAILABLE, ConnectCode.DEADLINE_EXCEEDED})
 
 # Codes with which a server says that it has not acted.
 # ASSUMPTION: the service checks credentials, arguments, limits and state before it acts, and does
@@ -82,9 +82,6 @@ def judge_answer(status: int, code: ConnectCode, *, from_service: bool, hint: fl
     return Verdict(maybe_executed=executed, transient=transient)
 
 
-_TRANSIENT_CODES = frozenset({ConnectCode.UNAVAILABLE, ConnectCode.DEADLINE_EXCEEDED})
-
-
 def pause_before(attempt: int, hint: float | None, uniform: Callable[[float, float], float]) -> float:
     """How long to wait before another attempt, in seconds.
 
@@ -133,10 +130,12 @@ def retry_hint(
 def _retry_delay(value: str) -> float | None:
     """The seconds of a `google.rpc.RetryInfo`, given in protobuf's binary form as base64."""
     try:
-        message = base64.b64decode(value + "=" * (-len(value) % 4), altchars=None, validate=True)
+        message = base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
         delay = dict(_protobuf_fields(message)).get(1, b"")
-        duration = dict(_protobuf_fields(delay)) if isinstance(delay, bytes) else {}
-    except (ValueError, binascii.Error):
+        if not isinstance(delay, bytes):
+            return None
+        duration = dict(_protobuf_fields(delay))
+    except ValueError:
         return None
     seconds, nanos = duration.get(1, 0), duration.get(2, 0)
     if not isinstance(seconds, int) or not isinstance(nanos, int) or seconds >= 2**63:

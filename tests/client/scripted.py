@@ -12,9 +12,7 @@ from typing import Any, Self
 TIME = "2026-03-01T09:00:00Z"
 
 
-def a_prebuild(
-    phase: str = "PREBUILD_PHASE_RUNNING", *, number: int = 1, **status: Any
-) -> dict[str, Any]:
+def a_prebuild(phase: str = "PREBUILD_PHASE_RUNNING", *, number: int = 1, **status: Any) -> dict[str, Any]:
     return {
         "id": f"00000000-0000-4000-8000-{number:012}",
         "metadata": {"createdAt": TIME, "updatedAt": TIME, "creator": {}},
@@ -90,9 +88,7 @@ class ScriptedServer:
                 if answer.cut:
                     self.close_connection = True
 
-            do_GET = do_POST
-
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, *arguments: object) -> None:
                 pass
 
         class Server(ThreadingHTTPServer):

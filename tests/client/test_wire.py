@@ -62,9 +62,7 @@ def test_without_a_timeout_no_deadline_is_sent(kind):
 
 def test_a_call_takes_headers_and_unknown_fields_of_its_own(kind):
     with ScriptedServer() as server:
-        call(
-            kind, server.url, prebuild_id=ID, headers={"X-Trace": "1"}, extra_body={"newField": [1]}
-        )
+        call(kind, server.url, prebuild_id=ID, headers={"X-Trace": "1"}, extra_body={"newField": [1]})
     assert server.requests[0].headers["x-trace"] == "1"
     assert server.requests[0].body == {"prebuildId": ID, "newField": [1]}
 
@@ -78,9 +76,7 @@ def test_a_call_takes_headers_and_unknown_fields_of_its_own(kind):
         ("list", {"filters": {}}, "filter"),
     ],
 )
-def test_an_unknown_keyword_is_a_type_error_that_suggests_the_right_one(
-    kind, method, arguments, suggestion
-):
+def test_an_unknown_keyword_is_a_type_error_that_suggests_the_right_one(kind, method, arguments, suggestion):
     with ScriptedServer() as server, pytest.raises(TypeError, match=f"'{suggestion}'") as caught:
         call(kind, server.url, method, **arguments)
     assert f"prebuilds.{method}()" in str(caught.value)
@@ -135,9 +131,7 @@ HTML = b"<html><body><h1>502 Bad Gateway</h1>" + b"x" * 100_000 + b"</body></htm
         (an_error("brand_new_code", 500), APIError, "brand_new_code"),
     ],
 )
-def test_an_answer_that_is_no_connect_error_is_mapped_by_its_status(
-    kind, answer, kind_of_error, excerpt
-):
+def test_an_answer_that_is_no_connect_error_is_mapped_by_its_status(kind, answer, kind_of_error, excerpt):
     with ScriptedServer(answer) as server, pytest.raises(APIError) as caught:
         call(kind, server.url, prebuild_id=ID, retries=0)
     assert type(caught.value) is kind_of_error
@@ -183,25 +177,28 @@ def test_a_redirect_is_not_followed_and_the_token_stays(kind):
 
 
 def test_a_redirect_is_not_followed_by_an_http_client_that_would(kind):
+    def look(url: str) -> None:
+        if kind == "sync":
+            with (
+                httpx.Client(follow_redirects=True) as http,
+                PrebuildClient(TOKEN, base_url=url, http_client=http) as client,
+            ):
+                client.prebuilds.retrieve(prebuild_id=ID)
+            return
+
+        async def main() -> None:
+            async with (
+                httpx.AsyncClient(follow_redirects=True) as http,
+                AsyncPrebuildClient(TOKEN, base_url=url, http_client=http) as client,
+            ):
+                await client.prebuilds.retrieve(prebuild_id=ID)
+
+        asyncio.run(main())
+
     with ScriptedServer() as elsewhere:
         script = Answer(307, b"", {"location": f"{elsewhere.url}/x"})
         with ScriptedServer(script) as server, pytest.raises(APIError, match="redirects"):
-            if kind == "sync":
-                with (
-                    httpx.Client(follow_redirects=True) as http,
-                    PrebuildClient(TOKEN, base_url=server.url, http_client=http) as client,
-                ):
-                    client.prebuilds.retrieve(prebuild_id=ID)
-            else:
-
-                async def main():
-                    async with (
-                        httpx.AsyncClient(follow_redirects=True) as http,
-                        AsyncPrebuildClient(TOKEN, base_url=server.url, http_client=http) as client,
-                    ):
-                        await client.prebuilds.retrieve(prebuild_id=ID)
-
-                asyncio.run(main())
+            look(server.url)
     assert not elsewhere.requests
 
 
@@ -296,9 +293,7 @@ def test_an_http_client_of_the_caller_is_used_and_left_open(kind):
 
             async def main():
                 async with httpx.AsyncClient(headers={"X-Mine": "1"}) as http:
-                    async with AsyncPrebuildClient(
-                        TOKEN, base_url=server.url, http_client=http
-                    ) as client:
+                    async with AsyncPrebuildClient(TOKEN, base_url=server.url, http_client=http) as client:
                         await client.prebuilds.retrieve(prebuild_id=ID)
                     assert not http.is_closed
 

@@ -315,7 +315,8 @@ def test_a_caller_that_goes_away_does_no_harm(emulator, caplog):
 
 
 def test_the_application_works_on_any_ASGI_server_with_its_own_limit():
-    app = create_app(PrebuildService(Store(), ManualClock()), body_limit=10)
+    store = Store()
+    app = create_app(PrebuildService(store, ManualClock()), body_limit=10)
     headers = {"Authorization": "Bearer x", "Content-Type": "application/json"}
 
     async def post(body):
@@ -323,6 +324,7 @@ def test_the_application_works_on_any_ASGI_server_with_its_own_limit():
             return await client.post(f"{SERVICE}/ListPrebuilds", content=body, headers=headers)
 
     within, beyond = asyncio.run(post(b"{}".ljust(10))), asyncio.run(post(b"{}".ljust(11)))
+    store.close()
     assert (within.status_code, within.json()) == (200, {})
     assert code(beyond) == (413, "resource_exhausted")
 
