@@ -61,7 +61,7 @@ def create(client: PrebuildClient) -> None:
     client.prebuilds.create(project_id="p", projct=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     client.prebuilds.create(
         project_id="p",
-        spec={"timout": "1s"},  # type: ignore[typeddict-unknown-key]  # pyright: ignore[reportArgumentType]
+        spec={"timout": "1s"},  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     )
 
 
