@@ -68,6 +68,11 @@ class OpenEnum(StrEnum):
     def __hash__(self) -> int:
         return str.__hash__(self)
 
+    def __reduce_ex__(self, protocol: object) -> tuple[type[Self], tuple[str]]:
+        return type(self), (
+            str(self._value_),
+        )  # by value: the first releases of Python 3.11 go by name
+
 
 class Timestamp(datetime):
     """A moment with more than microseconds: a `datetime` (cut off, not rounded) with the `nanosecond` behind it.

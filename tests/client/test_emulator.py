@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from contextlib import redirect_stdout
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from prebuilds import (
     AsyncPrebuildClient,
     InvalidArgumentError,
     NotFoundError,
+    Prebuild,
     PrebuildCancelledError,
     PrebuildClient,
     PrebuildDeletedError,
@@ -23,6 +26,9 @@ from prebuilds import (
 from prebuilds.emulator import EmulatorServer
 
 from .both import TOKEN
+from .scripted import Answer, ScriptedServer
+
+DOCUMENTED = Path(__file__).parent / "documented"
 
 PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
 CLASS = "d2c94c27-3b76-4a42-b88c-95a85e392c68"
@@ -106,6 +112,19 @@ def test_the_documented_retrieve_runs(client):
     assert printed.startswith(f"Prebuild(id='{prebuild_id}'")
     with pytest.raises(NotFoundError, match=UNKNOWN):
         run_sample(RETRIEVE)
+
+
+@pytest.mark.parametrize("name", ["Create", "Get"])
+def test_the_documented_samples_print_the_documented_answer(name, monkeypatch):
+    """Unchanged but for the import, against a server that knows the sample's ids and answers as published."""
+    published = json.loads((DOCUMENTED / f"{name}PrebuildResponse.json").read_text(encoding="utf-8"))
+    with ScriptedServer(Answer(body=published)) as server:
+        monkeypatch.setenv("GITPOD_API_KEY", TOKEN)
+        monkeypatch.setenv("GITPOD_BASE_URL", server.url)
+        printed = run_sample({"Create": CREATE, "Get": RETRIEVE}[name])
+    assert printed == f"{Prebuild.from_dict(published['prebuild'])}\n"
+    sent = {"Create": {"projectId": PROJECT, "spec": {"timeout": "3600s"}}, "Get": {"prebuildId": UNKNOWN}}
+    assert [request.body for request in server.requests] == [sent[name]]
 
 
 def test_a_prebuild_is_created_followed_and_removed(client):
