@@ -163,7 +163,9 @@ def decode_json(decoder: Callable[[dict[str, Any]], T], content: bytes) -> T:
     try:
         source = _loads(content)
     except (ValueError, RecursionError) as error:
-        raise DecodeError("", "JSON", f"{error} in {content[:80]!r}") from error
+        # The page of a proxy is worth a look; a message that broke off may hold a token, and is not shown.
+        excerpt = "" if content.lstrip().startswith((b"{", b"[")) else f" in {content[:80]!r}"
+        raise DecodeError("", "JSON", f"{error}{excerpt}") from error
     return decode(decoder, source)
 
 

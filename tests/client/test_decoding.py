@@ -750,3 +750,11 @@ def test_a_decoded_message_has_every_attribute_of_a_made_one(component):
     made = type(message)(**{name: getattr(message, name) for name in required})
     assert made == message
     assert repr(made) == repr(message)
+
+
+def test_a_message_that_broke_off_is_not_shown_but_a_page_is():
+    with pytest.raises(DecodeError) as broken:
+        decode_bytes("CreatePrebuildLogsTokenResponse", b'{"accessToken":"secret"')
+    assert "secret" not in str(broken.value)
+    with pytest.raises(DecodeError, match="<html>"):
+        decode_bytes("CreatePrebuildLogsTokenResponse", b"<html>Bad gateway</html>")
