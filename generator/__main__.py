@@ -46,6 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+    except OSError as error:
+        stages.end()
+        print(f"{error}; generated/ is as it was", file=sys.stderr)
+        return 1
     print(result)
     return 0
 

@@ -46,11 +46,17 @@ def generate(project: Project, progress: Callable[[str], None]) -> report.Report
         old = report.last_generation(project.generated)
         result = report.compare(old, report.last_generation(new) or {})
         progress("swap")
-        if swap.differences(new, project.generated):
-            swap.swap(new, project.generated)
-        progress("report")
+        log = project.change_log
+        entries = log.read_bytes() if log.exists() else None
         if result.changes:
-            report.prepend(result, project.change_log)
+            report.prepend(result, log)
+        try:
+            if swap.differences(new, project.generated):
+                swap.swap(new, project.generated)
+        except OSError:
+            log.unlink(missing_ok=True) if entries is None else log.write_bytes(entries)
+            raise
+        progress("report")
         return result
 
 

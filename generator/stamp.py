@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -37,15 +36,6 @@ def format_and_stamp(root: Path) -> None:
             encoding="utf-8",
         )
     _ruff("format", root=root)
-
-
-def digest(root: Path) -> str:
-    """One hash over all files below `root`, names and bytes."""
-    whole = hashlib.sha256()
-    for path in files(root):
-        whole.update(f"{path.relative_to(root).as_posix()}\0".encode())
-        whole.update(path.read_bytes())
-    return whole.hexdigest()
 
 
 def files(root: Path) -> list[Path]:

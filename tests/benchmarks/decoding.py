@@ -40,7 +40,7 @@ def decoding() -> list[Row]:
         ]
     loading, decoding, stock_decoding = (median(side) for side in zip(*found, strict=True))
     size = f"{ITEMS} prebuilds, {len(page_of_prebuilds(ITEMS)) / 1000:.0f} kB"
-    comparison = "for comparison, about 16x expected"
+    comparison = "for comparison"
     return [
         Row(f"decode {size}", decoding, "orjson.loads", loading, target=3.2),
         Row("... stock models", stock_decoding, "orjson.loads", loading, note=comparison),

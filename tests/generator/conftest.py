@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from generator import document, lint, spec
+from generator.stamp import files
 
 TINY = (Path(__file__).parent / "tiny.yaml").read_text(encoding="utf-8")
 
@@ -22,6 +24,15 @@ def write(schema: Schema, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.dump(schema, sort_keys=False), encoding="utf-8")
     return path
+
+
+def digest(root: Path) -> str:
+    """One hash over all files below `root`, names and bytes."""
+    whole = hashlib.sha256()
+    for path in files(root):
+        whole.update(f"{path.relative_to(root).as_posix()}\0".encode())
+        whole.update(path.read_bytes())
+    return whole.hexdigest()
 
 
 @pytest.fixture

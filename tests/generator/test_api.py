@@ -16,7 +16,7 @@ import pytest
 from generator import api, document, normalise, spec, stamp
 from generator.problems import PipelineError
 
-from .conftest import Schema
+from .conftest import Schema, digest
 from .test_lint import SCHEMAS, at
 
 Read = Callable[[Schema], tuple[document.Document, spec.Api]]
@@ -54,7 +54,7 @@ def test_twice_the_same_bytes(tiny: Schema, read: Read, tmp_path: Path) -> None:
     for folder in ("first", "second"):
         api.generate(plain, model, tmp_path / folder / "same")
         stamp.format_and_stamp(tmp_path / folder)
-    assert stamp.digest(tmp_path / "first") == stamp.digest(tmp_path / "second")
+    assert digest(tmp_path / "first") == digest(tmp_path / "second")
 
 
 def test_every_file_says_where_it_is_from(tiny: Schema, make: Make) -> None:
