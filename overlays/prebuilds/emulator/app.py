@@ -98,10 +98,10 @@ async def _follow(
         state = later
 
 
-async def _answer_not_found(request: Request, error: Exception) -> Response:  # noqa: ARG001
+async def _answer_not_found(request: Request, error: Exception) -> Response:
     return error_response(not_found(request))
 
 
-async def _answer_not_allowed(request: Request, error: Exception) -> Response:  # noqa: ARG001
+async def _answer_not_allowed(request: Request, error: Exception) -> Response:
     allowed = (error.headers or {}).get("Allow", "GET") if isinstance(error, HTTPException) else "GET"
     return error_response(method_not_allowed(allowed))

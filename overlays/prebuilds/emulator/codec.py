@@ -33,7 +33,7 @@ class JsonCodec:
 
     content_type = "application/json"
 
-    def decode(self, operation: Operation, body: bytes) -> dict[str, Any]:  # noqa: ARG002
+    def decode(self, operation: Operation, body: bytes) -> dict[str, Any]:
         """The request in its JSON form.
 
         Raises:
@@ -58,7 +58,7 @@ class JsonCodec:
             _check_surrogates(fields)
         return fields
 
-    def encode(self, operation: Operation, response: dict[str, Any]) -> bytes:  # noqa: ARG002
+    def encode(self, operation: Operation, response: dict[str, Any]) -> bytes:
         """The body of the response."""
         return json.dumps(response, separators=(",", ":")).encode()
 

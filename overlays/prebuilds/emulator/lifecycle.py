@@ -334,6 +334,7 @@ def serve_snapshot(pool: WarmPoolRecord, snapshot_id: str, at: datetime) -> Warm
     """The pool with a newer snapshot, READY with all its instances. A pool that is being deleted takes none.
 
     ASSUMPTION: the instances are there at once, and a rotation counts as a change of spec and status.
+    ASSUMPTION: only a newer snapshot replaces the one of a pool: it stays when its prebuild is deleted.
     """
     if pool.desired_phase is WarmPoolPhase.DELETED:
         return pool

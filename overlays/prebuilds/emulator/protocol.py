@@ -97,6 +97,7 @@ class ConnectEndpoint:
         return b"".join(chunks)
 
     def _too_large(self) -> ConnectError:
+        # ASSUMPTION: a body that is too large is HTTP's own 413, and in Connect's words `resource_exhausted`.
         return ConnectError(
             ConnectCode.RESOURCE_EXHAUSTED,
             f"the body has more than {self._body_limit} bytes",
@@ -119,7 +120,7 @@ def not_found(request: Request) -> ConnectError:
 
 def method_not_allowed(allowed: str) -> ConnectError:
     """The answer to an HTTP method that the path does not take."""
-    # A client that gets no Connect error takes the status 405 for `unknown`, so this is what it says.
+    # ASSUMPTION: a client that gets no Connect error takes the status 405 for `unknown`, so this is what it says.
     return ConnectError(ConnectCode.UNKNOWN, f"this takes {allowed} only", http_status=405, headers={"Allow": allowed})
 
 
@@ -162,7 +163,7 @@ def _codec(request: Request) -> Codec:
     codec = CODECS.get(media_type)
     if codec is None or any(charset not in _CHARSETS for charset in charsets):
         accepted = ", ".join(CODECS)
-        # A client that gets no Connect error takes the status 415 for `unknown`, so this is what it says.
+        # ASSUMPTION: a client that gets no Connect error takes the status 415 for `unknown`, so this is what it says.
         raise ConnectError(
             ConnectCode.UNKNOWN,
             f"the body has to be {accepted}",

@@ -200,7 +200,7 @@ def _stopped_by_signals(server: _Server) -> Generator[None]:
         return
 
     # While it serves, uvicorn has handlers of its own; when it is done it raises the signal again, which this takes.
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    def stop(number: int, frame: FrameType | None) -> None:
         server.should_exit = True
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -154,7 +154,7 @@ class PrebuildService:
                 transaction.put_prebuild(after)
         return {"prebuild": prebuild_view(after, call.base_url)}
 
-    def delete_prebuild(self, request: models.DeletePrebuildRequest, call: Call) -> dict[str, Any]:  # noqa: ARG002
+    def delete_prebuild(self, request: models.DeletePrebuildRequest, call: Call) -> dict[str, Any]:
         """Begin to remove a prebuild."""
         now = self._clock.now()
         with self._store.transaction(now) as transaction:
@@ -167,7 +167,7 @@ class PrebuildService:
     def create_prebuild_logs_token(
         self,
         request: models.CreatePrebuildLogsTokenRequest,
-        call: Call,  # noqa: ARG002
+        call: Call,
     ) -> dict[str, Any]:
         """Issue a token for the log of a prebuild. Its hour is one of emulated time."""
         now = self._clock.now()
@@ -178,7 +178,7 @@ class PrebuildService:
 
     # -- Warm pools
 
-    def create_warm_pool(self, request: models.CreateWarmPoolRequest, call: Call) -> dict[str, Any]:  # noqa: ARG002
+    def create_warm_pool(self, request: models.CreateWarmPoolRequest, call: Call) -> dict[str, Any]:
         """Set up a warm pool.
 
         ASSUMPTION: a pool that finds a snapshot when it is made is READY from the start.
@@ -213,14 +213,14 @@ class PrebuildService:
             transaction.add_pool(record)
         return {"warmPool": warm_pool_view(record)}
 
-    def get_warm_pool(self, request: models.GetWarmPoolRequest, call: Call) -> dict[str, Any]:  # noqa: ARG002
+    def get_warm_pool(self, request: models.GetWarmPoolRequest, call: Call) -> dict[str, Any]:
         """Look up a warm pool."""
         now = self._clock.now()
         with self._store.transaction(now) as transaction:
             record = self._pool(transaction, request.warm_pool_id, now)
         return {"warmPool": warm_pool_view(record)}
 
-    def list_warm_pools(self, request: models.ListWarmPoolsRequest, call: Call) -> dict[str, Any]:  # noqa: ARG002
+    def list_warm_pools(self, request: models.ListWarmPoolsRequest, call: Call) -> dict[str, Any]:
         """List warm pools, newest first."""
         asked = request.filter or models.ListWarmPoolsRequestFilter()
         wanted = _filter(project_id=asked.project_ids, environment_class_id=asked.environment_class_ids)
@@ -231,7 +231,7 @@ class PrebuildService:
             found = transaction.list_pools(wanted, page.before, page.size + 1)
         return page.answer("warmPools", found, [warm_pool_view(item.record) for item in found])
 
-    def update_warm_pool(self, request: models.UpdateWarmPoolRequest, call: Call) -> dict[str, Any]:  # noqa: ARG002
+    def update_warm_pool(self, request: models.UpdateWarmPoolRequest, call: Call) -> dict[str, Any]:
         """Resize a warm pool."""
         now = self._clock.now()
         with self._store.transaction(now) as transaction:
@@ -241,7 +241,7 @@ class PrebuildService:
                 transaction.put_pool(after)
         return {"warmPool": warm_pool_view(after)}
 
-    def delete_warm_pool(self, request: models.DeleteWarmPoolRequest, call: Call) -> dict[str, Any]:  # noqa: ARG002
+    def delete_warm_pool(self, request: models.DeleteWarmPoolRequest, call: Call) -> dict[str, Any]:
         """Begin to take a warm pool down."""
         now = self._clock.now()
         with self._store.transaction(now) as transaction:
@@ -265,6 +265,7 @@ class PrebuildService:
         """Check that a token opens the log of this prebuild now.
 
         ASSUMPTION: it is looked at when the reading begins, so that a log may be followed beyond the token's hour.
+        ASSUMPTION: a token for the log of one prebuild opens no other.
 
         Raises:
             ConnectError: `unauthenticated`, it is no logs token or has expired; `permission_denied`, it is for the log

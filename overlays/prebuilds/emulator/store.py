@@ -256,7 +256,7 @@ class Transaction:
         return None if row is None else adapter.validate_json(row[0])
 
     def _due(self, adapter: TypeAdapter[RecordT], table: str, now: datetime) -> RecordT | None:
-        query = f"SELECT document FROM {table} WHERE next_due <= ? ORDER BY next_due, sequence LIMIT 1"  # noqa: S608
+        query = f"SELECT document FROM {table} WHERE next_due <= ? ORDER BY next_due, sequence LIMIT 1"  # noqa: S608  our own table names
         return self._one(adapter, query, (_micros(now),))
 
     def _list(
@@ -272,7 +272,7 @@ class Transaction:
             values.append(before)
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         # Names of tables and columns are our own; what a caller sends travels as a value.
-        query = f"SELECT sequence, document FROM {table} {where} ORDER BY sequence DESC LIMIT ?"  # noqa: S608
+        query = f"SELECT sequence, document FROM {table} {where} ORDER BY sequence DESC LIMIT ?"  # noqa: S608  our own names; values are bound
         rows = self._connection.execute(query, (*values, limit))
         return [Listed(sequence, adapter.validate_json(document)) for sequence, document in rows]
 
