@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from typing import Any
+from typing import Any, cast
 
 
 def main() -> int:
@@ -97,6 +97,7 @@ def _examples(question: dict[str, Any]) -> list[dict[str, str]]:
             document = json.loads(json.dumps(message.to_dict()))
             strict = getattr(wire, example["component"]).model_validate(document)
             again = getattr(api, example["component"]).from_dict(strict.to_json())
+            expected = getattr(wire, example["component"]).model_validate(example["value"]).to_json()
         except Exception as error:  # noqa: BLE001, whatever a broken package raises is the finding
             reason = f"{example['component']}: {type(error).__name__}: {error}"
             problems.append({"pointer": example["pointer"], "reason": reason})
@@ -104,10 +105,31 @@ def _examples(question: dict[str, Any]) -> list[dict[str, str]]:
         if message.additional_properties:
             reason = f"{example['component']}: fields were not understood: {sorted(message.additional_properties)}"
             problems.append({"pointer": example["pointer"], "reason": reason})
+        if not _same(strict.to_json(), expected):
+            reason = f"{example['component']}: became {strict.to_json()!r} on its way, instead of {expected!r}"
+            problems.append({"pointer": example["pointer"], "reason": reason})
         if again != message:
             reason = f"{example['component']}: came back as {again!r}, went as {message!r}"
             problems.append({"pointer": example["pointer"], "reason": reason})
     return problems
+
+
+def _same(left: Any, right: Any) -> bool:
+    """Whether two JSON documents say the same; a moment may be written in several ways."""
+    from prebuild_wire.scalars import parse_timestamp
+
+    if isinstance(left, dict) and isinstance(right, dict):
+        first, second = cast("dict[str, Any]", left), cast("dict[str, Any]", right)
+        return first.keys() == second.keys() and all(_same(first[key], second[key]) for key in first)
+    if isinstance(left, list) and isinstance(right, list):
+        items, others = cast("list[Any]", left), cast("list[Any]", right)
+        return len(items) == len(others) and all(map(_same, items, others))
+    if left != right and isinstance(left, str) and isinstance(right, str):
+        try:
+            return bool(parse_timestamp(left) == parse_timestamp(right))
+        except ValueError:
+            return False
+    return bool(left == right)
 
 
 if __name__ == "__main__":

@@ -193,6 +193,7 @@ def test_packages_that_do_not_work_are_refused(
         pipeline.generate(project, lambda stage: None)
     text = str(caught.value)
     assert "kettle_service.list_pots" in text
+    assert "BrewResponse: became" in text
     monkeypatch.setattr(verify, "verify", real)
 
 
