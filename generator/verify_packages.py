@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from typing import Any, cast
+from typing import Any
 
 
 def main() -> int:
@@ -119,10 +119,12 @@ def _same(left: Any, right: Any) -> bool:
     from prebuild_wire.scalars import parse_timestamp
 
     if isinstance(left, dict) and isinstance(right, dict):
-        first, second = cast("dict[str, Any]", left), cast("dict[str, Any]", right)
+        first: dict[str, Any] = left
+        second: dict[str, Any] = right
         return first.keys() == second.keys() and all(_same(first[key], second[key]) for key in first)
     if isinstance(left, list) and isinstance(right, list):
-        items, others = cast("list[Any]", left), cast("list[Any]", right)
+        items: list[Any] = left
+        others: list[Any] = right
         return len(items) == len(others) and all(map(_same, items, others))
     if left != right and isinstance(left, str) and isinstance(right, str):
         try:
