@@ -118,15 +118,12 @@ def _same(left: Any, right: Any) -> bool:
     """Whether two JSON documents say the same; a moment may be written in several ways."""
     from prebuild_wire.scalars import parse_timestamp
 
-    if isinstance(left, dict) and isinstance(right, dict):
-        first: dict[str, Any] = left
-        second: dict[str, Any] = right
-        return first.keys() == second.keys() and all(_same(first[key], second[key]) for key in first)
-    if isinstance(left, list) and isinstance(right, list):
-        items: list[Any] = left
-        others: list[Any] = right
-        return len(items) == len(others) and all(map(_same, items, others))
-    if left != right and isinstance(left, str) and isinstance(right, str):
+    kinds: tuple[type, type] = (type(left), type(right))
+    if kinds == (dict, dict):
+        return left.keys() == right.keys() and all(_same(left[key], right[key]) for key in left)
+    if kinds == (list, list):
+        return len(left) == len(right) and all(map(_same, left, right))
+    if left != right and kinds == (str, str):
         try:
             return bool(parse_timestamp(left) == parse_timestamp(right))
         except ValueError:
