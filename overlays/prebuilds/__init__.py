@@ -10,7 +10,7 @@ with PrebuildClient() as client:  # the token is in GITPOD_API_KEY
 from typing import TYPE_CHECKING, Any
 
 from prebuild_api import DecodeError, models
-from prebuild_api.operations import CallOptions
+from prebuild_api.operations import Attempt, CallOptions
 from prebuild_api.pages import (
     AsyncListing,
     AsyncPrebuildsPage,
@@ -18,7 +18,8 @@ from prebuild_api.pages import (
     PrebuildsPage,
     WarmPoolsPage,
 )
-from prebuilds.client import AsyncPrebuildClient, AsyncPrebuilds, PrebuildClient, Prebuilds
+from prebuilds.client import AsyncPrebuildClient, PrebuildClient
+from prebuilds.details import BadRequest, FieldViolation, RetryInfo, Violations
 from prebuilds.errors import (
     AbortedError,
     AlreadyExistsError,
@@ -33,6 +34,7 @@ from prebuilds.errors import (
     FailedPreconditionError,
     InternalError,
     InvalidArgumentError,
+    LogError,
     NotFoundError,
     OutOfRangeError,
     PaginationError,
@@ -44,13 +46,18 @@ from prebuilds.errors import (
     RequestTimeoutError,
     ResourceExhaustedError,
     ResponseError,
+    StalledError,
+    TokenError,
     UnauthenticatedError,
     UnavailableError,
     UnimplementedError,
     UnknownError,
     WaitError,
+    WaitManyError,
     WaitTimeoutError,
+    WarmPoolDeletedError,
 )
+from prebuilds.methods import AsyncPrebuilds, Prebuilds
 from prebuilds.version import __version__
 
 if TYPE_CHECKING:
@@ -84,6 +91,8 @@ __all__ = [
     "AsyncPrebuilds",
     "AsyncPrebuildsPage",
     "AsyncWarmPoolsPage",
+    "Attempt",
+    "BadRequest",
     "CallError",
     "CallOptions",
     "CanceledError",
@@ -96,10 +105,12 @@ __all__ = [
     "DeadlineExceededError",
     "DecodeError",
     "FailedPreconditionError",
+    "FieldViolation",
     "InternalError",
     "InvalidArgumentError",
     "ListPrebuildsRequestFilter",
     "ListWarmPoolsRequestFilter",
+    "LogError",
     "NotFoundError",
     "OutOfRangeError",
     "PaginationError",
@@ -122,14 +133,20 @@ __all__ = [
     "RequestTimeoutError",
     "ResourceExhaustedError",
     "ResponseError",
+    "RetryInfo",
+    "StalledError",
     "Subject",
+    "TokenError",
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",
     "UnknownError",
+    "Violations",
     "WaitError",
+    "WaitManyError",
     "WaitTimeoutError",
     "WarmPool",
+    "WarmPoolDeletedError",
     "WarmPoolMetadata",
     "WarmPoolPhase",
     "WarmPoolSpec",
