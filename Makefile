@@ -32,6 +32,8 @@ $(SETUP): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt hatchling
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[all,dev]'
+	@# Compiled once, so that what is measured and used starts as an installed package does.
+	@$(BIN)/python -m compileall -q generated overlays
 	@touch $@
 
 .PHONY: constraints

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextvars import copy_context
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
-from attrs import define, field
 
 from prebuilds.effects import (
     Close,
@@ -44,12 +43,12 @@ _ERROR_LIMIT = 1_048_576
 """How many bytes of an error are read. Nobody needs more of them, and an endless one must not fill the memory."""
 
 
-@define(frozen=True)
 class Driver:
     """Carries out logic in the thread of the caller, with an HTTP client that is made when it is first needed."""
 
-    http: Callable[[], httpx.Client]
-    world: World
+    def __init__(self, http: Callable[[], httpx.Client], world: World) -> None:
+        self.http = http
+        self.world = world
 
     def run(self, steps: Steps[T]) -> T:
         """The result of `steps`."""
@@ -115,12 +114,12 @@ class Driver:
         return body.complete()
 
 
-@define(frozen=True)
 class AsyncDriver:
     """As `Driver`, for asynchronous code: under asyncio, and under trio, where nothing is started ahead of time."""
 
-    http: Callable[[], httpx.AsyncClient]
-    world: World
+    def __init__(self, http: Callable[[], httpx.AsyncClient], world: World) -> None:
+        self.http = http
+        self.world = world
 
     async def run(self, steps: Steps[T]) -> T:
         """The result of `steps`."""
@@ -286,19 +285,19 @@ def _not_awaitable(outcome: object) -> object:
     return outcome
 
 
-@define(eq=False)
 class _OpenStream:
-    response: httpx.Response
-    chunks: Iterator[bytes]
+    def __init__(self, response: httpx.Response, chunks: Iterator[bytes]) -> None:
+        self.response = response
+        self.chunks = chunks
 
     def stop(self) -> None:
         self.response.close()
 
 
-@define(eq=False)
 class _AsyncOpenStream:
-    response: httpx.Response
-    chunks: Any
+    def __init__(self, response: httpx.Response, chunks: AsyncIterator[bytes]) -> None:
+        self.response = response
+        self.chunks = chunks
 
     async def stop(self) -> None:
         await self.response.aclose()
@@ -347,11 +346,11 @@ class _Thread:
         return self._driver.perform(effect, set())
 
 
-@define(eq=False)
 class _Task:
     """Logic in a task of its own."""
 
-    task: asyncio.Task[Any]
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self.task = task
 
     async def result(self) -> Any:
         return await self.task
@@ -365,11 +364,11 @@ class _Task:
             self.task.exception()  # seen, so that nobody complains that it was not
 
 
-@define(eq=False)
 class _Later:
     """Logic that is carried out when its result is asked for."""
 
-    coroutine: Coroutine[Any, Any, Any] = field(repr=False)
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self.coroutine = coroutine
 
     async def result(self) -> Any:
         return await self.coroutine

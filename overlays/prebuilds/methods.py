@@ -9,17 +9,32 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, cast, overload
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
 from prebuild_api.operations import CallOptions, Operation, PagedOperation
 from prebuild_api.pages import AsyncListing, AsyncPage, Page
 from prebuild_api.resources import AsyncPrebuildsResource, PrebuildsResource
 from prebuild_api.types import Model
-from prebuilds import logs, upkeep, waiting
 from prebuilds.calls import Caller, check_options
 from prebuilds.drivers import AsyncDriver, Driver
 from prebuilds.effects import Steps, Stream
 from prebuilds.pagination import AsyncListingPager, Listing, ListingPager
+
+if TYPE_CHECKING:
+    from prebuilds import logs, upkeep, waiting
+else:
+
+    class _Later:
+        """A module that is loaded when it is first used: programs that only make calls need not wait for it."""
+
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(import_module(self._name), name)
+
+    logs, upkeep, waiting = (_Later(f"prebuilds.{name}") for name in ("logs", "upkeep", "waiting"))
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,8 +46,8 @@ PageT = TypeVar("PageT", bound=Page[Any, Any])
 AsyncPageT = TypeVar("AsyncPageT", bound=AsyncPage[Any, Any])
 
 
-class _Method(Protocol[P, T_co]):
-    """How type checkers see a method that was made of logic."""
+class _Typed(Protocol[P, T_co]):
+    """How type checkers see a method that is made of logic."""
 
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
@@ -40,49 +55,53 @@ class _Method(Protocol[P, T_co]):
     def __get__(self, instance: object, owner: type) -> Callable[P, T_co]: ...
 
 
-def _sync(logic: Callable[Concatenate[Caller, P], Steps[T]]) -> _Method[P, T]:
-    def method(self: Any, *args: P.args, **kwargs: P.kwargs) -> T:
-        result: T = self._driver.run(logic(self._caller, *args, **kwargs))
-        return result
+def _sync(logic: Callable[[], Callable[Concatenate[Caller, P], Steps[T]]]) -> _Typed[P, T]:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return self._driver.run(logic()(self._caller, *args, **kwargs))
 
-    dressed: _Method[P, T] = _dressed(method, logic)
-    return dressed
+    return cast("_Typed[P, T]", _Method(method, logic))
 
 
-def _sync_stream(logic: Callable[Concatenate[Caller, P], Stream[T]]) -> _Method[P, Iterator[T]]:
-    def method(self: Any, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
-        values: Iterator[T] = self._driver.iterate(logic(self._caller, *args, **kwargs))
-        return values
+def _sync_stream(logic: Callable[[], Callable[Concatenate[Caller, P], Stream[T]]]) -> _Typed[P, Iterator[T]]:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return self._driver.iterate(logic()(self._caller, *args, **kwargs))
 
-    dressed: _Method[P, Iterator[T]] = _dressed(method, logic)
-    return dressed
+    return cast("_Typed[P, Iterator[T]]", _Method(method, logic))
 
 
-def _async(logic: Callable[Concatenate[Caller, P], Steps[T]]) -> _Method[P, Coroutine[Any, Any, T]]:
-    async def method(self: Any, *args: P.args, **kwargs: P.kwargs) -> T:
-        result: T = await self._driver.run(logic(self._caller, *args, **kwargs))
-        return result
+def _async(logic: Callable[[], Callable[Concatenate[Caller, P], Steps[T]]]) -> _Typed[P, Coroutine[Any, Any, T]]:
+    async def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return await self._driver.run(logic()(self._caller, *args, **kwargs))
 
-    dressed: _Method[P, Coroutine[Any, Any, T]] = _dressed(method, logic)
-    return dressed
+    return cast("_Typed[P, Coroutine[Any, Any, T]]", _Method(method, logic))
 
 
-def _async_stream(logic: Callable[Concatenate[Caller, P], Stream[T]]) -> _Method[P, AsyncIterator[T]]:
-    def method(self: Any, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
-        values: AsyncIterator[T] = self._driver.iterate(logic(self._caller, *args, **kwargs))
-        return values
+def _async_stream(logic: Callable[[], Callable[Concatenate[Caller, P], Stream[T]]]) -> _Typed[P, AsyncIterator[T]]:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return self._driver.iterate(logic()(self._caller, *args, **kwargs))
 
-    dressed: _Method[P, AsyncIterator[T]] = _dressed(method, logic)
-    return dressed
+    return cast("_Typed[P, AsyncIterator[T]]", _Method(method, logic))
 
 
-def _dressed(method: Callable[..., Any], logic: Callable[..., Any]) -> Any:
-    """`method` with the name, the documentation and the parameters of `logic`."""
-    wraps(logic)(method)
-    _, *parameters = inspect.signature(logic).parameters.values()
-    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    vars(method)["__signature__"] = inspect.Signature([itself, *parameters])
-    return method
+class _Method:
+    """A method that gets its name, documentation and parameters from its logic when it is first used."""
+
+    def __init__(self, method: Callable[..., Any], logic: Callable[[], Callable[..., Any]]) -> None:
+        self._method = method
+        self._logic = logic
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owner, self._name = owner, name
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        logic = self._logic()
+        method = wraps(logic)(self._method)
+        method.__qualname__ = f"{self._owner.__qualname__}.{self._name}"
+        _, *parameters = inspect.signature(logic).parameters.values()
+        itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        vars(method)["__signature__"] = inspect.Signature([itself, *parameters])
+        setattr(self._owner, self._name, method)
+        return getattr(owner if instance is None else instance, self._name)
 
 
 class Prebuilds(PrebuildsResource):
@@ -92,16 +111,16 @@ class Prebuilds(PrebuildsResource):
         self._caller = caller
         self._driver = driver
 
-    wait = _sync(waiting.wait)
-    wait_all = _sync(waiting.wait_all)
-    wait_warm_pool = _sync(waiting.wait_warm_pool)
-    create_and_wait = _sync(waiting.create_and_wait)
-    watch = _sync_stream(waiting.watch)
-    logs = _sync_stream(logs.logs)
-    cancel_active = _sync(upkeep.cancel_active)
-    ensure_warm_pool = _sync(upkeep.ensure_warm_pool)
-    latest = _sync(upkeep.latest)
-    prune = _sync(upkeep.prune)
+    wait = _sync(lambda: waiting.wait)
+    wait_all = _sync(lambda: waiting.wait_all)
+    wait_warm_pool = _sync(lambda: waiting.wait_warm_pool)
+    create_and_wait = _sync(lambda: waiting.create_and_wait)
+    watch = _sync_stream(lambda: waiting.watch)
+    logs = _sync_stream(lambda: logs.logs)
+    cancel_active = _sync(lambda: upkeep.cancel_active)
+    ensure_warm_pool = _sync(lambda: upkeep.ensure_warm_pool)
+    latest = _sync(lambda: upkeep.latest)
+    prune = _sync(lambda: upkeep.prune)
 
     def _call(self, operation: Operation[RequestT, ResponseT], request: RequestT, options: CallOptions) -> ResponseT:
         check_options(type(self), operation, options)
@@ -126,16 +145,16 @@ class AsyncPrebuilds(AsyncPrebuildsResource):
         self._caller = caller
         self._driver = driver
 
-    wait = _async(waiting.wait)
-    wait_all = _async(waiting.wait_all)
-    wait_warm_pool = _async(waiting.wait_warm_pool)
-    create_and_wait = _async(waiting.create_and_wait)
-    watch = _async_stream(waiting.watch)
-    logs = _async_stream(logs.logs)
-    cancel_active = _async(upkeep.cancel_active)
-    ensure_warm_pool = _async(upkeep.ensure_warm_pool)
-    latest = _async(upkeep.latest)
-    prune = _async(upkeep.prune)
+    wait = _async(lambda: waiting.wait)
+    wait_all = _async(lambda: waiting.wait_all)
+    wait_warm_pool = _async(lambda: waiting.wait_warm_pool)
+    create_and_wait = _async(lambda: waiting.create_and_wait)
+    watch = _async_stream(lambda: waiting.watch)
+    logs = _async_stream(lambda: logs.logs)
+    cancel_active = _async(lambda: upkeep.cancel_active)
+    ensure_warm_pool = _async(lambda: upkeep.ensure_warm_pool)
+    latest = _async(lambda: upkeep.latest)
+    prune = _async(lambda: upkeep.prune)
 
     async def _call(
         self, operation: Operation[RequestT, ResponseT], request: RequestT, options: CallOptions

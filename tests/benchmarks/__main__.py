@@ -11,9 +11,10 @@ from collections.abc import Callable
 from .decoding import decoding
 from .importing import importing
 from .measure import Row
+from .paging import paging
 
 # A new benchmark is a function that returns rows, and an entry here.
-BENCHMARKS: list[Callable[[], list[Row]]] = [decoding, importing]
+BENCHMARKS: list[Callable[[], list[Row]]] = [decoding, importing, paging]
 
 
 def main() -> int:
@@ -40,7 +41,7 @@ def main() -> int:
 def line(row: Row) -> str:
     """`row` as it is printed."""
     verdict = "" if row.target is None else "met" if row.met else "MISSED"
-    target = row.note or f"at most {row.target:.1f}x"
+    target = row.note or f"at most {row.target:g}x"
     return (
         f"{row.what:<44} {row.seconds * 1000:>8.3f} ms  {row.ratio:>5.2f}x {row.yardstick:<20}"
         f" ({row.yardstick_seconds * 1000:.3f} ms)  {target}  {verdict}"
