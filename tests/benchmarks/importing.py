@@ -31,6 +31,6 @@ def importing() -> list[Row]:
 
 def _import_in_a_fresh_interpreter(modules: str) -> float:
     command = [sys.executable, "-c", _CHILD.format(modules=modules)]
-    # All that is imported is compiled in the first of the warm-up rounds, as an installed package is when it is installed.
+    # What is imported is compiled in the first of the warm-up rounds, as pip compiles what it installs.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout)
