@@ -98,7 +98,7 @@ def walk(kind: str, url: str, found: list[int]) -> None:
     async def main() -> None:
         async with AsyncPrebuildClient(TOKEN, base_url=url) as client:
             async for each in client.prebuilds.list():
-                found.append(number_of(each))  # noqa: PERF401 - what came before an error counts
+                found.append(number_of(each))
 
     asyncio.run(main())
 
