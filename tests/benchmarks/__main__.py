@@ -8,12 +8,13 @@ import platform
 import sys
 from collections.abc import Callable
 
+from .answering import answering
 from .decoding import decoding
 from .importing import importing
 from .measure import Row
 
 # A new benchmark is a function that returns rows, and an entry here.
-BENCHMARKS: list[Callable[[], list[Row]]] = [decoding, importing]
+BENCHMARKS: list[Callable[[], list[Row]]] = [decoding, importing, answering]
 
 
 def main() -> int:

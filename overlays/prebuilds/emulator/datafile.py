@@ -139,7 +139,8 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
     if application == version == _number(connection, "SELECT count(*) FROM sqlite_master") == 0:
         for statement in (*_TABLES, *_list_indexes()):
             connection.execute(statement)
-        connection.execute("INSERT INTO meta VALUES ('secret', ?)", (secrets.token_bytes(32),))
+        for key in ("secret", "number key"):
+            connection.execute("INSERT INTO meta VALUES (?, ?)", (key, secrets.token_bytes(32)))
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         return

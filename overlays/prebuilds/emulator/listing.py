@@ -49,8 +49,12 @@ class Rows:
 
 
 def newest(connection: sqlite3.Connection, rows: Rows, before: int | None, limit: int) -> list[int]:
-    """The greatest `limit` sequences of the rows, below `before` if that is given, in descending order."""
+    """The greatest `limit` sequences of the rows, below `before` if that is given, in descending order.
+
+    All of them if the limit is negative.
+    """
     end = _BEYOND if before is None else before
+    limit = _BEYOND if limit < 0 else limit
     (top,) = connection.execute(f"SELECT max(sequence) FROM {rows.table} WHERE sequence < ?", (end,)).fetchone()
     if top is None:
         return []

@@ -38,15 +38,16 @@ _MICROSECOND = timedelta(microseconds=1)
 _PREBUILD: Final = TypeAdapter(PrebuildRecord)
 _POOL: Final = TypeAdapter(WarmPoolRecord)
 
-# The prebuilds that were read last are kept as they were then, so many of them.
+# So many of the prebuilds that were read last are kept at hand, as they were then.
 _REMEMBERED = 1000
 
 # Of what is gone, so many rows are removed when something is added, and when something is listed.
 _SWEPT_BY_ADDING = 10
 _SWEPT_BY_LISTING = 5000
 
-# So many phases are brought up to date at a time.
+# So many phases are brought up to date at a time, and so many documents are read.
 _BATCH = 10_000
+_AT_ONCE = 500
 
 RecordT = TypeVar("RecordT")
 
@@ -80,6 +81,7 @@ class Store:
         self._remembered: dict[int, PrebuildRecord] = {}
         self.secret = self._meta("secret")
         """Random bytes that stay the same for as long as the records do."""
+        self._number_key = self._meta("number key")
         self._now = self.latest()
 
     def close(self) -> None:
@@ -111,13 +113,14 @@ class Store:
             before = connection.total_changes
             try:
                 connection.execute("BEGIN")
-                transaction = Transaction(connection, now, self.secret, self._remembered)
+                transaction = Transaction(connection, now, self._number_key, self._remembered)
                 yield transaction
+                transaction.sweep()
                 if transaction.moved or connection.total_changes != before:
                     # What a caller was told must not be undone by a restart, be it only that time has passed.
                     connection.execute("REPLACE INTO meta VALUES ('latest', ?)", (_micros(now),))
                 connection.execute("COMMIT")
-                self._now = now if self._now is None else max(self._now, now)
+                self._now = now
             except BaseException as error:
                 self._roll_back(before)
                 if isinstance(error, sqlite3.Error) and (failure := _failure(error)) is not None:
@@ -144,15 +147,16 @@ class Transaction:
     """What one call reads and writes. What it reads is as it is at the time of the call."""
 
     def __init__(
-        self, connection: sqlite3.Connection, now: datetime, secret: bytes, remembered: dict[int, PrebuildRecord]
+        self, connection: sqlite3.Connection, now: datetime, number_key: bytes, remembered: dict[int, PrebuildRecord]
     ) -> None:
         self._connection = connection
         self._now = now
         self._micros = _micros(now)
-        self._secret = secret
+        self._number_key = number_key
         self._remembered = remembered
         self.moved = False
         """Whether a record was read that was another one before the time moved on."""
+        self._to_sweep = 0
 
     # -- Prebuilds
 
@@ -163,7 +167,7 @@ class Transaction:
 
     def add_prebuild(self, record: PrebuildRecord) -> None:
         """Keep a new prebuild."""
-        self._sweep(_SWEPT_BY_ADDING)
+        self._to_sweep = max(self._to_sweep, _SWEPT_BY_ADDING)
         cursor = self._connection.execute(
             "INSERT INTO prebuilds (id, project, environment_class, creator, executor, kind, next_change,"
             " completes_at, snapshot_until, gone_at, changes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -193,19 +197,23 @@ class Transaction:
         )
 
     def list_prebuilds(self, wanted: Filter, before: int | None, limit: int) -> list[Listed[PrebuildRecord]]:
-        """The newest prebuilds that pass the filter, older than the sequence `before` if that is given."""
-        self._sweep(_SWEPT_BY_LISTING)
+        """The newest prebuilds that pass the filter, older than the sequence `before` if that is given.
+
+        At most `limit` of them, or all if that is negative.
+        """
+        self._to_sweep = _SWEPT_BY_LISTING
         columns = wanted.columns
         phases = {_PHASES[value] for value in columns.get("phase", ())}
         triggers = {_TRIGGERS[value] for value in columns.get("triggered_by", ())}
         if phases:
             self._move_phases()
+        keys = self._keys(PREBUILD_KEYS, wanted)
         kinds = [
             kind
-            for kind in kinds_in_use(self._connection)
+            for kind in (kinds_in_use(self._connection) if columns else ())
             if (not phases or kind // _SHIFT in phases) and (not triggers or kind % _SHIFT in triggers)
         ]
-        rows = Rows("prebuilds", self._keys(PREBUILD_KEYS, wanted), kinds, not phases and not triggers, self._micros)
+        rows = Rows("prebuilds", keys, kinds, not phases and not triggers, self._micros)
         sequences = newest(self._connection, rows, before, limit)
         found = zip(sequences, self._prebuilds(sequences), strict=True)
         return [Listed(sequence, record) for sequence, record in found if record is not None]
@@ -255,8 +263,11 @@ class Transaction:
         )
 
     def list_pools(self, wanted: Filter, before: int | None, limit: int) -> list[Listed[WarmPoolRecord]]:
-        """The newest warm pools that pass the filter, older than the sequence `before` if that is given."""
-        self._sweep(_SWEPT_BY_LISTING)
+        """The newest warm pools that pass the filter, older than the sequence `before` if that is given.
+
+        At most `limit` of them, or all if that is negative.
+        """
+        self._to_sweep = _SWEPT_BY_LISTING
         rows = Rows("warm_pools", self._keys(POOL_KEYS, wanted), None, True, self._micros)
         sequences = newest(self._connection, rows, before, limit)
         found = [(sequence, self._pool(sequence)) for sequence in sequences]
@@ -266,26 +277,25 @@ class Transaction:
 
     def _prebuilds(self, sequences: Sequence[int]) -> list[PrebuildRecord | None]:
         """The prebuilds of these rows as they are now, None for one that is gone."""
-        # Taken out, to be put in again as those that were used last.
-        known = {sequence: self._remembered.pop(sequence, None) for sequence in sequences}
+        now, remembered = self._now, self._remembered
+        known = {sequence: remembered.get(sequence) for sequence in sequences}
         missing = [sequence for sequence, record in known.items() if record is None]
-        if missing:
-            places = ", ".join("?" * len(missing))
-            query = f"SELECT sequence, document FROM documents WHERE sequence IN ({places})"
-            for sequence, document in self._connection.execute(query, missing):
-                known[sequence] = _read(_PREBUILD, document, f"prebuild number {sequence}")
-        return [self._current(sequence, record) for sequence, record in known.items()]
-
-    def _current(self, sequence: int, known: PrebuildRecord | None) -> PrebuildRecord | None:
-        if known is None:
-            raise _damaged(f"prebuild number {sequence} has no document")
-        current = settled(known, self._now)
-        self.moved = self.moved or current is not known
-        if current is not None:
-            self._remembered[sequence] = current
-            if len(self._remembered) > _REMEMBERED:
-                del self._remembered[next(iter(self._remembered))]
-        return current
+        for begin in range(0, len(missing), _AT_ONCE):
+            some = missing[begin : begin + _AT_ONCE]
+            query = f"SELECT sequence, document FROM documents WHERE sequence IN ({', '.join('?' * len(some))})"
+            for sequence, document in self._connection.execute(query, some):
+                known[sequence] = remembered[sequence] = _read(_PREBUILD, document, f"prebuild number {sequence}")
+        for sequence, record in known.items():
+            if record is None:
+                raise _damaged(f"prebuild number {sequence} has no document")
+            if record.timeline and record.timeline[0].due <= now:
+                self.moved = True
+                current = known[sequence] = settled(record, now)
+                if current is not None:
+                    remembered[sequence] = current
+        while len(remembered) > _REMEMBERED:
+            del remembered[next(iter(remembered))]
+        return list(known.values())
 
     def _pool(self, sequence: int) -> WarmPoolRecord | None:
         """The pool of this row as it is now, None if it is gone. What it has heard of is kept."""
@@ -318,9 +328,11 @@ class Transaction:
 
     # -- Keeping the tables in order
 
-    def _sweep(self, limit: int) -> None:
+    def sweep(self) -> None:
         """Remove rows of what is gone. They are not seen in any case, so that it need not be all at once."""
-        connection = self._connection
+        connection, limit = self._connection, self._to_sweep
+        if not limit:
+            return
         rows = connection.execute(
             "SELECT sequence, project, environment_class FROM prebuilds WHERE gone_at <= ? ORDER BY gone_at LIMIT ?",
             (self._micros, limit),
@@ -376,7 +388,7 @@ class Transaction:
 
     def _number(self, name: str) -> int:
         """The number that stands for an id. 64 bits that nobody can foresee: no two ids will ever have the same."""
-        digest = hashlib.blake2b(name.encode(), digest_size=8, key=self._secret).digest()
+        digest = hashlib.blake2b(name.encode(), digest_size=8, key=self._number_key).digest()
         return int.from_bytes(digest, signed=True)
 
 
