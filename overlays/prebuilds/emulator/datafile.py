@@ -29,7 +29,7 @@ _APPLICATION_ID = 0x5062456D
 _CHECKED_WHOLE = 32 * 1024 * 1024
 
 # In KiB, as SQLite takes it. The indexes of a large store are used all over.
-_CACHE = 64 * 1024
+_CACHE = 8 * 1024
 
 # After so many pages of 4 KiB the log is written into the file.
 _CHECKPOINT_PAGES = 4000
@@ -93,6 +93,8 @@ def open_database(path: Path | None) -> sqlite3.Connection:
     existed = path is not None and path.exists()
     connection = None
     try:
+        if path is not None and existed:
+            _look(path)
         connection = sqlite3.connect(
             ":memory:" if path is None else path, timeout=0, isolation_level=None, check_same_thread=False
         )
@@ -107,6 +109,8 @@ def open_database(path: Path | None) -> sqlite3.Connection:
             # What is committed survives a killed process; only a power cut may take the latest changes.
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+            # Whether there is room to write is better known now than at the first call.
+            connection.execute("REPLACE INTO meta VALUES ('opened', randomblob(8))")
     except (StoreError, sqlite3.Error) as error:
         if connection is not None:
             connection.close()
@@ -132,6 +136,37 @@ def _reason(error: sqlite3.Error, path: Path | None) -> str:
     return f"the data file {path} is damaged, or no data file of the emulator: {error}"
 
 
+def _look(path: Path) -> None:
+    """Refuse a file of another program or version before it is opened for writing.
+
+    What a killed process has left beside such a file is for whom it belongs to: it must not be worked into it.
+    """
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
+    except sqlite3.Error:
+        return  # what is wrong will be told when it is opened
+    try:
+        application = _number(connection, "PRAGMA application_id")
+        version = _number(connection, "PRAGMA user_version")
+        tables = _number(connection, "SELECT count(*) FROM sqlite_master")
+    except sqlite3.Error:
+        return  # as above; or it was left in the middle of a change, which SQLite will complete
+    finally:
+        connection.close()
+    if tables:
+        _check_origin(path, application, version)
+
+
+def _check_origin(path: Path | None, application: int, version: int) -> None:
+    if application != _APPLICATION_ID:
+        raise StoreError(f"{path} is a database, but no data file of the emulator")
+    if version != SCHEMA_VERSION:
+        raise StoreError(
+            f"the data file {path} was written by {'a newer' if version > SCHEMA_VERSION else 'an older'} emulator"
+            f" (version {version} of the file; this one knows version {SCHEMA_VERSION})"
+        )
+
+
 def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
     """Make the tables if the database is empty, check that they are ours if not."""
     application = _number(connection, "PRAGMA application_id")
@@ -144,13 +179,7 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
         connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         return
-    if application != _APPLICATION_ID:
-        raise StoreError(f"{path} is a database, but no data file of the emulator")
-    if version != SCHEMA_VERSION:
-        raise StoreError(
-            f"the data file {path} was written by {'a newer' if version > SCHEMA_VERSION else 'an older'} emulator"
-            f" (version {version} of the file; this one knows version {SCHEMA_VERSION})"
-        )
+    _check_origin(path, application, version)
     _check(connection, path)
 
 
