@@ -12,10 +12,11 @@ from .answering import answering
 from .decoding import decoding
 from .importing import importing
 from .measure import Row
+from .paging import paging
 from .starting import starting
 
 # A new benchmark is a function that returns rows, and an entry here.
-BENCHMARKS: list[Callable[[], list[Row]]] = [decoding, importing, answering, starting]
+BENCHMARKS: list[Callable[[], list[Row]]] = [decoding, importing, answering, starting, paging]
 
 
 def main() -> int:
