@@ -81,11 +81,15 @@ imports: $(SETUP) ## do the packages import only what they may?
 test: $(SETUP) ## all tests (ARGS='-k pool' for some of them)
 	@$(BIN)/python -m pytest -q $(ARGS)
 
+.PHONY: load
+load: $(SETUP) ## the emulator under load for a minute and a half, and killed twenty times
+	@LOAD_SECONDS=60 KILLS=20 $(BIN)/python -m pytest -q -s tests/emulator/test_load.py tests/emulator/test_durability.py
+
 .PHONY: check
 check: lint types imports gen-check upstream test ## all of the above, as CI does
 
 .PHONY: bench
-bench: $(SETUP) ## how fast the models decode
+bench: $(SETUP) ## how fast the models decode and the emulator answers (a few minutes)
 	@$(BIN)/python -m tests.benchmarks
 
 .PHONY: demo

@@ -81,7 +81,10 @@ class Message(BaseModel):
     """
 
     # A minimum of no characters lets everything through but lone surrogates, which no protobuf string can hold.
-    model_config = ConfigDict(populate_by_name=True, extra="ignore", str_min_length=0)
+    # To build a validator takes a millisecond, and a program uses few of them: it is done on the first use.
+    model_config = ConfigDict(
+        populate_by_name=True, extra="ignore", str_min_length=0, defer_build=True
+    )
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:

@@ -7,60 +7,13 @@ with PrebuildClient() as client:  # the token is in GITPOD_API_KEY
     prebuild = client.prebuilds.wait(created.prebuild)
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from prebuild_api import DecodeError, models
-from prebuild_api.operations import Attempt, CallOptions
-from prebuild_api.pages import (
-    AsyncListing,
-    AsyncPrebuildsPage,
-    AsyncWarmPoolsPage,
-    PrebuildsPage,
-    WarmPoolsPage,
-)
-from prebuilds.client import AsyncPrebuildClient, PrebuildClient
-from prebuilds.details import BadRequest, FieldViolation, RetryInfo, Violations
-from prebuilds.errors import (
-    AbortedError,
-    AlreadyExistsError,
-    APIError,
-    CallError,
-    CanceledError,
-    ClientClosedError,
-    ConfigurationError,
-    ConnectionFailedError,
-    DataLossError,
-    DeadlineExceededError,
-    FailedPreconditionError,
-    InternalError,
-    InvalidArgumentError,
-    LogError,
-    NotFoundError,
-    OutOfRangeError,
-    PaginationError,
-    PermissionDeniedError,
-    PrebuildCancelledError,
-    PrebuildDeletedError,
-    PrebuildFailedError,
-    PrebuildsError,
-    RequestTimeoutError,
-    ResourceExhaustedError,
-    ResponseError,
-    StalledError,
-    TokenError,
-    UnauthenticatedError,
-    UnavailableError,
-    UnimplementedError,
-    UnknownError,
-    WaitError,
-    WaitManyError,
-    WaitTimeoutError,
-    WarmPoolDeletedError,
-)
-from prebuilds.methods import AsyncPrebuilds, Prebuilds
 from prebuilds.version import __version__
 
 if TYPE_CHECKING:
+    from prebuild_api import DecodeError
     from prebuild_api.models import (
         ConnectCode,
         ConnectErrorDetail,
@@ -81,6 +34,54 @@ if TYPE_CHECKING:
         WarmPoolSpec,
         WarmPoolStatus,
     )
+    from prebuild_api.operations import Attempt, CallOptions
+    from prebuild_api.pages import (
+        AsyncListing,
+        AsyncPrebuildsPage,
+        AsyncWarmPoolsPage,
+        PrebuildsPage,
+        WarmPoolsPage,
+    )
+    from prebuilds.client import AsyncPrebuildClient, PrebuildClient
+    from prebuilds.details import BadRequest, FieldViolation, RetryInfo, Violations
+    from prebuilds.errors import (
+        AbortedError,
+        AlreadyExistsError,
+        APIError,
+        CallError,
+        CanceledError,
+        ClientClosedError,
+        ConfigurationError,
+        ConnectionFailedError,
+        DataLossError,
+        DeadlineExceededError,
+        FailedPreconditionError,
+        InternalError,
+        InvalidArgumentError,
+        LogError,
+        NotFoundError,
+        OutOfRangeError,
+        PaginationError,
+        PermissionDeniedError,
+        PrebuildCancelledError,
+        PrebuildDeletedError,
+        PrebuildFailedError,
+        PrebuildsError,
+        RequestTimeoutError,
+        ResourceExhaustedError,
+        ResponseError,
+        StalledError,
+        TokenError,
+        UnauthenticatedError,
+        UnavailableError,
+        UnimplementedError,
+        UnknownError,
+        WaitError,
+        WaitManyError,
+        WaitTimeoutError,
+        WarmPoolDeletedError,
+    )
+    from prebuilds.methods import AsyncPrebuilds, Prebuilds
 
 __all__ = [
     "APIError",
@@ -156,11 +157,31 @@ __all__ = [
 ]
 
 
+# Where the names come from, but for the errors and the models.
+_HOMES = {
+    "prebuild_api": ("DecodeError",),
+    "prebuild_api.operations": ("Attempt", "CallOptions"),
+    "prebuild_api.pages": (
+        "AsyncListing",
+        "AsyncPrebuildsPage",
+        "AsyncWarmPoolsPage",
+        "PrebuildsPage",
+        "WarmPoolsPage",
+    ),
+    "prebuilds.client": ("AsyncPrebuildClient", "PrebuildClient"),
+    "prebuilds.details": ("BadRequest", "FieldViolation", "RetryInfo", "Violations"),
+    "prebuilds.methods": ("AsyncPrebuilds", "Prebuilds"),
+}
+
+
 def __getattr__(name: str) -> Any:
-    """Load a model when it is first used: there are many, and a program needs few of them."""
-    if name not in __all__ or name not in models.__all__:
+    """Load what is used when it is first used: a program needs little of it, and the emulator no client at all."""
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(models, name)
+    home = next((home for home, names in _HOMES.items() if name in names), None)
+    if home is None:
+        home = "prebuilds.errors" if name.endswith("Error") else "prebuild_api.models"
+    value = globals()[name] = getattr(import_module(home), name)
     return value
 
 

@@ -8,13 +8,16 @@ import platform
 import sys
 from collections.abc import Callable
 
+from .answering import answering
 from .decoding import decoding
 from .importing import importing
+from .listing import listing
 from .measure import Row
 from .paging import paging
+from .starting import starting
 
 # A new benchmark is a function that returns rows, and an entry here.
-BENCHMARKS: list[Callable[[], list[Row]]] = [decoding, importing, paging]
+BENCHMARKS: list[Callable[[], list[Row]]] = [decoding, importing, paging, answering, starting, listing]
 
 
 def main() -> int:
@@ -41,7 +44,7 @@ def main() -> int:
 def line(row: Row) -> str:
     """`row` as it is printed."""
     verdict = "" if row.target is None else "met" if row.met else "MISSED"
-    target = row.note or f"at most {row.target:g}x"
+    target = row.note or f"at most {row.target:.1f}x"
     return (
         f"{row.what:<44} {row.seconds * 1000:>8.3f} ms  {row.ratio:>5.2f}x {row.yardstick:<20}"
         f" ({row.yardstick_seconds * 1000:.3f} ms)  {target}  {verdict}"

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
-import sqlite3
-import subprocess
-import sys
 import threading
-import time
 from datetime import datetime
-from pathlib import Path
-from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -20,46 +13,8 @@ import pytest
 from prebuilds.emulator import EmulatorServer, ManualClock, ScaledClock, StoreError
 from prebuilds.emulator.server import run
 
-from .driver import ENVIRONMENT_CLASS, PROJECT, SERVICE, Driver
-
-PROGRAM = """
-import sys
-from pathlib import Path
-from prebuilds.emulator.server import run
-host, port, speed, data = sys.argv[1:]
-sys.exit(run(host, int(port), float(speed), Path(data) if data else None))
-"""
-PATIENCE = 30
-
-
-def launch(host="127.0.0.1", port=0, speed=60, data=""):
-    """The program, once it listens, with its `url`."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, host, str(port), str(speed), str(data)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-    )
-    line = process.stdout.readline()
-    if not line.startswith("listening on http://"):
-        process.kill()
-        raise AssertionError(process.communicate())
-    return SimpleNamespace(process=process, line=line, url=line.split()[-1])
-
-
-def stop(program, number=signal.SIGTERM):
-    """Exit code, seconds it took, and the rest of both outputs."""
-    begin = time.monotonic()
-    program.process.send_signal(number)
-    out, err = program.process.communicate(timeout=PATIENCE)
-    return SimpleNamespace(code=program.process.returncode, seconds=time.monotonic() - begin, out=out, err=err)
-
-
-def post(url, method, body):
-    response = httpx.post(f"{url}{SERVICE}/{method}", json=body, headers={"Authorization": "Bearer somebody"})
-    assert response.status_code == 200, response.text
-    return response.json()
+from .driver import PROJECT, SERVICE, Driver
+from .program import PATIENCE, launch, post, stop
 
 
 def create(url):
@@ -194,48 +149,6 @@ def test_everything_is_there_after_a_restart(tmp_path):
         after.http.close()
 
 
-def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path):
-    data = tmp_path / "data"
-    program = launch(data=data)
-    acknowledged = []
-
-    def load():
-        with httpx.Client(headers={"Authorization": "Bearer somebody"}) as http:
-            try:
-                while True:
-                    body = {"projectId": PROJECT, "environmentClassId": ENVIRONMENT_CLASS, "spec": {}}
-                    response = http.post(f"{program.url}{SERVICE}/CreatePrebuild", json=body)
-                    acknowledged.append(response.json()["prebuild"]["id"])
-            except httpx.TransportError:
-                return
-
-    callers = [threading.Thread(target=load) for _ in range(4)]
-    for caller in callers:
-        caller.start()
-    deadline = time.monotonic() + PATIENCE
-    while len(acknowledged) < 100 and time.monotonic() < deadline:
-        time.sleep(0.01)  # polling, until there is enough to lose
-    stop(program, signal.SIGKILL)
-    for caller in callers:
-        caller.join()
-    assert len(acknowledged) >= 100
-
-    begin = time.monotonic()
-    program = launch(data=data)
-    found = set()
-    page = {}
-    while True:
-        page = post(program.url, "ListPrebuilds", {"pagination": {"pageSize": 100, **page}})
-        found |= {item["id"] for item in page["prebuilds"]}
-        if "pagination" not in page:
-            break
-        page = {"token": page["pagination"]["nextToken"]}
-    assert found >= {*acknowledged}
-    assert len(found) <= len(acknowledged) + len(callers)
-    assert time.monotonic() - begin < PATIENCE
-    assert stop(program).code == 0
-
-
 def test_time_goes_on_where_it_was_left(tmp_path):
     data = tmp_path / "data"
     clock = ManualClock()  # in 2030, far ahead of the real time
@@ -246,88 +159,6 @@ def test_time_goes_on_where_it_was_left(tmp_path):
     with EmulatorServer(speed=1, data=data) as server:
         created = post(server.url, "CreatePrebuild", {"projectId": PROJECT, "spec": {}})["prebuild"]
     assert datetime.fromisoformat(created["metadata"]["createdAt"]) >= clock.now()
-
-
-def test_two_emulators_cannot_share_a_file(tmp_path, capsys):
-    data = tmp_path / "data"
-    program = launch(data=data)
-    prebuild_id = create(program.url)
-    assert "in use by another emulator" in refused(capsys, data=data)
-    assert post(program.url, "GetPrebuild", {"prebuildId": prebuild_id})
-    assert stop(program).code == 0
-
-    with EmulatorServer(data=data):
-        assert "in use by another emulator" in refused(capsys, data=data)
-
-
-def make_file(data: Path) -> None:
-    with EmulatorServer(data=data) as server:
-        for _ in range(30):
-            create(server.url)
-
-
-def overwritten(data: Path) -> None:
-    make_file(data)
-    content = bytearray(data.read_bytes())
-    content[4096:] = b"garbage!" * ((len(content) - 4096) // 8)
-    data.write_bytes(content)
-
-
-def cut(data: Path) -> None:
-    make_file(data)
-    data.write_bytes(data.read_bytes()[:10_000])
-
-
-def text(data: Path) -> None:
-    data.write_text("dear diary\n" * 100)
-
-
-def foreign(data: Path) -> None:
-    connection = sqlite3.connect(data)
-    connection.execute("CREATE TABLE books (title TEXT)")
-    connection.commit()
-    connection.close()
-
-
-def newer(data: Path) -> None:
-    make_file(data)
-    connection = sqlite3.connect(data)
-    connection.execute("PRAGMA user_version = 99")
-    connection.commit()
-    connection.close()
-
-
-@pytest.mark.parametrize(
-    ("make", "reason"),
-    [
-        (overwritten, "damaged"),
-        (cut, "damaged"),
-        (text, "damaged, or no data file"),
-        (foreign, "no data file of the emulator"),
-        (newer, "newer emulator"),
-    ],
-)
-def test_a_file_that_cannot_be_used_is_refused_and_left_as_it_was(tmp_path, capsys, make, reason):
-    data = tmp_path / "data"
-    make(data)
-    before = data.read_bytes()
-    message = refused(capsys, data=data)
-    assert reason in message
-    assert str(data) in message
-    assert data.read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir()] == ["data"]
-
-
-def test_a_file_that_cannot_be_made_is_refused(tmp_path, capsys):
-    assert "cannot" in refused(capsys, data=tmp_path / "missing" / "data")
-    assert "cannot" in refused(capsys, data=tmp_path)
-
-
-def test_an_empty_file_becomes_a_data_file(tmp_path):
-    data = tmp_path / "data"
-    data.touch()
-    make_file(data)
-    assert data.stat().st_size > 0
 
 
 def test_nothing_is_kept_without_a_file():

@@ -9,8 +9,6 @@ from typing import Annotated
 
 import typer
 
-from prebuilds import PrebuildsError
-from prebuilds.cli import demo as story
 from prebuilds.version import __version__
 
 app = typer.Typer(
@@ -28,7 +26,13 @@ def run(arguments: Sequence[str]) -> int:
         app(list(arguments), prog_name="prebuilds")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except (PrebuildsError, story.DemoError) as error:
+    except Exception as error:
+        # Loaded only now: the emulator, which has to start fast, needs no client.
+        from prebuilds import PrebuildsError
+        from prebuilds.cli.demo import DemoError
+
+        if not isinstance(error, (PrebuildsError, DemoError)):
+            raise
         print(f"prebuilds: {error}", file=sys.stderr)
         return 1
     return 0
@@ -92,4 +96,6 @@ def demo(
 
     On a service of yours it only reads, unless told to create; what it creates it deletes again.
     """
+    from prebuilds.cli import demo as story
+
     story.run(base_url=base_url, token_env=token_env, create=create, project=project)

@@ -22,6 +22,7 @@ from .clock import Clock
 from .errors import ConnectCode, ConnectError
 from .lifecycle import Plan, PrebuildRecord, Step, SubjectRecord, WarmPoolRecord
 from .logs import log_lines
+from .settling import snapshot_id
 from .signing import Signer
 from .store import Filter, Listed, RecordT, Store, Transaction
 from .views import prebuild_view, warm_pool_view
@@ -133,7 +134,6 @@ class PrebuildService:
         page = _Page(self._signer, "ListPrebuilds", wanted, request.pagination)
         now = self._clock.now()
         with self._store.transaction(now) as transaction:
-            self._settle(transaction, now)
             found = transaction.list_prebuilds(wanted, page.before, page.size + 1)
         return page.answer("prebuilds", found, [prebuild_view(item.record, call.base_url) for item in found])
 
@@ -141,14 +141,14 @@ class PrebuildService:
         """Look up a prebuild."""
         now = self._clock.now()
         with self._store.transaction(now) as transaction:
-            record = self._prebuild(transaction, request.prebuild_id, now)
+            record = self._prebuild(transaction, request.prebuild_id)
         return {"prebuild": prebuild_view(record, call.base_url)}
 
     def cancel_prebuild(self, request: models.CancelPrebuildRequest, call: Call) -> dict[str, Any]:
         """Stop a prebuild that is under way."""
         now = self._clock.now()
         with self._store.transaction(now) as transaction:
-            record = self._prebuild(transaction, request.prebuild_id, now)
+            record = self._prebuild(transaction, request.prebuild_id)
             after = lifecycle.cancel(record, now, self._plan)
             if after is not record:
                 transaction.put_prebuild(after)
@@ -158,7 +158,7 @@ class PrebuildService:
         """Begin to remove a prebuild."""
         now = self._clock.now()
         with self._store.transaction(now) as transaction:
-            record = self._prebuild(transaction, request.prebuild_id, now)
+            record = self._prebuild(transaction, request.prebuild_id)
             after = lifecycle.delete(record, now, self._plan)
             if after is not record:
                 transaction.put_prebuild(after)
@@ -172,7 +172,7 @@ class PrebuildService:
         """Issue a token for the log of a prebuild. Its hour is one of emulated time."""
         now = self._clock.now()
         with self._store.transaction(now) as transaction:
-            record = self._prebuild(transaction, request.prebuild_id, now)
+            record = self._prebuild(transaction, request.prebuild_id)
         expires = (now + LOGS_TOKEN_LIFETIME).isoformat()
         return {"accessToken": self._signer.sign("logs", [record.id, expires])}
 
@@ -199,7 +199,6 @@ class PrebuildService:
             max_size=high,
         )
         with self._store.transaction(now) as transaction:
-            self._settle(transaction, now)
             other = transaction.pool_of(project_id, class_id)
             if other is not None:
                 state = " and is still draining" if other.timeline else ""
@@ -209,7 +208,7 @@ class PrebuildService:
                 )
             source = transaction.newest_snapshot(project_id, class_id)
             if source is not None:
-                record = lifecycle.new_pool_with_snapshot(record, _snapshot_id(source))
+                record = lifecycle.new_pool_with_snapshot(record, snapshot_id(source.id))
             transaction.add_pool(record)
         return {"warmPool": warm_pool_view(record)}
 
@@ -217,7 +216,7 @@ class PrebuildService:
         """Look up a warm pool."""
         now = self._clock.now()
         with self._store.transaction(now) as transaction:
-            record = self._pool(transaction, request.warm_pool_id, now)
+            record = self._pool(transaction, request.warm_pool_id)
         return {"warmPool": warm_pool_view(record)}
 
     def list_warm_pools(self, request: models.ListWarmPoolsRequest, call: Call) -> dict[str, Any]:
@@ -227,7 +226,6 @@ class PrebuildService:
         page = _Page(self._signer, "ListWarmPools", wanted, request.pagination)
         now = self._clock.now()
         with self._store.transaction(now) as transaction:
-            self._settle(transaction, now)
             found = transaction.list_pools(wanted, page.before, page.size + 1)
         return page.answer("warmPools", found, [warm_pool_view(item.record) for item in found])
 
@@ -235,7 +233,7 @@ class PrebuildService:
         """Resize a warm pool."""
         now = self._clock.now()
         with self._store.transaction(now) as transaction:
-            record = self._pool(transaction, request.warm_pool_id, now)
+            record = self._pool(transaction, request.warm_pool_id)
             after = lifecycle.resize(record, request.desired_size, request.min_size, request.max_size, now)
             if after is not record:
                 transaction.put_pool(after)
@@ -245,7 +243,7 @@ class PrebuildService:
         """Begin to take a warm pool down."""
         now = self._clock.now()
         with self._store.transaction(now) as transaction:
-            record = self._pool(transaction, request.warm_pool_id, now)
+            record = self._pool(transaction, request.warm_pool_id)
             after = lifecycle.delete_pool(record, now, self._plan)
             if after is not record:
                 transaction.put_pool(after)
@@ -288,43 +286,21 @@ class PrebuildService:
         """
         now = self._clock.now()
         with self._store.transaction(now) as transaction:
-            record = self._prebuild(transaction, prebuild_id, now)
+            record = self._prebuild(transaction, prebuild_id)
         following = record.phase in lifecycle.ACTIVE
         if following and not record.has_environment:
             return None
         return LogState(log_lines(record, now), following)
 
-    # -- What is due
+    # -- Looking up
 
-    def _settle(self, transaction: Transaction, now: datetime) -> None:
-        """Take all steps that are due, in the order in which they were."""
-        while (prebuild := transaction.due_prebuild(now)) is not None:
-            after = lifecycle.take_step(prebuild)
-            if after is None:
-                transaction.remove_prebuild(prebuild.id)
-                continue
-            transaction.put_prebuild(after)
-            if after.phase is PrebuildPhase.COMPLETED:
-                pool = transaction.pool_of(after.project_id, after.environment_class_id)
-                if pool is not None:
-                    served = lifecycle.serve_snapshot(pool, _snapshot_id(after), after.updated_at)
-                    transaction.put_pool(served)
-        while (pool := transaction.due_pool(now)) is not None:
-            drained = lifecycle.take_pool_step(pool)
-            if drained is None:
-                transaction.remove_pool(pool.id)
-            else:
-                transaction.put_pool(drained)
-
-    def _prebuild(self, transaction: Transaction, prebuild_id: str, now: datetime) -> PrebuildRecord:
-        self._settle(transaction, now)
+    def _prebuild(self, transaction: Transaction, prebuild_id: str) -> PrebuildRecord:
         record = transaction.prebuild(prebuild_id.lower())
         if record is None:
             raise ConnectError(ConnectCode.NOT_FOUND, f"there is no prebuild {prebuild_id}")
         return record
 
-    def _pool(self, transaction: Transaction, pool_id: str, now: datetime) -> WarmPoolRecord:
-        self._settle(transaction, now)
+    def _pool(self, transaction: Transaction, pool_id: str) -> WarmPoolRecord:
         record = transaction.pool(pool_id.lower())
         if record is None:
             raise ConnectError(ConnectCode.NOT_FOUND, f"there is no warm pool {pool_id}")
@@ -384,11 +360,6 @@ def _filter(**columns: Sequence[str] | None) -> Filter:
             if values
         }
     )
-
-
-def _snapshot_id(prebuild: PrebuildRecord) -> str:
-    # ASSUMPTION: a snapshot has the id of its prebuild.
-    return prebuild.id
 
 
 def _duration(seconds: str) -> str:

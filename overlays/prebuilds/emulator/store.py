@@ -2,81 +2,53 @@
 
 A record is kept as a JSON document, next to the columns that it is looked up by. Every change happens in a
 transaction, all or nothing. One process at a time uses a file.
+
+A record is kept as it was when somebody changed it last. What has become of it since then follows from the time, and
+is worked out when it is read. Only the phases that a list asks for have to be brought up to date beforehand.
 """
 
 from __future__ import annotations
 
-import secrets
+import hashlib
+import json
 import sqlite3
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
-from prebuild_wire.enums import PrebuildPhase, WarmPoolPhase
+from prebuild_wire.enums import PrebuildPhase, PrebuildTrigger, WarmPoolPhase
 
-from .lifecycle import PrebuildRecord, WarmPoolRecord
+from .datafile import NOT_DELETED, POOL_KEYS, PREBUILD_KEYS, SCHEMA_VERSION, StoreError, open_database
+from .errors import ConnectCode, ConnectError
+from .lifecycle import PrebuildRecord, Step, WarmPoolRecord
+from .listing import Rows, kinds_in_use, newest
+from .settling import Completion, settled, settled_pool
 
-SCHEMA_VERSION: Final = 1
-"""The version of the tables below; a file says which one it has."""
-
-# Tells a file of ours from any other SQLite file: "PbEm".
-_APPLICATION_ID = 0x5062456D
+__all__ = ["SCHEMA_VERSION", "Filter", "Listed", "Store", "StoreError", "Transaction"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
-# Conditions of partial indexes; a query that is to use one has to repeat it word for word.
-_COMPLETED = f"phase = '{PrebuildPhase.COMPLETED.value}'"
-_NOT_DELETED = f"phase <> '{WarmPoolPhase.DELETED.value}'"
-_OF_PAIR = "project_id = ? AND environment_class_id = ?"
 
-# `sequence` counts creations, so that newest first is descending by it. Times are microseconds since 1970.
-_TABLES = (
-    "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
-    """CREATE TABLE prebuilds (
-        sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-        id TEXT NOT NULL UNIQUE,
-        project_id TEXT NOT NULL,
-        environment_class_id TEXT NOT NULL,
-        phase TEXT NOT NULL,
-        triggered_by TEXT NOT NULL,
-        creator_id TEXT NOT NULL,
-        executor_id TEXT,
-        completed_at INTEGER,
-        next_due INTEGER,
-        document TEXT NOT NULL
-    )""",
-    "CREATE INDEX prebuilds_by_project ON prebuilds (project_id, phase, sequence)",
-    "CREATE INDEX prebuilds_by_phase ON prebuilds (phase, sequence)",
-    "CREATE INDEX prebuilds_by_creator ON prebuilds (creator_id, sequence)",
-    "CREATE INDEX prebuilds_due ON prebuilds (next_due, sequence) WHERE next_due IS NOT NULL",
-    f"CREATE INDEX snapshots ON prebuilds (project_id, environment_class_id, completed_at) WHERE {_COMPLETED}",
-    """CREATE TABLE warm_pools (
-        sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-        id TEXT NOT NULL UNIQUE,
-        project_id TEXT NOT NULL,
-        environment_class_id TEXT NOT NULL,
-        phase TEXT NOT NULL,
-        next_due INTEGER,
-        document TEXT NOT NULL
-    )""",
-    f"CREATE UNIQUE INDEX one_for_each_pair ON warm_pools (project_id, environment_class_id) WHERE {_NOT_DELETED}",
-    "CREATE INDEX warm_pools_due ON warm_pools (next_due, sequence) WHERE next_due IS NOT NULL",
-)
+# So many of the prebuilds that were read last are kept at hand, as they were then.
+_REMEMBERED = 1000
 
-_PREBUILD: Final = TypeAdapter(PrebuildRecord)
-_POOL: Final = TypeAdapter(WarmPoolRecord)
+# Of what is gone, so many rows are removed when something is added, and when something is listed.
+_SWEPT_BY_ADDING = 10
+_SWEPT_BY_LISTING = 5000
+
+# So many phases are brought up to date at a time, and so many documents are read.
+_BATCH = 10_000
+_AT_ONCE = 500
 
 RecordT = TypeVar("RecordT")
-
-
-class StoreError(Exception):
-    """A data file that cannot be used. The message is one line for the person who named the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,243 +76,412 @@ class Store:
 
     def __init__(self, path: Path | None = None) -> None:
         self._lock = threading.Lock()
-        self._connection = _connect(path)
-        self.secret = _secret(self._connection)
+        self._connection = open_database(path)
+        self._remembered: dict[int, PrebuildRecord] = {}
+        self.secret = self._meta("secret")
         """Random bytes that stay the same for as long as the records do."""
+        self._number_key = self._meta("number key")
+        self._now = self.latest()
 
     def close(self) -> None:
         """Give the file free. The store cannot be used any more."""
         with self._lock:
+            try:
+                if self._now is not None and not self._connection.in_transaction:
+                    self._connection.execute("REPLACE INTO meta VALUES ('latest', ?)", (_micros(self._now),))
+            except sqlite3.Error:
+                # There is no room, or it is closed already. What callers were told is in the file as it is.
+                pass
             self._connection.close()
 
     def latest(self) -> datetime | None:
-        """The emulated time of the latest change, None if there was none. Time should go on from there."""
-        row = self._connection.execute("SELECT value FROM meta WHERE key = 'latest'").fetchone()
-        return None if row is None else _EPOCH + timedelta(microseconds=row[0])
+        """The latest emulated time that callers know of, None if there were none. Time should go on from there."""
+        value = self._meta("latest")
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
 
     @contextmanager
     def transaction(self, now: datetime) -> Generator[Transaction]:
-        """Everything that happens within, happens at the emulated time `now`, together, or not at all."""
+        """Everything that happens within, happens at the emulated time `now`, together, or not at all.
+
+        Raises:
+            ConnectError: `resource_exhausted`, there is no room to write; `data_loss`, the file is damaged;
+                `unavailable`, it cannot be read or written for another reason. Nothing has changed then.
+        """
         with self._lock:
             connection = self._connection
-            connection.execute("BEGIN")
+            before = connection.total_changes
             try:
-                before = connection.total_changes
-                yield Transaction(connection)
-                if connection.total_changes != before:
+                connection.execute("BEGIN")
+                transaction = Transaction(connection, now, self._number_key, self._remembered)
+                yield transaction
+                transaction.sweep()
+                if transaction.moved or connection.total_changes != before:
+                    # What a caller was told must not be undone by a restart, be it only that time has passed.
                     connection.execute("REPLACE INTO meta VALUES ('latest', ?)", (_micros(now),))
                 connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+                self._now = now
+            except BaseException as error:
+                self._roll_back(before)
+                if isinstance(error, sqlite3.Error) and (failure := _failure(error)) is not None:
+                    raise failure from error
                 raise
+
+    def _roll_back(self, before: int) -> None:
+        connection = self._connection
+        try:
+            if connection.total_changes != before:
+                self._remembered.clear()
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            # It is closed, or has failed so badly that SQLite has rolled back by itself. The first error tells why.
+            return
+
+    def _meta(self, key: str) -> Any:
+        row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else row[0]
 
 
 class Transaction:
-    """What one call reads and writes."""
+    """What one call reads and writes. What it reads is as it is at the time of the call."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, now: datetime, number_key: bytes, remembered: dict[int, PrebuildRecord]
+    ) -> None:
         self._connection = connection
+        self._now = now
+        self._micros = _micros(now)
+        self._number_key = number_key
+        self._remembered = remembered
+        self.moved = False
+        """Whether a record was read that was another one before the time moved on."""
+        self._to_sweep = 0
 
     # -- Prebuilds
 
     def prebuild(self, prebuild_id: str) -> PrebuildRecord | None:
         """The prebuild of that id."""
-        return self._one(_PREBUILD, "SELECT document FROM prebuilds WHERE id = ?", (prebuild_id,))
+        row = self._connection.execute("SELECT sequence FROM prebuilds WHERE id = ?", (prebuild_id,)).fetchone()
+        return None if row is None else self._prebuilds(row)[0]
 
     def add_prebuild(self, record: PrebuildRecord) -> None:
         """Keep a new prebuild."""
-        self._connection.execute(
-            "INSERT INTO prebuilds (id, project_id, environment_class_id, phase, triggered_by, creator_id,"
-            " executor_id, completed_at, next_due, document) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        self._to_sweep = max(self._to_sweep, _SWEPT_BY_ADDING)
+        cursor = self._connection.execute(
+            "INSERT INTO prebuilds (id, project, environment_class, creator, executor, kind, next_change,"
+            " completes_at, snapshot_until, gone_at, changes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 record.id,
-                record.project_id,
-                record.environment_class_id,
-                record.phase.value,
-                record.triggered_by.value,
-                record.creator.id,
-                None if record.executor is None else record.executor.id,
-                _micros(record.completion_time),
-                _micros(record.next_due),
-                _PREBUILD.dump_json(record).decode(),
+                self._number(record.project_id),
+                self._number(record.environment_class_id),
+                self._number(record.creator.id),
+                None if record.executor is None else self._number(record.executor.id),
+                *_course(record),
             ),
+        )
+        self._connection.execute(
+            "INSERT INTO documents VALUES (?, ?)", (cursor.lastrowid, _written(_prebuild(), record))
         )
 
     def put_prebuild(self, record: PrebuildRecord) -> None:
         """Keep a prebuild that has changed."""
-        self._connection.execute(
-            "UPDATE prebuilds SET phase = ?, completed_at = ?, next_due = ?, document = ? WHERE id = ?",
-            (
-                record.phase.value,
-                _micros(record.completion_time),
-                _micros(record.next_due),
-                _PREBUILD.dump_json(record).decode(),
-                record.id,
-            ),
+        connection = self._connection
+        (sequence,) = connection.execute("SELECT sequence FROM prebuilds WHERE id = ?", (record.id,)).fetchone()
+        self._remembered.pop(sequence, None)
+        connection.execute(
+            "UPDATE prebuilds SET kind = ?, next_change = ?, completes_at = ?, snapshot_until = ?, gone_at = ?,"
+            " changes = ? WHERE sequence = ?",
+            (*_course(record), sequence),
+        )
+        connection.execute(
+            "UPDATE documents SET document = ? WHERE sequence = ?", (_written(_prebuild(), record), sequence)
         )
 
-    def remove_prebuild(self, prebuild_id: str) -> None:
-        """Forget a prebuild."""
-        self._connection.execute("DELETE FROM prebuilds WHERE id = ?", (prebuild_id,))
-
     def list_prebuilds(self, wanted: Filter, before: int | None, limit: int) -> list[Listed[PrebuildRecord]]:
-        """The newest prebuilds that pass the filter, older than the sequence `before` if that is given."""
-        return self._list(_PREBUILD, "prebuilds", wanted, before, limit)
+        """The newest prebuilds that pass the filter, older than the sequence `before` if that is given.
 
-    def due_prebuild(self, now: datetime) -> PrebuildRecord | None:
-        """The prebuild with the earliest step that is due by `now`."""
-        return self._due(_PREBUILD, "prebuilds", now)
+        At most `limit` of them, or all if that is negative.
+        """
+        self._to_sweep = _SWEPT_BY_LISTING
+        columns = wanted.columns
+        phases = {_PHASES[value] for value in columns.get("phase", ())}
+        triggers = {_TRIGGERS[value] for value in columns.get("triggered_by", ())}
+        if phases:
+            self._move_phases()
+        keys = self._keys(PREBUILD_KEYS, wanted)
+        kinds = [
+            kind
+            for kind in (kinds_in_use(self._connection) if columns else ())
+            if (not phases or kind // _SHIFT in phases) and (not triggers or kind % _SHIFT in triggers)
+        ]
+        rows = Rows("prebuilds", keys, kinds, not phases and not triggers, self._micros)
+        sequences = newest(self._connection, rows, before, limit)
+        found = zip(sequences, self._prebuilds(sequences), strict=True)
+        return [Listed(sequence, record) for sequence, record in found if record is not None]
 
     def newest_snapshot(self, project_id: str, environment_class_id: str) -> PrebuildRecord | None:
         """The prebuild of the project and class that is COMPLETED and became so last."""
-        return self._one(
-            _PREBUILD,
-            f"SELECT document FROM prebuilds WHERE {_OF_PAIR} AND {_COMPLETED}"  # noqa: S608  our own constants
-            " ORDER BY completed_at DESC, sequence DESC LIMIT 1",
-            (project_id, environment_class_id),
-        )
+        row = self._connection.execute(
+            "SELECT sequence FROM prebuilds INDEXED BY snapshots WHERE project = ? AND environment_class = ?"
+            " AND completes_at <= ? AND (snapshot_until IS NULL OR snapshot_until > ?)"
+            " ORDER BY completes_at DESC, sequence DESC LIMIT 1",
+            (self._number(project_id), self._number(environment_class_id), self._micros, self._micros),
+        ).fetchone()
+        return None if row is None else self._prebuilds(row)[0]
 
     # -- Warm pools
 
     def pool(self, pool_id: str) -> WarmPoolRecord | None:
         """The warm pool of that id."""
-        return self._one(_POOL, "SELECT document FROM warm_pools WHERE id = ?", (pool_id,))
+        row = self._connection.execute("SELECT sequence FROM warm_pools WHERE id = ?", (pool_id,)).fetchone()
+        return None if row is None else self._pool(row[0])
 
     def pool_of(self, project_id: str, environment_class_id: str) -> WarmPoolRecord | None:
         """The warm pool that holds the place of the project and class: the one that is not DELETED."""
-        return self._one(
-            _POOL,
-            f"SELECT document FROM warm_pools WHERE {_OF_PAIR} AND {_NOT_DELETED}",  # noqa: S608  our own constants
-            (project_id, environment_class_id),
-        )
+        pair = (self._number(project_id), self._number(environment_class_id))
+        found = [self._pool(sequence) for sequence in self._holders(pair)]
+        return next((pool for pool in found if pool is not None and pool.phase is not WarmPoolPhase.DELETED), None)
 
     def add_pool(self, record: WarmPoolRecord) -> None:
-        """Keep a new warm pool."""
+        """Keep a new warm pool. It has heard of all prebuilds that have COMPLETED."""
         self._connection.execute(
-            "INSERT INTO warm_pools (id, project_id, environment_class_id, phase, next_due, document)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO warm_pools (id, project, environment_class, phase, gone_at, settled_at, settled_sequence,"
+            " document) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 record.id,
-                record.project_id,
-                record.environment_class_id,
-                record.phase.value,
-                _micros(record.next_due),
-                _POOL.dump_json(record).decode(),
+                self._number(record.project_id),
+                self._number(record.environment_class_id),
+                *self._pool_columns(record),
             ),
         )
 
     def put_pool(self, record: WarmPoolRecord) -> None:
         """Keep a warm pool that has changed."""
         self._connection.execute(
-            "UPDATE warm_pools SET phase = ?, next_due = ?, document = ? WHERE id = ?",
-            (record.phase.value, _micros(record.next_due), _POOL.dump_json(record).decode(), record.id),
+            "UPDATE warm_pools SET phase = ?, gone_at = ?, settled_at = ?, settled_sequence = ?, document = ?"
+            " WHERE id = ?",
+            (*self._pool_columns(record), record.id),
         )
-
-    def remove_pool(self, pool_id: str) -> None:
-        """Forget a warm pool."""
-        self._connection.execute("DELETE FROM warm_pools WHERE id = ?", (pool_id,))
 
     def list_pools(self, wanted: Filter, before: int | None, limit: int) -> list[Listed[WarmPoolRecord]]:
-        """The newest warm pools that pass the filter, older than the sequence `before` if that is given."""
-        return self._list(_POOL, "warm_pools", wanted, before, limit)
+        """The newest warm pools that pass the filter, older than the sequence `before` if that is given.
 
-    def due_pool(self, now: datetime) -> WarmPoolRecord | None:
-        """The warm pool with the earliest step that is due by `now`."""
-        return self._due(_POOL, "warm_pools", now)
+        At most `limit` of them, or all if that is negative.
+        """
+        self._to_sweep = _SWEPT_BY_LISTING
+        rows = Rows("warm_pools", self._keys(POOL_KEYS, wanted), None, True, self._micros)
+        sequences = newest(self._connection, rows, before, limit)
+        found = [(sequence, self._pool(sequence)) for sequence in sequences]
+        return [Listed(sequence, record) for sequence, record in found if record is not None]
 
-    # -- Either
+    # -- Reading
 
-    def _one(self, adapter: TypeAdapter[RecordT], query: str, values: tuple[str | int, ...]) -> RecordT | None:
-        row = self._connection.execute(query, values).fetchone()
-        return None if row is None else adapter.validate_json(row[0])
+    def _prebuilds(self, sequences: Sequence[int]) -> list[PrebuildRecord | None]:
+        """The prebuilds of these rows as they are now, None for one that is gone."""
+        now, remembered = self._now, self._remembered
+        known = {sequence: remembered.get(sequence) for sequence in sequences}
+        missing = [sequence for sequence, record in known.items() if record is None]
+        for begin in range(0, len(missing), _AT_ONCE):
+            some = missing[begin : begin + _AT_ONCE]
+            query = f"SELECT sequence, document FROM documents WHERE sequence IN ({', '.join('?' * len(some))})"
+            for sequence, document in self._connection.execute(query, some):
+                known[sequence] = remembered[sequence] = _read(_prebuild(), document, f"prebuild number {sequence}")
+        for sequence, record in known.items():
+            if record is None:
+                raise _damaged(f"prebuild number {sequence} has no document")
+            if record.timeline and record.timeline[0].due <= now:
+                self.moved = True
+                current = known[sequence] = settled(record, now)
+                if current is not None:
+                    remembered[sequence] = current
+        while len(remembered) > _REMEMBERED:
+            del remembered[next(iter(remembered))]
+        return list(known.values())
 
-    def _due(self, adapter: TypeAdapter[RecordT], table: str, now: datetime) -> RecordT | None:
-        query = f"SELECT document FROM {table} WHERE next_due <= ? ORDER BY next_due, sequence LIMIT 1"  # noqa: S608  our own table names
-        return self._one(adapter, query, (_micros(now),))
-
-    def _list(
-        self, adapter: TypeAdapter[RecordT], table: str, wanted: Filter, before: int | None, limit: int
-    ) -> list[Listed[RecordT]]:
-        conditions: list[str] = []
-        values: list[str | int] = []
-        for column, allowed in wanted.columns.items():
-            conditions.append(f"{column} IN ({', '.join('?' * len(allowed))})")
-            values.extend(allowed)
-        if before is not None:
-            conditions.append("sequence < ?")
-            values.append(before)
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        # Names of tables and columns are our own; what a caller sends travels as a value.
-        query = f"SELECT sequence, document FROM {table} {where} ORDER BY sequence DESC LIMIT ?"  # noqa: S608  our own names; values are bound
-        rows = self._connection.execute(query, (*values, limit))
-        return [Listed(sequence, adapter.validate_json(document)) for sequence, document in rows]
-
-
-def _connect(path: Path | None) -> sqlite3.Connection:
-    """A connection to a database with our tables, locked for this process."""
-    try:
-        connection = sqlite3.connect(
-            ":memory:" if path is None else path, timeout=0, isolation_level=None, check_same_thread=False
+    def _pool(self, sequence: int) -> WarmPoolRecord | None:
+        """The pool of this row as it is now, None if it is gone. What it has heard of is kept."""
+        project, environment_class, at, after, document = self._connection.execute(
+            "SELECT project, environment_class, settled_at, settled_sequence, document FROM warm_pools"
+            " WHERE sequence = ?",
+            (sequence,),
+        ).fetchone()
+        known = _read(_pool(), document, f"warm pool number {sequence}")
+        rows = self._connection.execute(
+            "SELECT id, completes_at FROM prebuilds INDEXED BY snapshots WHERE project = ? AND environment_class = ?"
+            " AND (completes_at, sequence) > (?, ?) AND completes_at <= ? ORDER BY completes_at, sequence",
+            (project, environment_class, at, after, self._micros),
         )
-    except sqlite3.Error as error:
-        raise StoreError(f"cannot open the data file {path}: {error}") from error
-    try:
-        # Before the first look at the file: the lock is then kept from that look on.
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        connection.execute("BEGIN EXCLUSIVE")
-        _prepare(connection, path)
-        connection.execute("COMMIT")
-        if path is not None:
-            connection.execute("PRAGMA journal_mode = WAL")
-            # What is committed survives a killed process; only a power cut may take the latest changes.
-            connection.execute("PRAGMA synchronous = NORMAL")
-    except StoreError:
-        connection.close()
-        raise
-    except sqlite3.OperationalError as error:
-        connection.close()
-        if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise StoreError(f"the data file {path} is in use by another emulator") from error
-        raise StoreError(f"cannot use the data file {path}: {error}") from error
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise StoreError(f"the data file {path} is damaged, or no data file of the emulator: {error}") from error
-    return connection
+        completions = [Completion(prebuild_id, _moment(completed)) for prebuild_id, completed in rows]
+        current = settled_pool(known, completions, self._now)
+        if current is not None and current is not known:
+            self.put_pool(current)
+        return current
 
+    def _holders(self, pair: tuple[int, int]) -> list[int]:
+        """The rows of the pools that held the place of a project and class when last looked at: one or none."""
+        query = f"SELECT sequence FROM warm_pools WHERE project = ? AND environment_class = ? AND {NOT_DELETED}"
+        return [sequence for (sequence,) in self._connection.execute(query, pair)]
 
-def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
-    """Make the tables if the database is empty, check that they are ours if not."""
-    application = _number(connection, "PRAGMA application_id")
-    version = _number(connection, "PRAGMA user_version")
-    if application == version == _number(connection, "SELECT count(*) FROM sqlite_master") == 0:
-        for statement in _TABLES:
-            connection.execute(statement)
-        connection.execute("INSERT INTO meta VALUES ('secret', ?)", (secrets.token_bytes(32),))
-        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        return
-    if application != _APPLICATION_ID:
-        raise StoreError(f"{path} is a database, but no data file of the emulator")
-    if version != SCHEMA_VERSION:
-        raise StoreError(
-            f"the data file {path} was written by a newer emulator"
-            f" (version {version} of the file; this one knows version {SCHEMA_VERSION})"
+    def _pool_columns(self, record: WarmPoolRecord) -> tuple[Any, ...]:
+        newest_prebuild = self._connection.execute("SELECT max(sequence) FROM prebuilds").fetchone()[0] or 0
+        gone_at = next((step.due for step in record.timeline if step.phase is None), None)
+        return record.phase.value, _micros(gone_at), self._micros, newest_prebuild, _written(_pool(), record)
+
+    # -- Keeping the tables in order
+
+    def sweep(self) -> None:
+        """Remove rows of what is gone. They are not seen in any case, so that it need not be all at once."""
+        connection, limit = self._connection, self._to_sweep
+        if not limit:
+            return
+        rows = connection.execute(
+            "SELECT sequence, project, environment_class FROM prebuilds WHERE gone_at <= ? ORDER BY gone_at LIMIT ?",
+            (self._micros, limit),
+        ).fetchall()
+        if rows:
+            # A pool may not have heard yet that one of them was completed once.
+            for pair in {(project, environment_class) for _, project, environment_class in rows}:
+                for sequence in self._holders(pair):
+                    self._pool(sequence)
+            sequences = [(sequence,) for sequence, *_ in rows]
+            connection.executemany("DELETE FROM prebuilds WHERE sequence = ?", sequences)
+            connection.executemany("DELETE FROM documents WHERE sequence = ?", sequences)
+            for (sequence,) in sequences:
+                self._remembered.pop(sequence, None)
+        connection.execute(
+            "DELETE FROM warm_pools WHERE sequence IN"
+            " (SELECT sequence FROM warm_pools WHERE gone_at <= ? ORDER BY gone_at LIMIT ?)",
+            (self._micros, limit),
         )
-    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        raise StoreError(f"the data file {path} is damaged: {' '.join(str(verdict).split())}")
+
+    def _move_phases(self) -> None:
+        """Bring the phases up to date that a list can ask for, of all prebuilds that are not gone."""
+        connection, now = self._connection, self._micros
+        at, after = -1, -1
+        while True:
+            rows: list[tuple[int, int, str]] = connection.execute(
+                "SELECT next_change, sequence, changes FROM prebuilds INDEXED BY prebuilds_changing"
+                " WHERE (next_change, sequence) > (?, ?) AND next_change <= ? AND (gone_at IS NULL OR gone_at > ?)"
+                " ORDER BY next_change, sequence LIMIT ?",
+                (at, after, now, now, _BATCH),
+            ).fetchall()
+            if not rows:
+                return
+            at, after, _ = rows[-1]
+            moved: list[tuple[int, int | None, int]] = []
+            for _, sequence, changes in rows:
+                kind, following = 0, None
+                for due, then in json.loads(changes):
+                    if due > now:
+                        following = due
+                        break
+                    kind = then
+                moved.append((kind, following, sequence))
+            connection.executemany("UPDATE prebuilds SET kind = ?, next_change = ? WHERE sequence = ?", moved)
+
+    def _keys(self, columns: tuple[str, ...], wanted: Filter) -> dict[str, list[int]]:
+        """The numbers that stand for the ids that a filter names, each once."""
+        return {
+            column: [self._number(value) for value in dict.fromkeys(wanted.columns[f"{column}_id"])]
+            for column in columns
+            if f"{column}_id" in wanted.columns
+        }
+
+    def _number(self, name: str) -> int:
+        """The number that stands for an id. 64 bits that nobody can foresee: no two ids will ever have the same."""
+        digest = hashlib.blake2b(name.encode(), digest_size=8, key=self._number_key).digest()
+        return int.from_bytes(digest, signed=True)
 
 
-def _number(connection: sqlite3.Connection, query: str) -> int:
-    (number,) = connection.execute(query).fetchone()
-    return int(number)
+# Made when the first record is read or written: a start takes a tenth less without.
+@cache
+def _prebuild() -> TypeAdapter[PrebuildRecord]:
+    return TypeAdapter(PrebuildRecord)
 
 
-def _secret(connection: sqlite3.Connection) -> bytes:
-    (secret,) = connection.execute("SELECT value FROM meta WHERE key = 'secret'").fetchone()
-    return bytes(secret)
+@cache
+def _pool() -> TypeAdapter[WarmPoolRecord]:
+    return TypeAdapter(WarmPoolRecord)
+
+
+# A kind is the number of a phase times this, plus the number of a trigger.
+_SHIFT: Final = 16
+_PHASES: Final = {phase.value: phase.number for phase in PrebuildPhase}
+_TRIGGERS: Final = {trigger.value: trigger.number for trigger in PrebuildTrigger}
+
+
+def _kind(phase: PrebuildPhase, trigger: PrebuildTrigger) -> int:
+    return phase.number * _SHIFT + trigger.number
+
+
+def _course(record: PrebuildRecord) -> tuple[Any, ...]:
+    """The columns that tell what becomes of a prebuild: from `kind` to `changes`, as they are in the table."""
+    changes: list[tuple[int, int]] = []
+    kind = begin = _kind(record.phase, record.triggered_by)
+    for step in record.timeline:
+        then = kind if step.phase is None else _kind(step.phase, record.triggered_by)
+        if then != kind:
+            changes.append((_micros(step.due), then))
+            kind = then
+    completes_at, snapshot_until = _snapshot((*record.taken, *record.timeline))
+    gone_at = next((step.due for step in record.timeline if step.phase is None), None)
+    return (
+        begin,
+        changes[0][0] if changes else None,
+        _micros(completes_at),
+        _micros(snapshot_until),
+        _micros(gone_at),
+        json.dumps(changes, separators=(",", ":")),
+    )
+
+
+def _snapshot(steps: Iterable[Step]) -> tuple[datetime | None, datetime | None]:
+    """From when until when a prebuild is COMPLETED."""
+    begin: datetime | None = None
+    for step in steps:
+        if begin is not None and step.phase is not PrebuildPhase.COMPLETED:
+            return begin, step.due
+        if begin is None and step.phase is PrebuildPhase.COMPLETED:
+            begin = step.due
+    return begin, None
+
+
+def _written(adapter: TypeAdapter[RecordT], record: RecordT) -> str:
+    return adapter.dump_json(record, exclude_defaults=True).decode()
+
+
+def _read(adapter: TypeAdapter[RecordT], document: str, what: str) -> RecordT:
+    try:
+        return adapter.validate_json(document)
+    except ValidationError as error:
+        raise _damaged(f"the document of {what} cannot be read") from error
+
+
+def _damaged(how: str) -> ConnectError:
+    return ConnectError(ConnectCode.DATA_LOSS, f"the data file is damaged: {how}")
+
+
+def _failure(error: sqlite3.Error) -> ConnectError | None:
+    """What a caller is told when the file fails, None where the fault is ours."""
+    code = getattr(error, "sqlite_errorcode", None)
+    primary = None if code is None else code & 0xFF
+    if primary == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_WRITE:
+        return ConnectError(
+            ConnectCode.RESOURCE_EXHAUSTED,
+            f"nothing has changed, as there is no room for the data file: {error}",
+        )
+    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return _damaged(str(error))
+    if primary in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM):
+        return ConnectError(ConnectCode.UNAVAILABLE, f"the data file cannot be used now: {error}")
+    if isinstance(error, sqlite3.ProgrammingError) and primary is None:
+        return ConnectError(ConnectCode.UNAVAILABLE, "the emulator is about to stop")
+    return None
+
+
+def _moment(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def _micros(moment: datetime | None) -> Any:
-    return None if moment is None else (moment - _EPOCH) // timedelta(microseconds=1)
+    return None if moment is None else (moment - _EPOCH) // _MICROSECOND
