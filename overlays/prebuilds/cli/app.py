@@ -63,11 +63,15 @@ def emulator(
     ] = None,
     token: Annotated[
         list[str] | None,
-        typer.Option(metavar="TOKEN", help="Take this API token and no unknown one; may be given several times."),
+        typer.Option(
+            "--token", metavar="TOKEN", help="Take this API token and no unknown one; may be given several times."
+        ),
     ] = None,
     read_only_token: Annotated[
         list[str] | None,
-        typer.Option(metavar="TOKEN", help="An API token that may only read; may be given several times."),
+        typer.Option(
+            "--read-only-token", metavar="TOKEN", help="An API token that may only read; may be given several times."
+        ),
     ] = None,
 ) -> None:
     """Run a local server of the whole service, until it is interrupted."""

@@ -35,6 +35,11 @@ class Tokens:
         if not set(self._full).isdisjoint(self._read_only):
             raise ValueError("a token cannot be one that may write and a read-only one at once")
 
+    @property
+    def any_will_do(self) -> bool:
+        """Whether a token need not be one of those given."""
+        return not self._full
+
     def check(self, token: bytes, *, writes: bool) -> None:
         """Check that a token opens a method; `writes` says whether the method has side effects.
 

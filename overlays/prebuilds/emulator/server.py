@@ -153,7 +153,7 @@ def run(
         except ValueError as error:
             store.close()
             return _fail(str(error))
-        server.on_ready = lambda: _announce(url)
+        server.on_ready = lambda: _announce(url, access)
         try:
             with _stopped_by_signals(server):
                 server.run(sockets=[listener])
@@ -239,12 +239,11 @@ def _stopped_by_signals(server: _Server) -> Generator[None]:
             signal.signal(number, handler)
 
 
-def _announce(url: str) -> None:
+def _announce(url: str, tokens: Tokens) -> None:
     sys.stdout.write(f"listening on {url}\n")
     sys.stdout.flush()
-    sys.stderr.write(
-        f"Point a client at it with GITPOD_BASE_URL={url} GITPOD_API_KEY=anything\nIt runs until Ctrl-C.\n"
-    )
+    token = "anything" if tokens.any_will_do else "<one of your tokens>"
+    sys.stderr.write(f"Point a client at it with GITPOD_BASE_URL={url} GITPOD_API_KEY={token}\nIt runs until Ctrl-C.\n")
     sys.stderr.flush()
 
 
