@@ -1,24 +1,58 @@
 """A local emulator of the PrebuildService, for development, tests and demos.
 
 `EmulatorServer` serves it on a socket of this process, `create_app` makes it an ASGI application. Time is a `Clock`:
-`ScaledClock` speeds real time up, `ManualClock` is moved by hand. `Plan` says how long everything takes.
+`ScaledClock` speeds real time up, `ManualClock` is moved by hand. `Plan` says how long everything takes, `Outcome` what
+comes of a prebuild. `EmulatorControl` arranges all that in an emulator that runs, and faults as well.
 """
 
 from .app import create_app
 from .clock import Clock, ManualClock, ScaledClock
+from .control import ControlError
+from .control_client import EmulatorControl
+from .faults import (
+    DropFault,
+    ErrorFault,
+    FaultState,
+    HtmlFault,
+    LatencyFault,
+    RepeatTokenFault,
+    SlowFault,
+    StatusFault,
+    TruncateFault,
+)
 from .lifecycle import Plan
-from .server import EmulatorServer
+from .outcomes import Outcome
+from .projects import Executor, PrebuildConfiguration, Project
+from .recording import RequestRecord
+from .server import EmulatorServer, Options
 from .service import PrebuildService
 from .store import Store, StoreError
 
 __all__ = [
     "Clock",
+    "ControlError",
+    "DropFault",
+    "EmulatorControl",
     "EmulatorServer",
+    "ErrorFault",
+    "Executor",
+    "FaultState",
+    "HtmlFault",
+    "LatencyFault",
     "ManualClock",
+    "Options",
+    "Outcome",
     "Plan",
+    "PrebuildConfiguration",
     "PrebuildService",
+    "Project",
+    "RepeatTokenFault",
+    "RequestRecord",
     "ScaledClock",
+    "SlowFault",
+    "StatusFault",
     "Store",
     "StoreError",
+    "TruncateFault",
     "create_app",
 ]

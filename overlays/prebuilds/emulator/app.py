@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
@@ -11,10 +10,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
 
 from prebuild_wire import OPERATIONS
 
+from .control import Control, ControlEndpoint
 from .errors import ConnectError
+from .faults import FaultInjector, sleep_of
 from .protocol import (
     DEFAULT_BODY_LIMIT,
     ConnectEndpoint,
@@ -23,13 +25,15 @@ from .protocol import (
     method_not_allowed,
     not_found,
 )
+from .recording import CONTROL_PATH, Recorder, RequestRecord
+from .relaxed import with_relaxed_ids
 from .service import LogState, PrebuildService
 
 PREFIXES: Final = ("", "/api")
 """What may stand before the service in the path: nothing, or `/api` as at the vendor's."""
 
-# How often a log that is followed is looked at, in real seconds.
-_LOG_INTERVAL = 0.05
+LOG_INTERVAL: Final = 0.05
+"""How often a log that is followed is looked at, in seconds: real ones, or emulated ones where there is no socket."""
 
 
 def create_app(
@@ -37,27 +41,44 @@ def create_app(
     *,
     body_limit: int = DEFAULT_BODY_LIMIT,
     stopping: Callable[[], bool] = lambda: False,
-) -> Starlette:
+    control: bool = True,
+    control_token: str | None = None,
+    on_record: Callable[[RequestRecord], None] | None = None,
+    log_interval: float = LOG_INTERVAL,
+) -> ASGIApp:
     """An ASGI application that serves `service`.
 
     Args:
         service: what answers the calls.
         body_limit: the most bytes that the body of a request may have.
         stopping: whether the server is about to stop. Logs that are being followed then end.
+        control: whether there is a control plane.
+        control_token: the bearer token that the control plane asks for; None for none.
+        on_record: called with each request that was answered.
+        log_interval: how often a log that is followed is looked at, in seconds.
     """
     service_path = next(iter(OPERATIONS.values())).path.rpartition("/")[0]
+    operations = with_relaxed_ids(OPERATIONS) if service.relaxed_ids else OPERATIONS
     routes: list[BaseRoute] = []
     for prefix in PREFIXES:
-        endpoint = ConnectEndpoint(service, prefix, body_limit)
+        endpoint = ConnectEndpoint(service, prefix, body_limit, operations)
         routes.append(Route(f"{prefix}{service_path}/{{method}}", endpoint))
-        routes.append(Route(f"{prefix}/logs/{{prebuild_id}}", _log_endpoint(service, stopping), methods=["GET"]))
+        read_log = _log_endpoint(service, stopping, log_interval)
+        routes.append(Route(f"{prefix}/logs/{{prebuild_id}}", read_log, methods=["GET"]))
     app = Starlette(routes=routes, exception_handlers={404: _answer_not_found, 405: _answer_not_allowed})
     # A path that differs by a slash is another path: a redirect would lose the body of the call.
     app.router.redirect_slashes = False
-    return app
+    recorder = Recorder(FaultInjector(app, service.faults), service.clock, on_record)
+    if control:
+        app.router.routes.append(
+            Route(f"{CONTROL_PATH}/{{rest:path}}", ControlEndpoint(Control(service, recorder), control_token))
+        )
+    return recorder
 
 
-def _log_endpoint(service: PrebuildService, stopping: Callable[[], bool]) -> Callable[[Request], Awaitable[Response]]:
+def _log_endpoint(
+    service: PrebuildService, stopping: Callable[[], bool], interval: float
+) -> Callable[[Request], Awaitable[Response]]:
     async def read_log(request: Request) -> Response:
         prebuild_id: str = request.path_params["prebuild_id"]
         try:
@@ -68,13 +89,19 @@ def _log_endpoint(service: PrebuildService, stopping: Callable[[], bool]) -> Cal
         if state is None:
             # ASSUMPTION: as for the logs of environments, 502 says that there is no environment yet.
             return PlainTextResponse("the environment does not exist yet\n", 502)
-        return StreamingResponse(_follow(service, prebuild_id, state, stopping), media_type="text/plain")
+        sleep = sleep_of(request.scope)
+        lines = _follow(service, prebuild_id, state, stopping, lambda: sleep(interval))
+        return StreamingResponse(lines, media_type="text/plain")
 
     return read_log
 
 
 async def _follow(
-    service: PrebuildService, prebuild_id: str, state: LogState, stopping: Callable[[], bool]
+    service: PrebuildService,
+    prebuild_id: str,
+    state: LogState,
+    stopping: Callable[[], bool],
+    pause: Callable[[], Awaitable[None]],
 ) -> AsyncIterator[str]:
     """The lines of a log, until the prebuild is through.
 
@@ -88,7 +115,7 @@ async def _follow(
             sent += len(fresh)
         if not state.following or stopping():
             return
-        await asyncio.sleep(_LOG_INTERVAL)
+        await pause()
         try:
             later = service.read_log(prebuild_id)
         except ConnectError:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import re
+from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
@@ -18,8 +19,9 @@ from prebuild_wire.models import PaginationRequest
 
 from .codec import CODECS, Codec
 from .errors import ConnectCode, ConnectError
+from .ids import derived_id
 from .lifecycle import SubjectRecord
-from .service import Call, PrebuildService, derived_id
+from .service import Call, PrebuildService
 
 DEFAULT_BODY_LIMIT: Final = 4 * 1024 * 1024
 """The most bytes that the body of a request may have."""
@@ -41,9 +43,17 @@ class ConnectEndpoint:
         service: what answers the calls.
         prefix: what stands before `/gitpod.v1.PrebuildService` in the path, `/api` for instance.
         body_limit: the most bytes that a body may have; beyond that it is not read.
+        operations: the methods, each with the model that its request has to fit.
     """
 
-    def __init__(self, service: PrebuildService, prefix: str = "", body_limit: int = DEFAULT_BODY_LIMIT) -> None:
+    def __init__(
+        self,
+        service: PrebuildService,
+        prefix: str = "",
+        body_limit: int = DEFAULT_BODY_LIMIT,
+        operations: Mapping[str, Operation] = OPERATIONS,
+    ) -> None:
+        self._operations = operations
         self._service = service
         self._prefix = prefix
         self._body_limit = body_limit
@@ -63,7 +73,7 @@ class ConnectEndpoint:
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
-        operation = OPERATIONS.get(request.path_params["method"])
+        operation = self._operations.get(request.path_params["method"])
         if operation is None:
             raise not_found(request)
         if request.method != "POST":

@@ -67,6 +67,8 @@ _TABLES = (
     )""",
     f"CREATE UNIQUE INDEX one_for_each_pair ON warm_pools (project_id, environment_class_id) WHERE {_NOT_DELETED}",
     "CREATE INDEX warm_pools_due ON warm_pools (next_due, sequence) WHERE next_due IS NOT NULL",
+    # What the emulator was told about itself: declared projects, planned outcomes, durations.
+    "CREATE TABLE settings (kind TEXT, key TEXT, document TEXT NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID",
 )
 
 _PREBUILD: Final = TypeAdapter(PrebuildRecord)
@@ -248,6 +250,49 @@ class Transaction:
     def due_pool(self, now: datetime) -> WarmPoolRecord | None:
         """The warm pool with the earliest step that is due by `now`."""
         return self._due(_POOL, "warm_pools", now)
+
+    # -- Settings
+
+    def settings(self, kind: str) -> dict[str, str]:
+        """The documents of that kind, each by its key."""
+        rows = self._connection.execute("SELECT key, document FROM settings WHERE kind = ?", (kind,))
+        return dict(rows.fetchall())
+
+    def put_setting(self, kind: str, key: str, document: str) -> None:
+        """Keep a document, in place of the one that has its kind and key."""
+        self._connection.execute("REPLACE INTO settings VALUES (?, ?, ?)", (kind, key, document))
+
+    def remove_setting(self, kind: str, key: str) -> None:
+        """Forget a document."""
+        self._connection.execute("DELETE FROM settings WHERE kind = ? AND key = ?", (kind, key))
+
+    # -- Everything at once
+
+    def clear(self) -> None:
+        """Forget everything but the secret, and how far the sequences have come."""
+        for table in ("prebuilds", "warm_pools", "settings"):
+            self._connection.execute(f"DELETE FROM {table}")  # noqa: S608  our own table names
+
+    def place_prebuild(self, prebuild_id: str, sequence: int) -> None:
+        """Give a prebuild that was added another place in the lists."""
+        self._connection.execute("UPDATE prebuilds SET sequence = ? WHERE id = ?", (sequence, prebuild_id))
+
+    def place_pool(self, pool_id: str, sequence: int) -> None:
+        """Give a warm pool that was added another place in the lists."""
+        self._connection.execute("UPDATE warm_pools SET sequence = ? WHERE id = ?", (sequence, pool_id))
+
+    def counters(self) -> dict[str, int]:
+        """The highest sequence that each table ever had."""
+        return dict(self._connection.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
+
+    def put_counters(self, counters: dict[str, int]) -> None:
+        """Let the sequences go on from here."""
+        self._connection.execute("DELETE FROM sqlite_sequence")
+        self._connection.executemany("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", counters.items())
+
+    def put_secret(self, secret: bytes) -> None:
+        """Keep another secret; who holds the old one has to take it up."""
+        self._connection.execute("REPLACE INTO meta VALUES ('secret', ?)", (secret,))
 
     # -- Either
 
