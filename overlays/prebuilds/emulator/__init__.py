@@ -1,6 +1,6 @@
 """A local emulator of the PrebuildService, for development, tests and demos.
 
-`EmulatorServer` serves it on a socket of this process, `create_app` makes it an ASGI application. Time is a `Clock`:
+`EmulatorServer` serves it on a socket of this process, `InProcessEmulator` without one. Time is a `Clock`:
 `ScaledClock` speeds real time up, `ManualClock` is moved by hand. `Plan` says how long everything takes, `Outcome` what
 comes of a prebuild. `EmulatorControl` arranges all that in an emulator that runs, and faults as well.
 """
@@ -20,6 +20,7 @@ from .faults import (
     StatusFault,
     TruncateFault,
 )
+from .in_process import InProcessEmulator
 from .lifecycle import Plan
 from .outcomes import Outcome
 from .projects import Executor, PrebuildConfiguration, Project
@@ -38,6 +39,7 @@ __all__ = [
     "Executor",
     "FaultState",
     "HtmlFault",
+    "InProcessEmulator",
     "LatencyFault",
     "ManualClock",
     "Options",

@@ -10,13 +10,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from prebuild_wire import OPERATIONS
 
 from .control import Control, ControlEndpoint
 from .errors import ConnectError
-from .faults import FaultInjector, sleep_of
+from .faults import FaultInjector, connection_of
 from .protocol import (
     DEFAULT_BODY_LIMIT,
     ConnectEndpoint,
@@ -69,11 +69,16 @@ def create_app(
     # A path that differs by a slash is another path: a redirect would lose the body of the call.
     app.router.redirect_slashes = False
     recorder = Recorder(FaultInjector(app, service.faults), service.clock, on_record)
-    if control:
-        app.router.routes.append(
-            Route(f"{CONTROL_PATH}/{{rest:path}}", ControlEndpoint(Control(service, recorder), control_token))
-        )
-    return recorder
+    if not control:
+        return recorder
+    control_endpoint = ControlEndpoint(Control(service, recorder), control_token)
+
+    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
+        # Not a route: what is asked of the control plane meets no faults, and is not recorded.
+        within = scope["type"] == "http" and f"{scope['path']}/".startswith(f"{CONTROL_PATH}/")
+        await (control_endpoint if within else recorder)(scope, receive, send)
+
+    return dispatch
 
 
 def _log_endpoint(
@@ -89,8 +94,8 @@ def _log_endpoint(
         if state is None:
             # ASSUMPTION: as for the logs of environments, 502 says that there is no environment yet.
             return PlainTextResponse("the environment does not exist yet\n", 502)
-        sleep = sleep_of(request.scope)
-        lines = _follow(service, prebuild_id, state, stopping, lambda: sleep(interval))
+        idle = connection_of(request.scope).idle
+        lines = _follow(service, prebuild_id, state, stopping, lambda: idle(interval))
         return StreamingResponse(lines, media_type="text/plain")
 
     return read_log

@@ -84,6 +84,12 @@ class Clock:
                 raise ValueError(f"the moment lies beyond the year {END_OF_TIME.year}")
             self._begin(moment.astimezone(UTC), frozen=self.frozen)
 
+    def reach(self, moment: datetime) -> None:
+        """Move on to a moment, unless it is past that already."""
+        with self._lock:
+            if self._now() < min(moment, END_OF_TIME):
+                self._begin(min(moment, END_OF_TIME), frozen=self.frozen)
+
     def freeze(self) -> None:
         """Let time stand still."""
         with self._lock:

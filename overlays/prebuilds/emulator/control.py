@@ -604,7 +604,7 @@ def _parsed(adapter: TypeAdapter[Any], body: bytes, request: Request) -> Any:
         except StateError as error:
             raise ControlError(HTTPStatus.BAD_REQUEST, str(error)) from None
     try:
-        return adapter.validate_json(body)
+        return adapter.validate_json(body, strict=True)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
     problems = tuple(Problem(path=".".join(map(str, item["loc"])), message=item["msg"]) for item in found)

@@ -19,7 +19,7 @@ from prebuild_wire.enums import ConnectCode
 
 from .errors import ConnectError
 from .outcomes import ControlModel
-from .recording import LOGS, call_name, is_control, request_number
+from .recording import LOGS, call_name, request_number
 
 CONNECTION: Final = "prebuilds.connection"
 """The ASGI extension in which a server says how it breaks a connection off: a `Connection`."""
@@ -47,6 +47,10 @@ class Connection(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Let time pass before going on."""
+        ...
+
+    async def idle(self, seconds: float) -> None:
+        """The same, while there is nothing to say."""
         ...
 
 
@@ -317,13 +321,13 @@ class FaultInjector:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         taken = None
-        if self._faults and scope["type"] == "http" and not is_control(scope["path"]):
+        if self._faults and scope["type"] == "http":
             taken = self._faults.take(call_name(scope["path"]))
         if taken is None:
             await self._app(scope, receive, send)
             return
         scope["prebuilds.fault"], fault = taken
-        connection = _connection(scope)
+        connection = connection_of(scope)
         match fault:
             case LatencyFault(seconds=seconds):
                 await connection.sleep(seconds)
@@ -376,12 +380,8 @@ class FaultInjector:
         await connection.hang_up(receive)
 
 
-def sleep_of(scope: Scope) -> Callable[[float], Awaitable[None]]:
-    """How time passes for the answer to a request: really, or as the caller in the same process says."""
-    return _connection(scope).sleep
-
-
-def _connection(scope: Scope) -> Connection:
+def connection_of(scope: Scope) -> Connection:
+    """The connection that a request came by."""
     extensions: dict[str, Any] = scope.get("extensions") or {}
     connection: Connection | None = extensions.get(CONNECTION)
     return connection or _PlainConnection()
@@ -401,6 +401,8 @@ class _PlainConnection:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+    idle = sleep
 
 
 async def _swallow(message: Message) -> None:

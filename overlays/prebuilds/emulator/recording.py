@@ -99,7 +99,7 @@ class Recorder:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http" or is_control(scope["path"]):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         with self._lock:
@@ -138,11 +138,6 @@ class Recorder:
                 self._records.append(record)
             if self._on_record is not None:
                 self._on_record(record)
-
-
-def is_control(path: str) -> bool:
-    """Whether a path is one of the control plane."""
-    return path == CONTROL_PATH or path.startswith(f"{CONTROL_PATH}/")
 
 
 def call_name(path: str) -> str | None:

@@ -218,6 +218,8 @@ class _Connection:
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
+    idle = sleep
+
 
 async def _disconnected(receive: Receive) -> None:
     """Wait until the server has noticed that the connection is gone: it then misses no answer."""

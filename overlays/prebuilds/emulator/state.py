@@ -176,7 +176,7 @@ def parse(document: bytes) -> State:
             f"the document was written by a newer emulator (version {version}; this one knows version {VERSION})"
         )
     try:
-        return State.model_validate_json(document)
+        return State.model_validate_json(document, strict=True)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         texts = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in found[:_MOST_PROBLEMS]]
