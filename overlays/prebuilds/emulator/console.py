@@ -4,34 +4,75 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+import queue
+import threading
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Literal, TextIO
+from functools import partial
+from typing import Final, Literal, TextIO
 
 from .recording import RequestRecord
 
 LogStyle = Literal["text", "json", "none"]
 """Lines for people, an object of JSON a line, or nothing."""
 
+MOST_WAITING: Final = 10_000
+"""So many lines wait to be written at most."""
+
+_PATIENCE = 0.2  # seconds, for what is left when the emulator stops
+
 _RED, _YELLOW, _GREEN, _DIM, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[2m", "\x1b[0m"
 
 
-def printer(style: LogStyle, stream: TextIO) -> Callable[[RequestRecord], None] | None:
-    """What writes a line for each request to `stream`, in colours if that is a terminal. None for no lines."""
-    if style == "none":
-        return None
-    if style == "json":
-        return lambda record: _write(stream, _json(record))
-    colours = stream.isatty()
-    return lambda record: _write(stream, _text(record, colours=colours))
+class Printer:
+    """Writes a line for each request it is called with, in colours if the stream is a terminal.
 
+    A thread of its own does the writing: who reads slowly, or not at all, does not hold the emulator up, but misses
+    lines, and is told of that.
 
-def _write(stream: TextIO, line: str) -> None:
-    try:
-        stream.write(line + "\n")
-        stream.flush()
-    except (OSError, ValueError):
-        pass  # nobody listens any more, which is no reason to refuse an answer
+    Args:
+        style: what the lines are like; with `none` there are none.
+        stream: where they go.
+    """
+
+    def __init__(self, style: LogStyle, stream: TextIO) -> None:
+        self._stream = stream
+        self._format = _json if style == "json" else partial(_text, colours=stream.isatty())
+        self._lines: queue.Queue[RequestRecord | None] = queue.Queue(MOST_WAITING)
+        self._missed = 0
+        self._thread: threading.Thread | None = None
+        if style != "none":
+            # A daemon: a stream that nobody reads must not keep the program.
+            self._thread = threading.Thread(target=self._write_all, name="prebuilds-emulator-log", daemon=True)
+            self._thread.start()
+
+    def __call__(self, record: RequestRecord) -> None:
+        """Write a line, some time soon."""
+        if self._thread is None:
+            return
+        try:
+            self._lines.put_nowait(record)
+        except queue.Full:
+            self._missed += 1
+
+    def close(self) -> None:
+        """Write what is left, as far as that is quickly done."""
+        if self._thread is not None:
+            with suppress(queue.Full):
+                self._lines.put_nowait(None)
+            self._thread.join(_PATIENCE)
+
+    def _write_all(self) -> None:
+        # Nobody may listen any more, which is no reason to end with a traceback.
+        with suppress(OSError, ValueError):
+            while (record := self._lines.get()) is not None:
+                line = self._format(record)
+                if self._missed and self._lines.empty():
+                    missed, self._missed = self._missed, 0
+                    self._stream.write(f"prebuilds emulator: {missed} requests are not shown\n")
+                self._stream.write(line + "\n")
+                if self._lines.empty():
+                    self._stream.flush()
 
 
 def _json(record: RequestRecord) -> str:

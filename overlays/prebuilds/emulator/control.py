@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -23,7 +24,7 @@ from .errors import ConnectError
 from .faults import FAULT, FaultState
 from .lifecycle import Plan
 from .outcomes import ControlModel
-from .projects import OutcomeState, PlannedOutcome, Project
+from .projects import OutcomeState, PlannedOutcome, Project, ProjectList
 from .recording import CONTROL_PATH, MOST_RECORDS, Recorder, RequestRecord
 from .service import PrebuildService
 from .state import ClockState, State, StateError
@@ -56,13 +57,6 @@ class ControlProblem(ControlModel):
 
 class Nothing(ControlModel):
     """An answer that has nothing to say."""
-
-
-class ProjectList(ControlModel):
-    """All declared projects."""
-
-    projects: tuple[Project, ...]
-    """Each of them, by its id."""
 
 
 class DeclareProject(Project):
@@ -412,9 +406,14 @@ class ControlEndpoint:
     Args:
         control: what does the work.
         token: the bearer token that callers need; None for none.
+
+    Raises:
+        ValueError: the token is one that no header can carry.
     """
 
     def __init__(self, control: Control, token: str | None = None) -> None:
+        if token is not None and not re.fullmatch(r"[!-~]+", token):
+            raise ValueError("the control token has to be of visible ASCII characters, and not empty")
         self._control = control
         self._token = token
 

@@ -19,14 +19,13 @@ from .control import (
     FaultList,
     MoveTo,
     OutcomeList,
-    ProjectList,
     RequestList,
     Resume,
 )
 from .faults import Fault, FaultState
 from .lifecycle import Plan
 from .outcomes import Outcome
-from .projects import Executor, OutcomeState, PlannedOutcome, PrebuildConfiguration, Project
+from .projects import Executor, OutcomeState, PlannedOutcome, PrebuildConfiguration, Project, ProjectList
 from .recording import CONTROL_PATH, RequestRecord
 from .state import ClockState
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
 from .errors import ConnectCode, ConnectError
 from .ids import canonical_id, default_class_id, derived_id, is_uuid
@@ -73,6 +74,13 @@ class Project(ControlModel):
 
     outcome: Outcome | None = None
     """What comes of each of its prebuilds, but for those that have an outcome of their own."""
+
+
+class ProjectList(ControlModel):
+    """All declared projects."""
+
+    projects: tuple[Project, ...]
+    """Each of them, by its id."""
 
 
 class PlannedOutcome(ControlModel):
@@ -370,3 +378,19 @@ def _classes(project: Project) -> Iterable[str]:
         return ()
     given = configuration.default_environment_class_id
     return (*configuration.environment_class_ids, *(() if given is None else (given,)))
+
+
+def read_projects(path: Path) -> tuple[Project, ...]:
+    """The projects of a file, in the form in which the control plane lists them: `{"projects": [{"id": ...}]}`.
+
+    Raises:
+        ValueError: the file cannot be read, or is not of that form; the message is one line.
+    """
+    try:
+        return ProjectList.model_validate_json(path.read_bytes(), strict=True).projects
+    except OSError as error:
+        raise ValueError(f"cannot read the projects of {path}: {error}") from None
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        texts = [f"{'.'.join(map(str, item['loc'])) or 'the file'}: {item['msg']}" for item in found]
+        raise ValueError(f"the projects of {path} make no sense: {'; '.join(texts)}") from None

@@ -8,10 +8,12 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self, cast
@@ -22,16 +24,19 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .app import create_app
 from .clock import Clock, ScaledClock
-from .console import LogStyle, printer
+from .console import LogStyle, Printer
 from .faults import CONNECTION
 from .lifecycle import Plan
-from .projects import Project
+from .projects import Project, read_projects
 from .recording import CONTROL_PATH, RequestRecord
 from .service import PrebuildService
 from .store import Store, StoreError
 
 # How long calls that are under way may take to end when the server stops, in seconds.
 _GRACE = 0.3
+
+# How long a pause that a fault makes may outlast the order to stop, in seconds.
+_NAP = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +154,7 @@ def run(
     plan: Plan | None = None,
     allow_remote: bool = False,
     options: Options | None = None,
+    projects: Path | None = None,
     log: LogStyle = "none",
 ) -> int:
     """Serve until SIGTERM or SIGINT, and return the exit code of the program: 0 then, 1 if it could not start.
@@ -164,21 +170,27 @@ def run(
         plan: how long things take.
         allow_remote: whether the address may be one that others can reach.
         options: what else there is to choose.
+        projects: a file of JSON with the projects that are declared from the start, see `read_projects`.
         log: how requests are told of.
     """
     options = options or Options()
     try:
+        if projects is not None:
+            options = replace(options, projects=(*options.projects, *read_projects(projects)))
         listener = _listen(host, port, allow_remote=allow_remote)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         return _fail(f"cannot listen on {host} port {port}: {error}")
+    except ValueError as error:
+        return _fail(str(error))
     with listener:
         try:
             store = Store(data)
         except StoreError as error:
             return _fail(str(error))
+        printer = Printer(log, sys.stderr)
         try:
             service = _service(store, _clock_for(store, speed), plan, options)
-            server, url = _server(listener, host, service, options, printer(log, sys.stderr))
+            server, url = _server(listener, host, service, options, printer)
         except ValueError as error:
             store.close()
             return _fail(str(error))
@@ -188,6 +200,7 @@ def run(
                 server.run(sockets=[listener])
         finally:
             store.close()
+            printer.close()
     return 0
 
 
@@ -204,8 +217,9 @@ class _Server(uvicorn.Server):
 class _Connection:
     """How a fault breaks a connection of uvicorn off."""
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, stopping: Callable[[], bool]) -> None:
         self._transport = transport
+        self._stopping = stopping
 
     async def drop(self, receive: Receive) -> None:
         self._transport.abort()
@@ -216,7 +230,9 @@ class _Connection:
         await _disconnected(receive)
 
     async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+        end = time.monotonic() + seconds
+        while not self._stopping() and (left := end - time.monotonic()) > 0:  # noqa: ASYNC110  signals set no event
+            await asyncio.sleep(min(left, _NAP))
 
     idle = sleep
 
@@ -227,14 +243,19 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-def _protocol(**arguments: Any) -> asyncio.Protocol:
+def _protocol(stopping: Callable[[], bool], **arguments: Any) -> asyncio.Protocol:
     """A connection of uvicorn that tells the application how it is broken off."""
     protocol = H11Protocol(**arguments)
     app = cast("ASGIApp", protocol.app)  # pyright: ignore[reportUnknownMemberType] - one of several kinds
 
     async def with_connection(scope: Any, receive: Any, send: Any) -> None:
-        scope.setdefault("extensions", {})[CONNECTION] = _Connection(protocol.transport)
-        await app(scope, receive, send)
+        connection = _Connection(protocol.transport, stopping)
+        scope.setdefault("extensions", {})[CONNECTION] = connection
+        try:
+            await app(scope, receive, send)
+        except asyncio.CancelledError:
+            # The server stops, and this has taken too long. uvicorn would tell of it with a traceback.
+            await connection.drop(receive)
 
     protocol.app = with_connection
     return protocol
@@ -266,9 +287,13 @@ def _server(
 ) -> tuple[_Server, str]:
     """The server for a socket, and its base URL."""
     server: _Server
+
+    def stopping() -> bool:
+        return server.should_exit
+
     app = create_app(
         service,
-        stopping=lambda: server.should_exit,
+        stopping=stopping,
         control=options.control,
         control_token=options.control_token,
         on_record=on_record,
@@ -277,7 +302,7 @@ def _server(
         uvicorn.Config(
             app,
             # uvicorn only ever calls it.
-            http=cast("type[asyncio.Protocol]", _protocol),
+            http=cast("type[asyncio.Protocol]", partial(_protocol, stopping)),
             access_log=False,
             lifespan="off",
             log_config=None,
@@ -307,7 +332,8 @@ def _listen(host: str, port: int, *, allow_remote: bool) -> socket.socket:
         listener.bind(address)
         if not allow_remote and not _is_local(listener):
             raise ValueError(
-                "it is not of this machine alone, and whoever reaches it can do everything; --allow-remote permits that"
+                f"{host} is an address that others can reach, and whoever does can read and change everything here;"
+                " --allow-remote permits it (allow_remote=True in Python)"
             )
         listener.listen()
     except (OSError, ValueError):
