@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
-from prebuilds.emulator import EmulatorServer, ManualClock, Plan
+from prebuilds.emulator import EmulatorServer, ManualClock, Options, Plan
 
 from .driver import Driver
 
@@ -28,10 +29,11 @@ def start(clean_up: Callable[[ExitStack], None]) -> Iterator[Callable[..., Drive
     """Starts emulators that run until the test ends."""
     stack = ExitStack()
 
-    def start(plan: Plan | None = None) -> Driver:
+    def start(plan: Plan | None = None, **options: Any) -> Driver:
         clock = ManualClock()
-        driver = Driver(stack.enter_context(EmulatorServer(clock=clock, plan=plan)), clock)
-        stack.callback(driver.http.close)
+        server = EmulatorServer(clock=clock, plan=plan, options=Options(**options))
+        driver = Driver(stack.enter_context(server), clock)
+        stack.callback(driver.close)
         return driver
 
     yield start

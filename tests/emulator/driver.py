@@ -8,7 +8,7 @@ import httpx
 from google.protobuf.message import Message
 
 from prebuild_wire import OPERATIONS
-from prebuilds.emulator import EmulatorServer, ManualClock
+from prebuilds.emulator import EmulatorControl, EmulatorServer, ManualClock
 
 PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
 OTHER_PROJECT = "0b9f2c1e-90a2-4c62-a9ab-7a3b0f4f5f11"
@@ -23,7 +23,12 @@ class Driver:
     def __init__(self, server: EmulatorServer, clock: ManualClock) -> None:
         self.url = server.url
         self.clock = clock
+        self.control = EmulatorControl(server.url)
         self.http = httpx.Client(base_url=server.url, headers={"Authorization": "Bearer somebody"}, timeout=10)
+
+    def close(self) -> None:
+        self.http.close()
+        self.control.close()
 
     def post(self, method: str, body: Any, **options: Any) -> httpx.Response:
         return self.http.post(f"{SERVICE}/{method}", json=body, **options)
@@ -70,6 +75,14 @@ class Driver:
 
     def pool(self, pool_id: str) -> dict[str, Any]:
         found: dict[str, Any] = self.call("GetWarmPool", warmPoolId=pool_id)["warmPool"]
+        return found
+
+    def status(self, prebuild_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.prebuild(prebuild_id)["status"]
+        return found
+
+    def prebuilds(self, **wanted: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.call("ListPrebuilds", filter=wanted).get("prebuilds", [])
         return found
 
     def pool_phase(self, pool_id: str) -> str:

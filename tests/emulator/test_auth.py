@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import httpx
 import pytest
 
 from prebuild_wire import OPERATIONS
-from prebuilds.emulator import EmulatorServer, ManualClock, Tokens
-from prebuilds.emulator.server import run
+from prebuilds.emulator import EmulatorServer, ManualClock, Options, Tokens
 
 from .driver import NOBODY, PROJECT, SERVICE
 
@@ -14,8 +16,8 @@ READS = {name for name, operation in OPERATIONS.items() if operation.idempotency
 
 @pytest.fixture(scope="module")
 def url():
-    tokens = {"tokens": ["first", "second", "grün"], "read_only_tokens": ["reader"]}
-    with EmulatorServer(clock=ManualClock(), **tokens) as server:
+    options = Options(tokens=("first", "second", "grün"), read_only_tokens=("reader",))
+    with EmulatorServer(clock=ManualClock(), options=options) as server:
         yield server.url
 
 
@@ -55,14 +57,14 @@ def test_a_GET_takes_the_same_tokens(url):
 
 
 def test_with_read_only_tokens_alone_any_other_token_writes():
-    with EmulatorServer(clock=ManualClock(), read_only_tokens=["reader"]) as server:
+    with EmulatorServer(clock=ManualClock(), options=Options(read_only_tokens=("reader",))) as server:
         body = {"projectId": PROJECT, "spec": {}}
         assert post(server.url, "CreatePrebuild", "anything", body) == (200, None)
         assert post(server.url, "CreatePrebuild", "reader", body) == (403, "permission_denied")
 
 
 def test_a_logs_token_opens_no_method_and_an_API_token_no_log():
-    with EmulatorServer(clock=(clock := ManualClock()), tokens=["first"]) as server:
+    with EmulatorServer(clock=(clock := ManualClock()), options=Options(tokens=("first",))) as server:
         http = httpx.Client(base_url=server.url, headers={"Authorization": "Bearer first"})
         created = http.post(f"{SERVICE}/CreatePrebuild", json={"projectId": PROJECT, "spec": {}}).json()["prebuild"]
         clock.advance(1000)
@@ -77,24 +79,21 @@ def test_a_logs_token_opens_no_method_and_an_API_token_no_log():
 
 
 @pytest.mark.parametrize("token", ["", " ", "two words", "line\n", "nul\x00"])
-def test_what_no_header_can_carry_is_no_token(token, capsys):
+def test_what_no_header_can_carry_is_no_token(token):
     with pytest.raises(ValueError, match="token") as caught:
-        EmulatorServer(tokens=[token])
-    assert run(tokens=[token]) == 1
-    for said in (str(caught.value), capsys.readouterr().err):
-        assert not token.strip() or token not in said
+        Options(tokens=(token,))
+    assert not token.strip() or token not in str(caught.value)
 
 
-def test_a_token_cannot_be_of_both_kinds(capsys):
-    with pytest.raises(ValueError, match="read-only") as caught:
-        EmulatorServer(tokens=["secret"], read_only_tokens=["secret"])
-    assert "secret" not in str(caught.value)
-    assert run(tokens=["secret"], read_only_tokens=["secret"]) == 1
-    assert "secret" not in capsys.readouterr().err
+def test_a_token_cannot_be_of_both_kinds():
+    command = [sys.executable, "-m", "prebuilds", "emulator", "--token", "secret", "--read-only-token", "secret"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "read-only" in done.stderr
+    assert "secret" not in done.stderr
 
 
 def test_no_token_is_shown():
-    tokens = Tokens(["secret"], ["hidden"])
-    server = EmulatorServer(tokens=["secret"], read_only_tokens=["hidden"])
-    assert "secret" not in repr(tokens) + str(tokens) + repr(server)
-    assert "hidden" not in repr(tokens) + str(tokens) + repr(server)
+    options = Options(tokens=("secret",), read_only_tokens=("hidden",), control_token="private")
+    shown = repr(Tokens(["secret"], ["hidden"])) + repr(options) + repr(EmulatorServer(options=options))
+    assert not any(token in shown for token in ("secret", "hidden", "private"))

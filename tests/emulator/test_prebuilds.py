@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from prebuilds.emulator import Plan
-from prebuilds.emulator.service import default_class_id
+from prebuilds.emulator.ids import default_class_id
 
 from .driver import ENVIRONMENT_CLASS, NOBODY, PROJECT
 

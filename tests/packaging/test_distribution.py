@@ -22,6 +22,7 @@ PACKAGES = {
     "prebuild_api": ROOT / "generated",
     "prebuild_wire": ROOT / "generated",
     "prebuilds": ROOT / "overlays",
+    "pytest_prebuilds": ROOT / "overlays",
 }
 
 

@@ -97,7 +97,29 @@ def sample_8(client: PrebuildClient, project: str, prebuild: Prebuild) -> None:
             print(attempt.response.headers["content-type"], len(attempt.response.content))
 
 
-def sample_9(project: str, prebuild: Prebuild) -> None:
+def sample_9(client: PrebuildClient, project: str, prebuild: Prebuild) -> None:
+    import pytest
+    from prebuilds import PrebuildFailedError
+    from prebuilds.emulator import DropFault, Outcome
+
+    PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
+
+
+    def test_a_prebuild_that_fails_is_reported(prebuild_emulator):
+        prebuild_emulator.control.plan_outcome(Outcome(fails_in="RUNNING", message="no space left on device"))
+        client = prebuild_emulator.client
+        started = client.prebuilds.create(project_id=PROJECT)
+        with pytest.raises(PrebuildFailedError, match="no space left"):
+            client.prebuilds.wait(started.prebuild, timeout=3600)  # minutes of the service, milliseconds of yours
+
+
+    def test_a_lost_answer_does_no_harm(prebuild_emulator):
+        prebuild_emulator.control.plan_fault(DropFault(method="ListPrebuilds"))
+        assert prebuild_emulator.client.prebuilds.list().prebuilds == []
+        assert [request.status for request in prebuild_emulator.control.requests()] == [None, 200]
+
+
+def sample_10(project: str, prebuild: Prebuild) -> None:
     from prebuilds import PrebuildClient
     from prebuilds.emulator import EmulatorServer, ManualClock
 
@@ -108,7 +130,31 @@ def sample_9(project: str, prebuild: Prebuild) -> None:
         assert client.prebuilds.wait(started.prebuild).status.phase.is_terminal
 
 
-def sample_10(client: PrebuildClient, project: str, prebuild: Prebuild) -> None:
+def sample_11(client: PrebuildClient, project: str, prebuild: Prebuild) -> None:
+    from prebuilds.emulator import EmulatorControl, EmulatorServer, ErrorFault, Executor, Outcome, Plan
+
+    with EmulatorServer() as server, EmulatorControl(server.url) as control:
+        # What comes of prebuilds: of the next one, of the next three of a project, of all of a project.
+        control.plan_outcome(Outcome(warning="the dev container did not build"))
+        control.plan_outcome(Outcome(stalls_in="STARTING"), project_id=project, times=3)
+        control.declare_project(project, daily_at_hour=4, outcome=Outcome(takes=900))
+        control.put_plan(Plan(running=600, draining=0))  # how long everything takes, in emulated seconds
+
+        # What goes wrong in between, and whether it did.
+        fault = control.plan_fault(
+            ErrorFault(method="GetPrebuild", code="resource_exhausted", retry_after=5, times=2, after=1)
+        )
+        assert control.fault(fault.id).consumed == 0
+
+        # The time, and everything at once.
+        control.freeze()
+        control.advance(24 * 3600)
+        state = control.dump_state()
+        control.reset()
+        control.load_state(state)
+
+
+def sample_12(client: PrebuildClient, project: str, prebuild: Prebuild) -> None:
     import schemathesis
     from prebuilds.contract import register_formats, schema_document
 

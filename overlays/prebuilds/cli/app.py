@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,14 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+class LogStyle(Enum):
+    """How the emulator tells of requests."""
+
+    TEXT = "text"
+    JSON = "json"
+    NONE = "none"
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -77,12 +86,59 @@ def emulator(
             "--read-only-token", metavar="TOKEN", help="An API token that may only read; may be given several times."
         ),
     ] = None,
+    projects: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", dir_okay=False, help='Declare the projects of this JSON: {"projects": [...]}.'),
+    ] = None,
+    strict_projects: Annotated[
+        bool, typer.Option("--strict-projects", help="Answer not_found for projects that were not declared.")
+    ] = False,
+    relaxed_ids: Annotated[
+        bool, typer.Option("--relaxed-ids", help="Take any text for the id of a project or a class, not UUIDs only.")
+    ] = False,
+    allow_remote: Annotated[
+        bool,
+        typer.Option(
+            "--allow-remote",
+            help="Permit a --host that others can reach. Whoever reaches it can read and change everything here.",
+        ),
+    ] = False,
+    control: Annotated[
+        bool, typer.Option("--control/--no-control", help="Have the control plane, below /_emulator/.")
+    ] = True,
+    control_token: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOKEN",
+            envvar="PREBUILDS_CONTROL_TOKEN",
+            help="Let the control plane ask for this bearer token.",
+        ),
+    ] = None,
+    log: Annotated[LogStyle, typer.Option(help="How to tell of requests, on standard error.")] = LogStyle.TEXT,
 ) -> None:
     """Run a local server of the whole service, until it is interrupted."""
     from prebuilds.emulator import server
 
+    try:
+        options = server.Options(
+            tokens=tuple(token or ()),
+            read_only_tokens=tuple(read_only_token or ()),
+            strict_projects=strict_projects,
+            relaxed_ids=relaxed_ids,
+            control=control,
+            control_token=control_token,
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
     code = server.run(
-        host=host, port=port, speed=speed, data=data, tokens=token or (), read_only_tokens=read_only_token or ()
+        host=host,
+        port=port,
+        speed=speed,
+        data=data,
+        allow_remote=allow_remote,
+        options=options,
+        projects=projects,
+        log=log.value,
     )
     raise typer.Exit(code)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
@@ -11,19 +10,24 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from prebuild_wire import OPERATIONS
 
 from .auth import Tokens, bearer_token
+from .control import Control, ControlEndpoint
 from .errors import ConnectError
+from .faults import FaultInjector, connection_of
 from .protocol import DEFAULT_BODY_LIMIT, ConnectEndpoint, error_response, method_not_allowed, not_found
+from .recording import CONTROL_PATH, Recorder, RequestRecord
+from .relaxed import with_relaxed_ids
 from .service import LogState, PrebuildService
 
 PREFIXES: Final = ("", "/api")
 """What may stand before the service in the path: nothing, or `/api` as at the vendor's."""
 
-# How often a log that is followed is looked at, in real seconds.
-_LOG_INTERVAL = 0.05
+LOG_INTERVAL: Final = 0.05
+"""How often a log that is followed is looked at, in seconds: real ones, or emulated ones where there is no socket."""
 
 
 def create_app(
@@ -32,7 +36,11 @@ def create_app(
     tokens: Tokens | None = None,
     body_limit: int = DEFAULT_BODY_LIMIT,
     stopping: Callable[[], bool] = lambda: False,
-) -> Starlette:
+    control: bool = True,
+    control_token: str | None = None,
+    on_record: Callable[[RequestRecord], None] | None = None,
+    log_interval: float = LOG_INTERVAL,
+) -> ASGIApp:
     """An ASGI application that serves `service`.
 
     Args:
@@ -40,20 +48,38 @@ def create_app(
         tokens: the tokens that open its methods; without this, any token does.
         body_limit: the most bytes that the body of a request may have.
         stopping: whether the server is about to stop. Logs that are being followed then end.
+        control: whether there is a control plane.
+        control_token: the bearer token that the control plane asks for; None for none.
+        on_record: called with each request that was answered.
+        log_interval: how often a log that is followed is looked at, in seconds.
     """
     service_path = next(iter(OPERATIONS.values())).path.rpartition("/")[0]
+    operations = with_relaxed_ids(OPERATIONS) if service.relaxed_ids else OPERATIONS
     routes: list[BaseRoute] = []
     for prefix in PREFIXES:
-        endpoint = ConnectEndpoint(service, prefix, tokens, body_limit)
+        endpoint = ConnectEndpoint(service, prefix, tokens, body_limit, operations)
         routes.append(Route(f"{prefix}{service_path}/{{method}}", endpoint))
-        routes.append(Route(f"{prefix}/logs/{{prebuild_id}}", _log_endpoint(service, stopping), methods=["GET"]))
+        read_log = _log_endpoint(service, stopping, log_interval)
+        routes.append(Route(f"{prefix}/logs/{{prebuild_id}}", read_log, methods=["GET"]))
     app = Starlette(routes=routes, exception_handlers={404: _answer_not_found, 405: _answer_not_allowed})
     # A path that differs by a slash is another path: a redirect would lose the body of the call.
     app.router.redirect_slashes = False
-    return app
+    recorder = Recorder(FaultInjector(app, service.faults), service.clock, on_record)
+    if not control:
+        return recorder
+    control_endpoint = ControlEndpoint(Control(service, recorder), control_token)
+
+    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
+        # Not a route: what is asked of the control plane meets no faults, and is not recorded.
+        within = scope["type"] == "http" and f"{scope['path']}/".startswith(f"{CONTROL_PATH}/")
+        await (control_endpoint if within else recorder)(scope, receive, send)
+
+    return dispatch
 
 
-def _log_endpoint(service: PrebuildService, stopping: Callable[[], bool]) -> Callable[[Request], Awaitable[Response]]:
+def _log_endpoint(
+    service: PrebuildService, stopping: Callable[[], bool], interval: float
+) -> Callable[[Request], Awaitable[Response]]:
     async def read_log(request: Request) -> Response:
         prebuild_id: str = request.path_params["prebuild_id"]
         try:
@@ -65,13 +91,19 @@ def _log_endpoint(service: PrebuildService, stopping: Callable[[], bool]) -> Cal
         if state is None:
             # ASSUMPTION: as for the logs of environments, 502 says that there is no environment yet.
             return PlainTextResponse("the environment does not exist yet\n", 502)
-        return StreamingResponse(_follow(service, prebuild_id, state, stopping), media_type="text/plain")
+        idle = connection_of(request.scope).idle
+        lines = _follow(service, prebuild_id, state, stopping, lambda: idle(interval))
+        return StreamingResponse(lines, media_type="text/plain")
 
     return read_log
 
 
 async def _follow(
-    service: PrebuildService, prebuild_id: str, state: LogState, stopping: Callable[[], bool]
+    service: PrebuildService,
+    prebuild_id: str,
+    state: LogState,
+    stopping: Callable[[], bool],
+    pause: Callable[[], Awaitable[None]],
 ) -> AsyncIterator[str]:
     """The lines of a log, until the prebuild is through.
 
@@ -85,7 +117,7 @@ async def _follow(
             sent += len(fresh)
         if not state.following or stopping():
             return
-        await asyncio.sleep(_LOG_INTERVAL)
+        await pause()
         try:
             later = service.read_log(prebuild_id)
         except ConnectError:

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Mapping
 
 from .errors import ConnectCode, ConnectError
+from .ids import derived_id
 from .lifecycle import SubjectRecord
-from .service import derived_id
 
 # What an Authorization header can carry behind `Bearer `.
 _TOKEN = re.compile(rb"[\x21-\x7e\x80-\xff]+")

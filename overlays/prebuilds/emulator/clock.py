@@ -2,59 +2,154 @@
 
 from __future__ import annotations
 
+import math
+import threading
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Final
 
-FASTEST = 1_000_000.0
+FASTEST: Final = 1_000_000.0
 """The greatest speed. Beyond it, the years of the calendar run out in a day."""
 
+DEFAULT_SPEED: Final = 60.0
+"""The speed of a clock that is resumed and never had one."""
 
-class Clock(Protocol):
-    """Tells the emulated time, which never runs backwards."""
+END_OF_TIME: Final = datetime(9900, 1, 1, tzinfo=UTC)
+"""No clock can be moved beyond this: the calendar of Python and of protobuf ends with the year 9999."""
+
+
+class Clock:
+    """Tells the emulated time. It runs at a speed, or stands still until it is moved, and never runs backwards.
+
+    It may be used by several threads. Changes of the system's clock do not reach it.
+
+    Args:
+        start: the emulated time at which it starts; the real time unless given.
+        speed: how many emulated seconds pass in a real one; None for a clock that stands still.
+
+    Raises:
+        ValueError: the speed is not above 0, or above `FASTEST`.
+    """
+
+    def __init__(self, start: datetime | None = None, speed: float | None = DEFAULT_SPEED) -> None:
+        self._first = start
+        self._first_speed = speed
+        self._lock = threading.Lock()
+        self._speed = DEFAULT_SPEED if speed is None else _checked_speed(speed)
+        self._begin(datetime.now(UTC) if start is None else start, frozen=speed is None)
+
+    @property
+    def speed(self) -> float:
+        """How many emulated seconds pass in a real one while the clock runs."""
+        return self._speed
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the clock stands still."""
+        return self._origin is None
 
     def now(self) -> datetime:
         """The emulated time, in UTC."""
-        ...
+        with self._lock:
+            return self._now()
+
+    def advance(self, seconds: float) -> None:
+        """Move on by so many emulated seconds. A clock that runs goes on running.
+
+        Raises:
+            ValueError: the seconds are negative, or lead beyond `END_OF_TIME`.
+        """
+        if not seconds >= 0:
+            raise ValueError(f"time does not run backwards: {seconds}")
+        with self._lock:
+            now = self._now()
+            # Compared before it is added: the sum may be more than a datetime can hold.
+            if not seconds <= (END_OF_TIME - now).total_seconds():
+                raise ValueError(f"{seconds:g} seconds lead beyond the year {END_OF_TIME.year}")
+            self._begin(now + timedelta(seconds=seconds), frozen=self.frozen)
+
+    def move_to(self, moment: datetime) -> None:
+        """Move on to a moment that is not before now. A clock that runs goes on running.
+
+        Raises:
+            ValueError: the moment is in the past, beyond `END_OF_TIME`, or has no time zone.
+        """
+        if moment.tzinfo is None:
+            raise ValueError("the moment has to have a time zone")
+        with self._lock:
+            now = self._now()
+            if moment < now:
+                raise ValueError(f"time does not run backwards: it is {now.isoformat()} already")
+            if moment > END_OF_TIME:
+                raise ValueError(f"the moment lies beyond the year {END_OF_TIME.year}")
+            self._begin(moment.astimezone(UTC), frozen=self.frozen)
+
+    def reach(self, moment: datetime) -> None:
+        """Move on to a moment, unless it is past that already."""
+        with self._lock:
+            if self._now() < min(moment, END_OF_TIME):
+                self._begin(min(moment, END_OF_TIME), frozen=self.frozen)
+
+    def freeze(self) -> None:
+        """Let time stand still."""
+        with self._lock:
+            self._begin(self._now(), frozen=True)
+
+    def resume(self, speed: float | None = None) -> None:
+        """Let time run, at the speed it had unless another one is given.
+
+        Raises:
+            ValueError: the speed is not above 0, or above `FASTEST`.
+        """
+        wanted = self._speed if speed is None else _checked_speed(speed)
+        with self._lock:
+            now = self._now()
+            self._speed = wanted
+            self._begin(now, frozen=False)
+
+    def reset(self) -> None:
+        """Begin anew as the clock was made. This alone may lead back."""
+        speed = self._first_speed
+        start = datetime.now(UTC) if self._first is None else self._first
+        self.restore(start, speed=self._speed if speed is None else speed, frozen=speed is None)
+
+    def restore(self, now: datetime, *, speed: float, frozen: bool) -> None:
+        """Take over the state of another clock, be it in the past."""
+        with self._lock:
+            self._speed = _checked_speed(speed)
+            self._begin(now, frozen=frozen)
+
+    def _now(self) -> datetime:
+        if self._origin is None:
+            return self._start
+        return self._start + timedelta(seconds=(time.monotonic() - self._origin) * self._speed)
+
+    def _begin(self, start: datetime, *, frozen: bool) -> None:
+        self._start = start
+        self._origin = None if frozen else time.monotonic()
 
 
-class ScaledClock:
+class ScaledClock(Clock):
     """Real time, sped up: one real second is `speed` emulated ones.
 
-    It starts at `start`, which is the real time unless given. Changes of the system's clock do not reach it.
+    It starts at `start`, which is the real time unless given.
 
     Raises:
         ValueError: the speed is not above 0, or above `FASTEST`.
     """
 
     def __init__(self, speed: float, start: datetime | None = None) -> None:
-        if not 0 < speed <= FASTEST:
-            raise ValueError(f"the speed must be above 0 and at most {FASTEST:.0f}, and is {speed}")
-        self._speed = speed
-        self._start = datetime.now(UTC) if start is None else start
-        self._origin = time.monotonic()
-
-    def now(self) -> datetime:
-        """The emulated time, in UTC."""
-        return self._start + timedelta(seconds=(time.monotonic() - self._origin) * self._speed)
+        super().__init__(start, speed)
 
 
-class ManualClock:
+class ManualClock(Clock):
     """Time that stands still until it is moved. It starts at `start`, which is 2030-01-01 unless given."""
 
     def __init__(self, start: datetime = datetime(2030, 1, 1, tzinfo=UTC)) -> None:
-        self._now = start
+        super().__init__(start, None)
 
-    def now(self) -> datetime:
-        """The emulated time, in UTC."""
-        return self._now
 
-    def advance(self, seconds: float) -> None:
-        """Move on by so many emulated seconds.
-
-        Raises:
-            ValueError: the seconds are negative.
-        """
-        if seconds < 0:
-            raise ValueError(f"time does not run backwards: {seconds}")
-        self._now += timedelta(seconds=seconds)
+def _checked_speed(speed: float) -> float:
+    if not 0 < speed <= FASTEST or math.isnan(speed):
+        raise ValueError(f"the speed must be above 0 and at most {FASTEST:.0f}, and is {speed}")
+    return speed

@@ -72,6 +72,8 @@ _TABLES = (
     )""",
     f"CREATE UNIQUE INDEX one_for_each_pair ON warm_pools (project, environment_class) WHERE {NOT_DELETED}",
     "CREATE INDEX warm_pools_gone ON warm_pools (gone_at) WHERE gone_at IS NOT NULL",
+    # What the emulator was told about itself: declared projects, planned outcomes, durations.
+    "CREATE TABLE settings (kind TEXT, key TEXT, document TEXT NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID",
 )
 
 

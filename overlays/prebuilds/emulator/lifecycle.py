@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import Field
 
 from prebuild_wire.enums import PrebuildPhase, PrebuildTrigger, Principal, WarmPoolPhase
+from prebuild_wire.scalars import parse_duration
 
 from .errors import ConnectCode, ConnectError
+from .outcomes import USUAL, WAY, ActivePhase, ControlModel, Outcome, Seconds
 
 ACTIVE: Final = frozenset(
     {
@@ -30,29 +34,50 @@ ACTIVE: Final = frozenset(
 _ENDED = frozenset({PrebuildPhase.COMPLETED, PrebuildPhase.FAILED, PrebuildPhase.CANCELLED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """How long things take, in emulated seconds, and what comes of them. Each duration may be 0.
+class Plan(ControlModel):
+    """How long things take, in emulated seconds. Each duration may be 0.
 
     ASSUMPTION: how long anything takes is nowhere promised. By default a prebuild completes 300 s after its creation
     and a pool drains in 60 s; at the default speed of 60 that is five seconds and one second.
     """
 
-    pending: float = 15
-    starting: float = 30
-    running: float = 165
-    stopping: float = 30
-    snapshotting: float = 60
-    cancelling: float = 30
-    deleting: float = 30
+    pending: Seconds = 15
+    """From the creation to STARTING."""
+
+    starting: Seconds = 30
+    """From STARTING to RUNNING."""
+
+    running: Seconds = 165
+    """From RUNNING to STOPPING."""
+
+    stopping: Seconds = 30
+    """From STOPPING to SNAPSHOTTING."""
+
+    snapshotting: Seconds = 60
+    """From SNAPSHOTTING to COMPLETED."""
+
+    cancelling: Seconds = 30
+    """From CANCELLING to CANCELLED."""
+
+    deleting: Seconds = 30
     """From DELETING to DELETED, for a prebuild."""
-    draining: float = 60
+
+    draining: Seconds = 60
     """From DELETING to DELETED, for a warm pool."""
-    tombstone: float = 60
+
+    tombstone: Seconds = 60
     """How long something that is DELETED can still be read. With 0 it is gone at once."""
-    expiry: float = 7 * 24 * 3600
+
+    expiry: Seconds = 7 * 24 * 3600
     """From COMPLETED to DELETING, of its own accord: snapshots are kept for seven days."""
-    snapshot_size_bytes: int = 10 * 1024**3
+
+    snapshot_size_bytes: Annotated[int, Field(ge=0, lt=2**63)] = 10 * 1024**3
+    """How large a snapshot is."""
+
+    def duration(self, phase: ActivePhase) -> float:
+        """How long a prebuild stays in an active phase, in emulated seconds."""
+        seconds: float = getattr(self, phase.lower())
+        return seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +125,8 @@ class PrebuildRecord:
     warning_message: str = ""
     percentage: int = 0
     snapshot_size_bytes: int = 0
+    outcome: Outcome | None = None
+    """What was planned for it; None for the usual."""
     taken: tuple[Step, ...]
     timeline: tuple[Step, ...]
 
@@ -158,32 +185,68 @@ class WarmPoolRecord:
 # -- Prebuilds ---------------------------------------------------------------------------------------------------------
 
 
-def prebuild_timeline(created_at: datetime, timeout: timedelta, plan: Plan) -> tuple[Step, ...]:
+def prebuild_timeline(
+    created_at: datetime, timeout: timedelta, plan: Plan, outcome: Outcome | None = None
+) -> tuple[Step, ...]:
     """All steps of a prebuild that nobody interferes with, but for its creation.
 
     ASSUMPTION: a prebuild that has not completed when its timeout is over becomes FAILED at that moment.
     ASSUMPTION: its snapshot takes the prebuild along when it expires; what left no snapshot is kept.
     """
-    starting = created_at + timedelta(seconds=plan.pending)
-    running = starting + timedelta(seconds=plan.starting)
-    stopping = running + timedelta(seconds=plan.running)
-    snapshotting = stopping + timedelta(seconds=plan.stopping)
-    completed = snapshotting + timedelta(seconds=plan.snapshotting)
-    steps = (
-        Step(starting, PrebuildPhase.STARTING),
-        Step(running, PrebuildPhase.RUNNING),
-        Step(stopping, PrebuildPhase.STOPPING),
-        Step(snapshotting, PrebuildPhase.SNAPSHOTTING),
-        # ASSUMPTION: progress is reported once, halfway, as a change of the status like any other.
-        Step(snapshotting + (completed - snapshotting) / 2, PrebuildPhase.SNAPSHOTTING, percentage=50),
-        Step(completed, PrebuildPhase.COMPLETED, snapshot_size_bytes=plan.snapshot_size_bytes),
-    )
+    outcome = outcome or USUAL
+    durations = _durations(plan, outcome)
+    steps: list[Step] = []
+    at = created_at
+    ended: datetime | None = None
+    for phase, following in zip(WAY, (*WAY[1:], None), strict=True):
+        if outcome.stalls_in == phase:
+            break
+        begin, at = at, at + timedelta(seconds=durations[phase])
+        if outcome.fails_in == phase:
+            ended = at
+            message = outcome.message or f"the prebuild failed in the phase {phase}"
+            steps.append(Step(at, PrebuildPhase.FAILED, message=message))
+            break
+        if phase == "SNAPSHOTTING":
+            # ASSUMPTION: progress is reported once, halfway, as a change of the status like any other.
+            steps.append(Step(begin + (at - begin) / 2, PrebuildPhase.SNAPSHOTTING, percentage=50))
+        if following is not None:
+            steps.append(Step(at, PrebuildPhase[following]))
+        else:
+            ended = at
+            completed = Step(
+                at,
+                PrebuildPhase.COMPLETED,
+                message=outcome.warning,
+                snapshot_size_bytes=plan.snapshot_size_bytes,
+            )
+            steps += (completed, *_removal(at + timedelta(seconds=plan.expiry), plan))
     deadline = created_at + timeout
-    if completed > deadline:
-        message = f"the prebuild did not complete within its timeout of {timeout.total_seconds():g} seconds"
-        in_time = tuple(step for step in steps if step.due < deadline)
-        return (*in_time, Step(deadline, PrebuildPhase.FAILED, message=message))
-    return (*steps, *_removal(completed + timedelta(seconds=plan.expiry), plan))
+    if ended is None or ended > deadline:
+        in_time = (step for step in steps if step.due < deadline)
+        return (*in_time, _timed_out(deadline, timeout))
+    return tuple(steps)
+
+
+def _durations(plan: Plan, outcome: Outcome) -> dict[ActivePhase, float]:
+    """The seconds that each phase on the way to COMPLETED takes."""
+    usual: dict[ActivePhase, float] = {phase: plan.duration(phase) for phase in WAY}
+    if outcome.takes is None:
+        return {phase: outcome.durations.get(phase, seconds) for phase, seconds in usual.items()}
+    passed = WAY if outcome.fails_in not in WAY else WAY[: WAY.index(outcome.fails_in) + 1]
+    whole = sum(usual[phase] for phase in passed)
+    if not whole:
+        return {**usual, passed[-1]: outcome.takes}
+    return {phase: outcome.takes * seconds / whole for phase, seconds in usual.items()}
+
+
+def _timed_out(deadline: datetime, timeout: timedelta) -> Step:
+    seconds = f"{timeout.total_seconds():g}"
+    return Step(
+        deadline,
+        PrebuildPhase.FAILED,
+        message=f"the prebuild did not complete within its timeout of {seconds} seconds",
+    )
 
 
 def take_step(prebuild: PrebuildRecord) -> PrebuildRecord | None:
@@ -220,7 +283,7 @@ def cancel(prebuild: PrebuildRecord, now: datetime, plan: Plan) -> PrebuildRecor
     Raises:
         ConnectError: `failed_precondition`, the prebuild cannot be cancelled any more.
     """
-    if prebuild.desired_phase is PrebuildPhase.CANCELLED:
+    if prebuild.desired_phase is PrebuildPhase.CANCELLED and prebuild.phase is not PrebuildPhase.FAILED:
         return prebuild
     if prebuild.desired_phase is PrebuildPhase.DELETED or prebuild.phase not in ACTIVE:
         state = (
@@ -229,10 +292,16 @@ def cancel(prebuild: PrebuildRecord, now: datetime, plan: Plan) -> PrebuildRecor
             else f"is {prebuild.phase.name} already"
         )
         raise ConnectError(ConnectCode.FAILED_PRECONDITION, f"prebuild {prebuild.id} {state} and cannot be cancelled")
-    steps = (
-        Step(now, PrebuildPhase.CANCELLING),
-        Step(now + timedelta(seconds=plan.cancelling), PrebuildPhase.CANCELLED),
-    )
+    outcome = prebuild.outcome or USUAL
+    seconds = outcome.durations.get("CANCELLING", plan.duration("CANCELLING"))
+    end = Step(now + timedelta(seconds=seconds), PrebuildPhase.CANCELLED)
+    if outcome.fails_in == "CANCELLING":
+        message = outcome.message or "the prebuild failed in the phase CANCELLING"
+        end = Step(end.due, PrebuildPhase.FAILED, message=message)
+    elif outcome.stalls_in == "CANCELLING":
+        timeout = timedelta(microseconds=round(parse_duration(prebuild.timeout) * 1_000_000))
+        end = _timed_out(max(now, prebuild.created_at + timeout), timeout)
+    steps = (Step(now, PrebuildPhase.CANCELLING), end)
     return _turn(prebuild, PrebuildPhase.CANCELLED, steps, now)
 
 
@@ -250,7 +319,8 @@ def delete(prebuild: PrebuildRecord, now: datetime, plan: Plan) -> PrebuildRecor
         steps = (Step(now, PrebuildPhase.STOPPING),)
         stopped = now + timedelta(seconds=plan.stopping)
     elif prebuild.phase in (PrebuildPhase.STOPPING, PrebuildPhase.CANCELLING):
-        stopped = prebuild.timeline[0].due
+        # What stalls has no end of its own but its timeout, which a deletion does not wait for.
+        stopped = min(prebuild.timeline[0].due, now + timedelta(seconds=plan.stopping))
     return _turn(prebuild, PrebuildPhase.DELETED, (*steps, *_removal(stopped, plan)), now)
 
 
@@ -335,17 +405,43 @@ def serve_snapshot(pool: WarmPoolRecord, snapshot_id: str, at: datetime) -> Warm
 
     ASSUMPTION: the instances are there at once, and a rotation counts as a change of spec and status.
     ASSUMPTION: only a newer snapshot replaces the one of a pool: it stays when its prebuild is deleted.
+    ASSUMPTION: a pool that is DEGRADED takes the snapshot, but stays DEGRADED, with the instances that it has.
     """
     if pool.desired_phase is WarmPoolPhase.DELETED:
         return pool
+    after = replace(pool, snapshot_id=snapshot_id, spec_version=pool.spec_version + 1, updated_at=at)
+    if pool.phase is WarmPoolPhase.DEGRADED:
+        return after
+    return replace(_at_rest(after), phase=WarmPoolPhase.READY, status_version=pool.status_version + 1)
+
+
+def degrade(pool: WarmPoolRecord, message: str, now: datetime) -> WarmPoolRecord:
+    """The pool with trouble of which `message` tells; its instances stay.
+
+    ASSUMPTION: what makes a pool DEGRADED is nowhere said, so that only who runs the emulator does.
+
+    Raises:
+        ConnectError: `failed_precondition`, the pool is being deleted.
+    """
+    if pool.desired_phase is WarmPoolPhase.DELETED:
+        raise ConnectError(ConnectCode.FAILED_PRECONDITION, f"warm pool {pool.id} is being deleted")
     return replace(
-        _at_rest(pool),
-        snapshot_id=snapshot_id,
-        spec_version=pool.spec_version + 1,
-        phase=WarmPoolPhase.READY,
+        pool,
+        phase=WarmPoolPhase.DEGRADED,
+        failure_message=message,
         status_version=pool.status_version + 1,
-        updated_at=at,
+        updated_at=now,
     )
+
+
+def recover(pool: WarmPoolRecord, now: datetime) -> WarmPoolRecord:
+    """The pool without its trouble: READY if it has a snapshot, PENDING if not. Unchanged if it has none."""
+    if pool.phase is not WarmPoolPhase.DEGRADED:
+        return pool
+    after = replace(pool, failure_message="", status_version=pool.status_version + 1, updated_at=now)
+    if pool.snapshot_id is None:
+        return replace(after, phase=WarmPoolPhase.PENDING)
+    return replace(_at_rest(after), phase=WarmPoolPhase.READY)
 
 
 def delete_pool(pool: WarmPoolRecord, now: datetime, plan: Plan) -> WarmPoolRecord:

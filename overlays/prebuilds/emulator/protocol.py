@@ -52,6 +52,7 @@ class ConnectEndpoint:
         prefix: what stands before `/gitpod.v1.PrebuildService` in the path, `/api` for instance.
         tokens: the tokens that open it.
         body_limit: the most bytes that a body may have; beyond that it is neither read nor unpacked.
+        operations: the methods, each with the model that its request has to fit.
     """
 
     def __init__(
@@ -60,7 +61,9 @@ class ConnectEndpoint:
         prefix: str = "",
         tokens: Tokens | None = None,
         body_limit: int = DEFAULT_BODY_LIMIT,
+        operations: Mapping[str, Operation] = OPERATIONS,
     ) -> None:
+        self._operations = operations
         self._service = service
         self._prefix = prefix
         self._tokens = tokens or Tokens()
@@ -82,7 +85,7 @@ class ConnectEndpoint:
     async def _answer(self, scope: Scope, receive: Receive) -> Response:
         # Nothing is taken apart before it is needed: this runs for each call.
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        operation = OPERATIONS.get(scope["path_params"]["method"])
+        operation = self._operations.get(scope["path_params"]["method"])
         if operation is None:
             raise not_found(scope["path"])
         reads = operation.idempotency == "no_side_effects"

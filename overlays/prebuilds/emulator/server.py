@@ -2,28 +2,75 @@
 
 from __future__ import annotations
 
+import asyncio
+import ipaddress
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Generator, Sequence
+import time
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self, cast
 
 import uvicorn
+from starlette.types import ASGIApp, Receive
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .app import create_app
 from .auth import Tokens
 from .clock import Clock, ScaledClock
+from .console import LogStyle, Printer
+from .faults import CONNECTION
 from .lifecycle import Plan
+from .projects import Project, read_projects
+from .recording import CONTROL_PATH, RequestRecord
 from .service import PrebuildService
 from .store import Store, StoreError
 
 # How long calls that are under way may take to end when the server stops, in seconds.
 _GRACE = 0.3
+
+# How long a pause that a fault makes may outlast the order to stop, in seconds.
+_NAP = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What an emulator can be told at its start, beside its place and its time.
+
+    Raises:
+        ValueError: a token cannot be one.
+    """
+
+    strict_projects: bool = False
+    """Whether projects that were not declared do not exist."""
+
+    relaxed_ids: bool = False
+    """Whether ids may be other than UUIDs."""
+
+    tokens: tuple[str, ...] = field(default=(), repr=False)
+    """The API tokens to take. Without any, every token does that is not read-only."""
+
+    read_only_tokens: tuple[str, ...] = field(default=(), repr=False)
+    """API tokens that open only the methods without side effects."""
+
+    projects: tuple[Project, ...] = ()
+    """The projects that are declared from the start."""
+
+    control: bool = True
+    """Whether there is a control plane."""
+
+    control_token: str | None = field(default=None, repr=False)
+    """The bearer token that the control plane asks for; None for none."""
+
+    def __post_init__(self) -> None:
+        Tokens(self.tokens, self.read_only_tokens)
 
 
 class EmulatorServer:
@@ -36,13 +83,14 @@ class EmulatorServer:
         plan: how long things take.
         host: the address to listen on.
         port: the port to listen on, 0 for any that is free.
-        tokens: the API tokens to take. Without any, every token does that is not read-only.
-        read_only_tokens: API tokens that open only the methods without side effects.
+        allow_remote: whether the address may be one that others can reach. Who reaches it can do everything.
+        options: what else there is to choose, see `Options`.
 
     Raises:
         ValueError: a token cannot be one.
         StoreError: the data file cannot be used.
         OSError: the address cannot be listened on.
+        ValueError: the address is not of this machine alone, and `allow_remote` was not said.
     """
 
     def __init__(
@@ -54,30 +102,31 @@ class EmulatorServer:
         plan: Plan | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
-        tokens: Sequence[str] = (),
-        read_only_tokens: Sequence[str] = (),
+        allow_remote: bool = False,
+        options: Options | None = None,
     ) -> None:
+        self._allow_remote = allow_remote
+        self._options = options or Options()
         self._speed = speed
         self._clock = clock
         self._data = data
         self._plan = plan
         self._host = host
         self._port = port
-        self._tokens = Tokens(tokens, read_only_tokens)
         self.url = ""
         """The base URL for clients, known once the block is entered."""
 
     def __enter__(self) -> Self:
-        listener = _listen(self._host, self._port)
+        listener = _listen(self._host, self._port, allow_remote=self._allow_remote)
         try:
             self._store = Store(self._data)
         except StoreError:
             listener.close()
             raise
         try:
-            self._server, url = _server(
-                listener, self._host, self._store, self._speed, self._clock, self._plan, self._tokens
-            )
+            clock = self._clock or _clock_for(self._store, self._speed)
+            service = _service(self._store, clock, self._plan, self._options)
+            self._server, url = _server(listener, self._host, service, self._options)
         except ValueError:
             self._store.close()
             listener.close()
@@ -118,13 +167,15 @@ def run(
     data: Path | None = None,
     *,
     plan: Plan | None = None,
-    tokens: Sequence[str] = (),
-    read_only_tokens: Sequence[str] = (),
+    allow_remote: bool = False,
+    options: Options | None = None,
+    projects: Path | None = None,
+    log: LogStyle = "none",
 ) -> int:
     """Serve until SIGTERM or SIGINT, and return the exit code of the program: 0 then, 1 if it could not start.
 
     Once the socket accepts, the line `listening on http://HOST:PORT` goes to standard output. What a person should
-    know, the reason of a failure among it, goes to standard error.
+    know, the reason of a failure among it, goes to standard error, and so does the log of requests.
 
     Args:
         host: the address to listen on.
@@ -132,33 +183,39 @@ def run(
         speed: how many emulated seconds pass in a real one.
         data: the file to keep everything in, made if it is not there; without one, everything ends with the program.
         plan: how long things take.
-        tokens: the API tokens to take. Without any, every token does that is not read-only.
-        read_only_tokens: API tokens that open only the methods without side effects.
+        allow_remote: whether the address may be one that others can reach.
+        options: what else there is to choose.
+        projects: a file of JSON with the projects that are declared from the start, see `read_projects`.
+        log: how requests are told of.
     """
+    options = options or Options()
     try:
-        access = Tokens(tokens, read_only_tokens)
-    except ValueError as error:
-        return _fail(str(error))
-    try:
-        listener = _listen(host, port)
+        if projects is not None:
+            options = replace(options, projects=(*options.projects, *read_projects(projects)))
+        listener = _listen(host, port, allow_remote=allow_remote)
     except OSError as error:
         return _fail(f"cannot listen on {host} port {port}: {error}")
+    except ValueError as error:
+        return _fail(str(error))
     with listener:
         try:
             store = Store(data)
         except StoreError as error:
             return _fail(str(error))
+        printer = Printer(log, sys.stderr)
         try:
-            server, url = _server(listener, host, store, speed, None, plan, access)
+            service = _service(store, _clock_for(store, speed), plan, options)
+            server, url = _server(listener, host, service, options, printer)
         except ValueError as error:
             store.close()
             return _fail(str(error))
-        server.on_ready = lambda: _announce(url, access)
+        server.on_ready = lambda: _announce(url, options, remote=not _is_local(listener))
         try:
             with _stopped_by_signals(server):
                 server.run(sockets=[listener])
         finally:
             store.close()
+            printer.close()
     return 0
 
 
@@ -172,26 +229,96 @@ class _Server(uvicorn.Server):
         self.on_ready()
 
 
+class _Connection:
+    """How a fault breaks a connection of uvicorn off."""
+
+    def __init__(self, transport: asyncio.Transport, stopping: Callable[[], bool]) -> None:
+        self._transport = transport
+        self._stopping = stopping
+
+    async def drop(self, receive: Receive) -> None:
+        self._transport.abort()
+        await _disconnected(receive)
+
+    async def hang_up(self, receive: Receive) -> None:
+        self._transport.close()
+        await _disconnected(receive)
+
+    async def sleep(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not self._stopping() and (left := end - time.monotonic()) > 0:  # noqa: ASYNC110  signals set no event
+            await asyncio.sleep(min(left, _NAP))
+
+    idle = sleep
+
+
+async def _disconnected(receive: Receive) -> None:
+    """Wait until the server has noticed that the connection is gone: it then misses no answer."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _protocol(stopping: Callable[[], bool], **arguments: Any) -> asyncio.Protocol:
+    """A connection of uvicorn that tells the application how it is broken off."""
+    protocol = H11Protocol(**arguments)
+    app = cast("ASGIApp", protocol.app)  # pyright: ignore[reportUnknownMemberType] - one of several kinds
+
+    async def with_connection(scope: Any, receive: Any, send: Any) -> None:
+        connection = _Connection(protocol.transport, stopping)
+        scope.setdefault("extensions", {})[CONNECTION] = connection
+        try:
+            await app(scope, receive, send)
+        except asyncio.CancelledError:
+            # The server stops, and this has taken too long. uvicorn would tell of it with a traceback.
+            await connection.drop(receive)
+
+    protocol.app = with_connection
+    return protocol
+
+
+def _clock_for(store: Store, speed: float) -> Clock:
+    """Time goes on where it was left, be it ahead of the real one."""
+    real = datetime.now(UTC)
+    return ScaledClock(speed, start=max(real, store.latest() or real))
+
+
+def _service(store: Store, clock: Clock, plan: Plan | None, options: Options) -> PrebuildService:
+    return PrebuildService(
+        store,
+        clock,
+        plan,
+        strict_projects=options.strict_projects,
+        relaxed_ids=options.relaxed_ids,
+        projects=options.projects,
+    )
+
+
 def _server(
     listener: socket.socket,
     host: str,
-    store: Store,
-    speed: float,
-    clock: Clock | None,
-    plan: Plan | None,
-    tokens: Tokens,
+    service: PrebuildService,
+    options: Options,
+    on_record: Callable[[RequestRecord], None] | None = None,
 ) -> tuple[_Server, str]:
     """The server for a socket, and its base URL."""
-    if clock is None:
-        # Time goes on where it was left, be it ahead of the real one.
-        real = datetime.now(UTC)
-        clock = ScaledClock(speed, start=max(real, store.latest() or real))
-    service = PrebuildService(store, clock, plan)
     server: _Server
-    app = create_app(service, tokens=tokens, stopping=lambda: server.should_exit)
+
+    def stopping() -> bool:
+        return server.should_exit
+
+    app = create_app(
+        service,
+        tokens=Tokens(options.tokens, options.read_only_tokens),
+        stopping=stopping,
+        control=options.control,
+        control_token=options.control_token,
+        on_record=on_record,
+    )
     server = _Server(
         uvicorn.Config(
             app,
+            # uvicorn only ever calls it.
+            http=cast("type[asyncio.Protocol]", partial(_protocol, stopping)),
             access_log=False,
             lifespan="off",
             log_config=None,
@@ -203,7 +330,13 @@ def _server(
     return server, f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _is_local(listener: socket.socket) -> bool:
+    """Whether only this machine reaches the socket."""
+    address: str = listener.getsockname()[0]
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+
+
+def _listen(host: str, port: int, *, allow_remote: bool) -> socket.socket:
     if not 0 <= port <= 65535:
         raise OSError("a port is a number from 0 to 65535")  # the system would take it modulo 65536
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -213,8 +346,13 @@ def _listen(host: str, port: int) -> socket.socket:
             # A port that was just given free can be taken again; on Windows this would take one that is in use.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        if not allow_remote and not _is_local(listener):
+            raise ValueError(
+                f"{host} is an address that others can reach, and whoever does can read and change everything here;"
+                " --allow-remote permits it (allow_remote=True in Python)"
+            )
         listener.listen()
-    except OSError:
+    except (OSError, ValueError):
         listener.close()
         raise
     return listener
@@ -239,11 +377,22 @@ def _stopped_by_signals(server: _Server) -> Generator[None]:
             signal.signal(number, handler)
 
 
-def _announce(url: str, tokens: Tokens) -> None:
+def _announce(url: str, options: Options, *, remote: bool) -> None:
     sys.stdout.write(f"listening on {url}\n")
     sys.stdout.flush()
-    token = "anything" if tokens.any_will_do else "<one of your tokens>"
-    sys.stderr.write(f"Point a client at it with GITPOD_BASE_URL={url} GITPOD_API_KEY={token}\nIt runs until Ctrl-C.\n")
+    lines = [
+        "Point a client at it:",
+        f"  prebuilds, gitpod-sdk   GITPOD_BASE_URL={url} GITPOD_API_KEY=anything",
+        f"  clients of Ona          ONA_BASE_URL={url} ONA_API_KEY=anything",
+    ]
+    if options.control:
+        lines.append(f"Arrange outcomes, faults and time at {url}{CONTROL_PATH}/openapi.json")
+    if remote:
+        lines.append("WARNING: others can reach this address. Whoever does can read and change everything here.")
+        if options.control and options.control_token is None:
+            lines.append("WARNING: that goes for the control plane, too: see --control-token and --no-control.")
+    lines.append("It runs until Ctrl-C.")
+    sys.stderr.write("\n".join(lines) + "\n")
     sys.stderr.flush()
 
 

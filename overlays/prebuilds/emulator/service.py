@@ -6,7 +6,8 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -14,14 +15,17 @@ from typing import Any, Final
 
 from prebuild_wire import OPERATIONS, models
 from prebuild_wire.base import Message
-from prebuild_wire.enums import PrebuildPhase
+from prebuild_wire.enums import PrebuildPhase, PrebuildTrigger, Principal
 from prebuild_wire.scalars import parse_duration
 
 from . import lifecycle
 from .clock import Clock
 from .errors import ConnectCode, ConnectError
+from .faults import Faults
+from .ids import derived_id
 from .lifecycle import Plan, PrebuildRecord, Step, SubjectRecord, WarmPoolRecord
 from .logs import log_lines
+from .projects import Project, Projects
 from .settling import snapshot_id
 from .signing import Signer
 from .store import Filter, Listed, RecordT, Store, Transaction
@@ -30,23 +34,9 @@ from .views import prebuild_view, warm_pool_view
 DEFAULT_PAGE_SIZE: Final = 25
 LOGS_TOKEN_LIFETIME: Final = timedelta(hours=1)
 
-# What the emulator makes up is made of the ids it is given, so that it is the same in every run.
-_NAMESPACE = uuid.UUID("6f1f6b0e-5a0b-5d54-9d8e-3c0e1f6b7a21")
-
 _DEFAULT_TIMEOUT = "3600s"
 
-
-def derived_id(kind: str, of: str) -> str:
-    """The UUID that the emulator makes up for a thing of this kind, always the same for the same `of`."""
-    return str(uuid.uuid5(_NAMESPACE, f"{kind}:{of}"))
-
-
-def default_class_id(project_id: str) -> str:
-    """The environment class of prebuilds that name none.
-
-    ASSUMPTION: the real service knows the classes of a project; here any project has a default class, made of its id.
-    """
-    return derived_id("environment class", project_id.lower())
+_PLAN = "plan"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +58,82 @@ class LogState:
 class PrebuildService:
     """The service. Its methods are named like those of the schema, in snake case.
 
-    ASSUMPTION: any UUID is a project with prebuilds switched on, and any UUID is an environment class of it; the real
-    service knows its projects, and answers `not_found` or `failed_precondition` for others.
-    ASSUMPTION: an id of either case is the same id, and is answered in lower case.
+    Args:
+        store: where everything is kept.
+        clock: the time to live in.
+        plan: how long things take; unless given, what the store has, or else the usual.
+        strict_projects: whether projects that were not declared do not exist.
+        relaxed_ids: whether ids may be other than UUIDs.
+        projects: the projects that are declared from the start; what the store has of them counts for more.
+
+    Raises:
+        ValueError: the id of a project is no UUID.
     """
 
-    def __init__(self, store: Store, clock: Clock, plan: Plan | None = None) -> None:
-        self._store = store
-        self._clock = clock
-        self._plan = plan or Plan()
-        self._signer = Signer(store.secret)
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        plan: Plan | None = None,
+        *,
+        strict_projects: bool = False,
+        relaxed_ids: bool = False,
+        projects: Sequence[Project] = (),
+    ) -> None:
+        self.store = store
+        self.clock = clock
+        self.faults = Faults()
+        self.projects = Projects(strict=strict_projects, relaxed_ids=relaxed_ids)
+        self.relaxed_ids = relaxed_ids
+        self.first_plan = plan or Plan()
+        """How long things take when everything begins anew."""
+        self._id = self.projects.canonical
+        self.first_projects = tuple(projects)
+        """The projects that are declared when everything begins anew."""
+        self._given_plan = plan
+        self.take_over()
+        now = clock.now()
+        with self.transaction(now) as transaction:
+            for project in projects:
+                if self.projects.get(project.id) is None:
+                    self.projects.declare(transaction, project, now)
+
+    def take_over(self) -> None:
+        """Begin with what the store has now, whatever was there before."""
+        self._signer = Signer(self.store.secret)
+        with self.store.transaction(self.clock.now()) as transaction:
+            self.projects.read(transaction)
+            stored = transaction.settings(_PLAN).get(_PLAN)
+        self.plan = Plan.model_validate_json(stored) if stored and self._given_plan is None else self.first_plan
+
+    def put_plan(self, transaction: Transaction, plan: Plan) -> None:
+        """Let what begins from now on take as long as this plan says."""
+        transaction.put_setting(_PLAN, _PLAN, plan.model_dump_json())
+        self.plan, self._given_plan = plan, None
+
+    @contextmanager
+    def transaction(self, now: datetime) -> Generator[Transaction]:
+        """Everything that happens within, happens at the emulated time `now`, together, or not at all.
+
+        A call is refused before it changes anything, and what was due by then is kept: a `ConnectError` passes
+        through, but undoes nothing.
+        """
+        refusal: ConnectError | None = None
+        try:
+            with self.store.transaction(now) as transaction:
+                try:
+                    yield transaction
+                except ConnectError as error:
+                    refusal = error
+        except BaseException:
+            # The store is as it was, and what is at hand of it in memory has to be so, too.
+            with self.store.transaction(now) as transaction:
+                self.projects.read(transaction)
+            raise
+        if refusal is not None:
+            raise refusal
+
+    # -- The methods
 
     def answer(self, method: str, request: Message, call: Call) -> dict[str, Any]:
         """The response of the method of that name, as protobuf JSON.
@@ -89,7 +145,15 @@ class PrebuildService:
         if handler is None:
             raise ConnectError(ConnectCode.UNIMPLEMENTED, f"{method} is not written in this emulator yet")
         response: dict[str, Any] = handler(request, call)
+        if self.faults:
+            self._repeat_token(method, request, response)
         return response
+
+    def _repeat_token(self, method: str, request: Message, response: dict[str, Any]) -> None:
+        """Answer with the page token of the request, if a fault asks for that."""
+        pagination: models.PaginationRequest | None = getattr(request, "pagination", None)
+        if pagination is not None and pagination.token and self.faults.repeats_token(method):
+            response["pagination"] = {"nextToken": pagination.token}
 
     # -- Prebuilds
 
@@ -99,32 +163,53 @@ class PrebuildService:
         ASSUMPTION: prebuilds of one project may run at the same time; a desired phase or version in the request's spec
         is ignored; the default timeout is told like a given one; each prebuild has an environment of its own.
         """
-        now = self._clock.now()
-        project_id = request.project_id.lower()
+        now = self.clock.now()
+        project_id = self._id(request.project_id)
+        timeout = _duration(str(parse_duration(request.spec.timeout or _DEFAULT_TIMEOUT)))
+        with self.transaction(now) as transaction:
+            self._start_due_runs(transaction, now)
+            class_id = self.projects.class_for(project_id, request.environment_class_id)
+            record = self._new_prebuild(transaction, project_id, class_id, call.caller, now, timeout)
+        return {"prebuild": prebuild_view(record, call.base_url)}
+
+    def _new_prebuild(
+        self,
+        transaction: Transaction,
+        project_id: str,
+        class_id: str,
+        creator: SubjectRecord,
+        now: datetime,
+        timeout: str,
+        *,
+        scheduled: bool = False,
+    ) -> PrebuildRecord:
         prebuild_id = str(uuid.uuid4())
-        timeout = parse_duration(request.spec.timeout or _DEFAULT_TIMEOUT)
-        microseconds = round(timeout * 1_000_000)
+        outcome = self.projects.outcome_for(transaction, project_id)
+        limit = timedelta(microseconds=round(parse_duration(timeout) * 1_000_000))
         record = PrebuildRecord(
             id=prebuild_id,
             organization_id=derived_id("organization", ""),
             project_id=project_id,
-            environment_class_id=(request.environment_class_id or default_class_id(project_id)).lower(),
+            environment_class_id=class_id,
             environment_id=derived_id("environment", prebuild_id),
-            creator=call.caller,
+            creator=creator,
+            executor=creator if scheduled else None,
+            triggered_by=PrebuildTrigger.SCHEDULED if scheduled else PrebuildTrigger.MANUAL,
             created_at=now,
             updated_at=now,
-            timeout=_duration(str(timeout)),
+            timeout=timeout,
+            outcome=outcome,
             taken=(Step(now, PrebuildPhase.PENDING),),
-            timeline=lifecycle.prebuild_timeline(now, timedelta(microseconds=microseconds), self._plan),
+            timeline=lifecycle.prebuild_timeline(now, limit, self.plan, outcome),
         )
-        with self._store.transaction(now) as transaction:
-            transaction.add_prebuild(record)
-        return {"prebuild": prebuild_view(record, call.base_url)}
+        transaction.add_prebuild(record)
+        return record
 
     def list_prebuilds(self, request: models.ListPrebuildsRequest, call: Call) -> dict[str, Any]:
         """List prebuilds, newest first."""
         asked = request.filter or models.ListPrebuildsRequestFilter()
         wanted = _filter(
+            self._id,
             project_id=asked.project_ids,
             phase=asked.phases,
             triggered_by=asked.triggered_by,
@@ -132,34 +217,35 @@ class PrebuildService:
             executor_id=asked.executor_ids,
         )
         page = _Page(self._signer, "ListPrebuilds", wanted, request.pagination)
-        now = self._clock.now()
-        with self._store.transaction(now) as transaction:
+        now = self.clock.now()
+        with self.transaction(now) as transaction:
+            self.settle(transaction, now)
             found = transaction.list_prebuilds(wanted, page.before, page.size + 1)
         return page.answer("prebuilds", found, [prebuild_view(item.record, call.base_url) for item in found])
 
     def get_prebuild(self, request: models.GetPrebuildRequest, call: Call) -> dict[str, Any]:
         """Look up a prebuild."""
-        now = self._clock.now()
-        with self._store.transaction(now) as transaction:
-            record = self._prebuild(transaction, request.prebuild_id)
+        now = self.clock.now()
+        with self.transaction(now) as transaction:
+            record = self._prebuild(transaction, request.prebuild_id, now)
         return {"prebuild": prebuild_view(record, call.base_url)}
 
     def cancel_prebuild(self, request: models.CancelPrebuildRequest, call: Call) -> dict[str, Any]:
         """Stop a prebuild that is under way."""
-        now = self._clock.now()
-        with self._store.transaction(now) as transaction:
-            record = self._prebuild(transaction, request.prebuild_id)
-            after = lifecycle.cancel(record, now, self._plan)
+        now = self.clock.now()
+        with self.transaction(now) as transaction:
+            record = self._prebuild(transaction, request.prebuild_id, now)
+            after = lifecycle.cancel(record, now, self.plan)
             if after is not record:
                 transaction.put_prebuild(after)
         return {"prebuild": prebuild_view(after, call.base_url)}
 
     def delete_prebuild(self, request: models.DeletePrebuildRequest, call: Call) -> dict[str, Any]:
         """Begin to remove a prebuild."""
-        now = self._clock.now()
-        with self._store.transaction(now) as transaction:
-            record = self._prebuild(transaction, request.prebuild_id)
-            after = lifecycle.delete(record, now, self._plan)
+        now = self.clock.now()
+        with self.transaction(now) as transaction:
+            record = self._prebuild(transaction, request.prebuild_id, now)
+            after = lifecycle.delete(record, now, self.plan)
             if after is not record:
                 transaction.put_prebuild(after)
         return {}
@@ -170,9 +256,9 @@ class PrebuildService:
         call: Call,
     ) -> dict[str, Any]:
         """Issue a token for the log of a prebuild. Its hour is one of emulated time."""
-        now = self._clock.now()
-        with self._store.transaction(now) as transaction:
-            record = self._prebuild(transaction, request.prebuild_id)
+        now = self.clock.now()
+        with self.transaction(now) as transaction:
+            record = self._prebuild(transaction, request.prebuild_id, now)
         expires = (now + LOGS_TOKEN_LIFETIME).isoformat()
         return {"accessToken": self._signer.sign("logs", [record.id, expires])}
 
@@ -183,9 +269,9 @@ class PrebuildService:
 
         ASSUMPTION: a pool that finds a snapshot when it is made is READY from the start.
         """
-        now = self._clock.now()
-        project_id = request.project_id.lower()
-        class_id = request.environment_class_id.lower()
+        now = self.clock.now()
+        project_id = self._id(request.project_id)
+        class_id = self._id(request.environment_class_id)
         low, high = lifecycle.new_pool_bounds(request.desired_size, request.min_size, request.max_size)
         record = WarmPoolRecord(
             id=str(uuid.uuid4()),
@@ -198,7 +284,9 @@ class PrebuildService:
             min_size=low,
             max_size=high,
         )
-        with self._store.transaction(now) as transaction:
+        with self.transaction(now) as transaction:
+            self.settle(transaction, now)
+            self.projects.class_for(project_id, class_id)
             other = transaction.pool_of(project_id, class_id)
             if other is not None:
                 state = " and is still draining" if other.timeline else ""
@@ -214,26 +302,27 @@ class PrebuildService:
 
     def get_warm_pool(self, request: models.GetWarmPoolRequest, call: Call) -> dict[str, Any]:
         """Look up a warm pool."""
-        now = self._clock.now()
-        with self._store.transaction(now) as transaction:
-            record = self._pool(transaction, request.warm_pool_id)
+        now = self.clock.now()
+        with self.transaction(now) as transaction:
+            record = self.pool(transaction, request.warm_pool_id, now)
         return {"warmPool": warm_pool_view(record)}
 
     def list_warm_pools(self, request: models.ListWarmPoolsRequest, call: Call) -> dict[str, Any]:
         """List warm pools, newest first."""
         asked = request.filter or models.ListWarmPoolsRequestFilter()
-        wanted = _filter(project_id=asked.project_ids, environment_class_id=asked.environment_class_ids)
+        wanted = _filter(self._id, project_id=asked.project_ids, environment_class_id=asked.environment_class_ids)
         page = _Page(self._signer, "ListWarmPools", wanted, request.pagination)
-        now = self._clock.now()
-        with self._store.transaction(now) as transaction:
+        now = self.clock.now()
+        with self.transaction(now) as transaction:
+            self.settle(transaction, now)
             found = transaction.list_pools(wanted, page.before, page.size + 1)
         return page.answer("warmPools", found, [warm_pool_view(item.record) for item in found])
 
     def update_warm_pool(self, request: models.UpdateWarmPoolRequest, call: Call) -> dict[str, Any]:
         """Resize a warm pool."""
-        now = self._clock.now()
-        with self._store.transaction(now) as transaction:
-            record = self._pool(transaction, request.warm_pool_id)
+        now = self.clock.now()
+        with self.transaction(now) as transaction:
+            record = self.pool(transaction, request.warm_pool_id, now)
             after = lifecycle.resize(record, request.desired_size, request.min_size, request.max_size, now)
             if after is not record:
                 transaction.put_pool(after)
@@ -241,10 +330,10 @@ class PrebuildService:
 
     def delete_warm_pool(self, request: models.DeleteWarmPoolRequest, call: Call) -> dict[str, Any]:
         """Begin to take a warm pool down."""
-        now = self._clock.now()
-        with self._store.transaction(now) as transaction:
-            record = self._pool(transaction, request.warm_pool_id)
-            after = lifecycle.delete_pool(record, now, self._plan)
+        now = self.clock.now()
+        with self.transaction(now) as transaction:
+            record = self.pool(transaction, request.warm_pool_id, now)
+            after = lifecycle.delete_pool(record, now, self.plan)
             if after is not record:
                 transaction.put_pool(after)
         return {}
@@ -273,9 +362,9 @@ class PrebuildService:
             opened_id, expires = self._signer.open("logs", token)
         except ValueError:
             raise ConnectError(ConnectCode.UNAUTHENTICATED, "a log takes a token of CreatePrebuildLogsToken") from None
-        if self._clock.now() >= datetime.fromisoformat(expires):
+        if self.clock.now() >= datetime.fromisoformat(expires):
             raise ConnectError(ConnectCode.UNAUTHENTICATED, "the logs token has expired")
-        if opened_id != prebuild_id.lower():
+        if opened_id != self._id(prebuild_id):
             raise ConnectError(ConnectCode.PERMISSION_DENIED, "the logs token is for another prebuild")
 
     def read_log(self, prebuild_id: str) -> LogState | None:
@@ -284,9 +373,9 @@ class PrebuildService:
         Raises:
             ConnectError: `not_found`, there is no such prebuild.
         """
-        now = self._clock.now()
-        with self._store.transaction(now) as transaction:
-            record = self._prebuild(transaction, prebuild_id)
+        now = self.clock.now()
+        with self.transaction(now) as transaction:
+            record = self._prebuild(transaction, prebuild_id, now)
         following = record.phase in lifecycle.ACTIVE
         if following and not record.has_environment:
             return None
@@ -294,14 +383,48 @@ class PrebuildService:
 
     # -- Looking up
 
-    def _prebuild(self, transaction: Transaction, prebuild_id: str) -> PrebuildRecord:
-        record = transaction.prebuild(prebuild_id.lower())
+    def settle(self, transaction: Transaction, now: datetime) -> None:
+        """Start the scheduled prebuilds that are due. What is due of a record is done when the record is read."""
+        self._start_due_runs(transaction, now)
+
+    def _start_due_runs(self, transaction: Transaction, now: datetime) -> None:
+        """Start the scheduled prebuilds that are due, each at the time at which it was."""
+        for run in self.projects.due_runs(transaction, now):
+            executor = SubjectRecord(run.executor.id, Principal[run.executor.principal])
+            self._new_prebuild(
+                transaction,
+                run.project_id,
+                run.environment_class_id,
+                executor,
+                run.due,
+                _DEFAULT_TIMEOUT,
+                scheduled=True,
+            )
+
+    def _prebuild(self, transaction: Transaction, prebuild_id: str, now: datetime) -> PrebuildRecord:
+        self.settle(transaction, now)
+        record = transaction.prebuild(self._id(prebuild_id))
         if record is None:
             raise ConnectError(ConnectCode.NOT_FOUND, f"there is no prebuild {prebuild_id}")
         return record
 
-    def _pool(self, transaction: Transaction, pool_id: str) -> WarmPoolRecord:
-        record = transaction.pool(pool_id.lower())
+    def delete_stranded_pools(self, transaction: Transaction, project_id: str, now: datetime) -> None:
+        """Begin to take down the warm pools of a project that it has no configuration for any more."""
+        for item in transaction.list_pools(Filter({"project_id": [project_id]}), None, -1):
+            pool = item.record
+            if not self.projects.keeps(project_id, pool.environment_class_id):
+                after = lifecycle.delete_pool(pool, now, self.plan)
+                if after is not pool:
+                    transaction.put_pool(after)
+
+    def pool(self, transaction: Transaction, pool_id: str, now: datetime) -> WarmPoolRecord:
+        """The warm pool of that id, once all that is due was done.
+
+        Raises:
+            ConnectError: `not_found`, there is none.
+        """
+        self.settle(transaction, now)
+        record = transaction.pool(self._id(pool_id))
         if record is None:
             raise ConnectError(ConnectCode.NOT_FOUND, f"there is no warm pool {pool_id}")
         return record
@@ -351,11 +474,11 @@ class _Page:
         return response
 
 
-def _filter(**columns: Sequence[str] | None) -> Filter:
-    """A filter of the lists that name any value. Ids are compared in lower case, enums are kept as they are."""
+def _filter(canonical: Callable[[str], str], **columns: Sequence[str] | None) -> Filter:
+    """A filter of the lists that name any value. Ids are compared in canonical form, enums are kept as they are."""
     return Filter(
         {
-            column: [value.value if isinstance(value, Enum) else value.lower() for value in values]
+            column: [value.value if isinstance(value, Enum) else canonical(value) for value in values]
             for column, values in columns.items()
             if values
         }

@@ -274,6 +274,54 @@ class Transaction:
         found = [(sequence, self._pool(sequence)) for sequence in sequences]
         return [Listed(sequence, record) for sequence, record in found if record is not None]
 
+    # -- Settings
+
+    def settings(self, kind: str) -> dict[str, str]:
+        """The documents of that kind, each by its key."""
+        rows = self._connection.execute("SELECT key, document FROM settings WHERE kind = ?", (kind,))
+        return dict(rows.fetchall())
+
+    def put_setting(self, kind: str, key: str, document: str) -> None:
+        """Keep a document, in place of the one that has its kind and key."""
+        self._connection.execute("REPLACE INTO settings VALUES (?, ?, ?)", (kind, key, document))
+
+    def remove_setting(self, kind: str, key: str) -> None:
+        """Forget a document."""
+        self._connection.execute("DELETE FROM settings WHERE kind = ? AND key = ?", (kind, key))
+
+    # -- Everything at once
+
+    def clear(self) -> None:
+        """Forget everything but the secret, and how far the sequences have come."""
+        for table in ("prebuilds", "documents", "warm_pools", "settings"):
+            self._connection.execute(f"DELETE FROM {table}")
+        self._remembered.clear()
+
+    def place_prebuild(self, prebuild_id: str, sequence: int) -> None:
+        """Give a prebuild that was added another place in the lists."""
+        query = "SELECT sequence FROM prebuilds WHERE id = ?"
+        (before,) = self._connection.execute(query, (prebuild_id,)).fetchone()
+        for table in ("prebuilds", "documents"):
+            self._connection.execute(f"UPDATE {table} SET sequence = ? WHERE sequence = ?", (sequence, before))
+        self._remembered.clear()
+
+    def place_pool(self, pool_id: str, sequence: int) -> None:
+        """Give a warm pool that was added another place in the lists."""
+        self._connection.execute("UPDATE warm_pools SET sequence = ? WHERE id = ?", (sequence, pool_id))
+
+    def counters(self) -> dict[str, int]:
+        """The highest sequence that each table ever had."""
+        return dict(self._connection.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
+
+    def put_counters(self, counters: dict[str, int]) -> None:
+        """Let the sequences go on from here."""
+        self._connection.execute("DELETE FROM sqlite_sequence")
+        self._connection.executemany("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", counters.items())
+
+    def put_secret(self, secret: bytes) -> None:
+        """Keep another secret; who holds the old one has to take it up."""
+        self._connection.execute("REPLACE INTO meta VALUES ('secret', ?)", (secret,))
+
     # -- Reading
 
     def _prebuilds(self, sequences: Sequence[int]) -> list[PrebuildRecord | None]:

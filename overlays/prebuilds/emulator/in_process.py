@@ -1,0 +1,358 @@
+"""The emulator without a socket: httpx transports that lead into this process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import httpx
+from starlette.types import ASGIApp, Message, Receive, Scope
+
+from .app import create_app
+from .clock import Clock, ManualClock
+from .control_client import EmulatorControl
+from .faults import CONNECTION
+from .lifecycle import Plan
+from .server import Options
+from .service import PrebuildService
+from .store import Store
+
+URL: Final = "http://emulator.test"
+"""The base URL of an emulator without a socket. There is no such host: only its transports lead to it."""
+
+T = TypeVar("T")
+
+# Emulated seconds between two looks at a log that is followed.
+_LOG_INTERVAL = 5.0
+
+
+class InProcessEmulator:
+    """An emulator without a socket. What waits for it lets its time pass: nothing really waits while time is frozen.
+
+    `transport` and `async_transport` lead to it from any client that is built on httpx:
+
+        with InProcessEmulator() as emulator, httpx.Client(transport=emulator.transport()) as http:
+            http.post(f"{emulator.url}/gitpod.v1.PrebuildService/ListPrebuilds", ...)
+
+    Args:
+        clock: the time to live in, a `ManualClock` unless given.
+        plan: how long things take.
+        options: what else there is to choose.
+    """
+
+    def __init__(self, *, clock: Clock | None = None, plan: Plan | None = None, options: Options | None = None) -> None:
+        options = options or Options()
+        self.url = URL
+        """The base URL for clients that use a transport of this emulator."""
+        self.clock = clock or ManualClock()
+        """The time."""
+        self._store = Store()
+        service = PrebuildService(
+            self._store,
+            self.clock,
+            plan,
+            strict_projects=options.strict_projects,
+            relaxed_ids=options.relaxed_ids,
+            projects=options.projects,
+        )
+        self.app: ASGIApp = create_app(
+            service, control=options.control, control_token=options.control_token, log_interval=_LOG_INTERVAL
+        )
+        """The ASGI application."""
+        self._loop = _Loop()
+        self.control = EmulatorControl(
+            URL, token=options.control_token, http_client=httpx.Client(transport=self.transport())
+        )
+        """Arranges what happens, and tells what did."""
+
+    def transport(self) -> httpx.BaseTransport:
+        """What an `httpx.Client` reaches the emulator with, within an event loop as well as outside of one."""
+        return _Transport(self, self._loop)
+
+    def async_transport(self) -> httpx.AsyncBaseTransport:
+        """What an `httpx.AsyncClient` reaches the emulator with."""
+        return _AsyncTransport(self)
+
+    def sleep(self, seconds: float) -> None:
+        """Let emulated seconds pass: at once while time is frozen, really (at the clock's speed) while it runs."""
+        if self.clock.frozen:
+            self.clock.reach(self.clock.now() + timedelta(seconds=seconds))
+        else:
+            time.sleep(seconds / self.clock.speed)
+
+    async def async_sleep(self, seconds: float) -> None:
+        """As `sleep`, in asynchronous code. Tasks that sleep at the same time do so side by side."""
+        import anyio  # httpx brings it; it sleeps under asyncio and trio alike
+
+        if not self.clock.frozen:
+            await anyio.sleep(seconds / self.clock.speed)
+            return
+        end = self.clock.now() + timedelta(seconds=seconds)
+        await anyio.lowlevel.checkpoint()  # others that are about to sleep as well do not sleep after this one
+        self.clock.reach(end)
+        await anyio.lowlevel.checkpoint()
+
+    def close(self) -> None:
+        """End it. Nothing of it is kept."""
+        self._loop.close()
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _BrokenOff(Exception):  # noqa: N818  no error of anybody: a fault that was asked for
+    """Ends an exchange without an answer, or in the midst of one."""
+
+
+class _TooLate(Exception):  # noqa: N818  no error of anybody: a fault that was asked for
+    """Ends an exchange that takes longer than its caller waits."""
+
+
+class _Exchange:
+    """A request and its answer, which come and go within one event loop.
+
+    The application runs as a task of its own; `answer` waits for its beginning, `part` for each piece of the body.
+    It goes on only as fast as its body is read.
+    """
+
+    def __init__(self, emulator: InProcessEmulator, request: httpx.Request, body: bytes) -> None:
+        self._emulator = emulator
+        self._request = request
+        self._body = body
+        self._messages: asyncio.Queue[Message | None] = asyncio.Queue(1)
+        self._closed = asyncio.Event()
+        self._asked = False
+        self._waited = 0.0
+        self._received = 0
+        self._complete = False
+        self._start: Message = {}
+        self._task = asyncio.ensure_future(self._run())
+
+    async def answer(self) -> tuple[int, list[tuple[bytes, bytes]]]:
+        """The status and the headers of the answer."""
+        message = await self._messages.get()
+        if message is None:
+            await self._fail()
+            raise httpx.RemoteProtocolError("Server disconnected without sending a response.", request=self._request)
+        self._start = message
+        return message["status"], message["headers"]
+
+    async def part(self) -> bytes | None:
+        """The next piece of the body, None once there is no more."""
+        message = await self._messages.get()
+        if message is not None:
+            body: bytes = message.get("body", b"")
+            self._received += len(body)
+            self._complete = not message.get("more_body", False)
+            return body
+        if not self._complete:
+            await self._fail()
+            announced = httpx.Headers(self._start["headers"]).get("content-length", "more")
+            raise httpx.RemoteProtocolError(
+                "peer closed connection without sending complete message body"
+                f" (received {self._received} bytes, expected {announced})",
+                request=self._request,
+            )
+        return None
+
+    async def close(self) -> None:
+        """Hang up, as a client does that wants no more."""
+        self._closed.set()
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _fail(self) -> None:
+        """Tell why there is no answer, unless the connection has just broken off."""
+        try:
+            await self._task
+        except _BrokenOff:
+            pass
+        except _TooLate:
+            raise httpx.ReadTimeout("The read operation timed out", request=self._request) from None
+
+    async def _run(self) -> None:
+        url = self._request.url
+        scope: Scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": "1.1",
+            "method": self._request.method,
+            "scheme": url.scheme,
+            "path": url.path,
+            "raw_path": url.raw_path.partition(b"?")[0],
+            "query_string": url.query,
+            "root_path": "",
+            "headers": [(name.lower(), value) for name, value in self._request.headers.raw],
+            "server": (url.host, url.port or (443 if url.scheme == "https" else 80)),
+            "client": ("127.0.0.1", 0),
+            "extensions": {CONNECTION: self},
+        }
+        try:
+            await self._emulator.app(scope, self._receive, self._send)
+        finally:
+            if not self._closed.is_set():
+                await self._messages.put(None)
+
+    async def _receive(self) -> Message:
+        if not self._asked:
+            self._asked = True
+            return {"type": "http.request", "body": self._body, "more_body": False}
+        await self._closed.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Message) -> None:
+        self._waited = 0.0
+        await self._messages.put(message)
+
+    # What faults do to a connection.
+
+    async def drop(self, receive: Receive) -> None:
+        raise _BrokenOff
+
+    async def hang_up(self, receive: Receive) -> None:
+        raise _BrokenOff
+
+    async def sleep(self, seconds: float) -> None:
+        limit: float | None = self._request.extensions.get("timeout", {}).get("read")
+        left = None if limit is None else limit - self._waited
+        if left is not None and seconds > left:
+            await self._emulator.async_sleep(max(left, 0.0))
+            raise _TooLate
+        self._waited += seconds
+        await self._emulator.async_sleep(seconds)
+
+    async def idle(self, seconds: float) -> None:
+        # The log of a prebuild can be silent for longer than a caller waits, at the pace of the emulated time.
+        await self._emulator.async_sleep(seconds)
+
+
+class _Loop:
+    """An event loop in a thread of its own, so that it serves callers that are within another loop, too.
+
+    Nothing is started before it is needed.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do the work there, and return what it returns."""
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                # A daemon: a test run that is aborted must not wait for it.
+                self._thread = threading.Thread(target=self._loop.run_forever, name="prebuilds-emulator", daemon=True)
+                self._thread.start()
+            return_value = asyncio.run_coroutine_threadsafe(work, self._loop)
+        return return_value.result()
+
+    def close(self) -> None:
+        """End the thread, and all that is still under way in it."""
+        with self._lock:
+            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+        if loop is None or thread is None:
+            return
+
+        async def end() -> None:
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        asyncio.run_coroutine_threadsafe(end(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+class _Transport(httpx.BaseTransport):
+    def __init__(self, emulator: InProcessEmulator, loop: _Loop) -> None:
+        self._emulator = emulator
+        self._loop = loop
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        body = request.read()
+
+        async def begin() -> tuple[int, list[tuple[bytes, bytes]], httpx.SyncByteStream]:
+            exchange = _Exchange(self._emulator, request, body)
+            status, headers = await exchange.answer()
+            if all(name != b"content-length" for name, _ in headers):
+                return status, headers, _Body(self._loop, exchange)
+            # What has an end is taken whole: each way between the threads costs more than the answer itself.
+            return status, headers, await _Whole.of(exchange)
+
+        status, headers, stream = self._loop.run(begin())
+        return httpx.Response(status, headers=headers, stream=stream)
+
+
+class _Body(httpx.SyncByteStream):
+    """A body that is fetched as it is read."""
+
+    def __init__(self, loop: _Loop, exchange: _Exchange) -> None:
+        self._loop = loop
+        self._exchange = exchange
+
+    def __iter__(self) -> Iterator[bytes]:
+        while (part := self._loop.run(self._exchange.part())) is not None:
+            yield part
+
+    def close(self) -> None:
+        self._loop.run(self._exchange.close())
+
+
+class _Whole(httpx.SyncByteStream):
+    """A body that has been fetched, with the error at its end if there was one."""
+
+    def __init__(self, parts: list[bytes], error: httpx.TransportError | None) -> None:
+        self._parts = parts
+        self._error = error
+
+    @classmethod
+    async def of(cls, exchange: _Exchange) -> Self:
+        parts: list[bytes] = []
+        try:
+            while (part := await exchange.part()) is not None:
+                parts.append(part)
+        except httpx.TransportError as error:
+            return cls(parts, error)
+        return cls(parts, None)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._parts
+        if self._error is not None:
+            raise self._error
+
+
+class _AsyncTransport(httpx.AsyncBaseTransport):
+    def __init__(self, emulator: InProcessEmulator) -> None:
+        self._emulator = emulator
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        exchange = _Exchange(self._emulator, request, await request.aread())
+        status, headers = await exchange.answer()
+        return httpx.Response(status, headers=headers, stream=_AsyncBody(exchange))
+
+
+class _AsyncBody(httpx.AsyncByteStream):
+    def __init__(self, exchange: _Exchange) -> None:
+        self._exchange = exchange
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while (part := await self._exchange.part()) is not None:
+            yield part
+
+    async def aclose(self) -> None:
+        await self._exchange.close()

@@ -1,0 +1,396 @@
+"""The projects that were declared, and the outcomes that were planned for prebuilds to come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AwareDatetime, Field, ValidationError, model_validator
+
+from .errors import ConnectCode, ConnectError
+from .ids import canonical_id, default_class_id, derived_id, is_uuid
+from .outcomes import ControlModel, Outcome
+from .store import Transaction
+
+MOST_RUNS: Final = 366
+"""So many daily runs that were missed are made up for at most, the latest ones."""
+
+_DAY = timedelta(days=1)
+
+_PROJECT = "project"
+_OUTCOME = "outcome"
+
+Id = Annotated[str, Field(min_length=1, max_length=255)]
+"""The id of something. Unless the emulator takes any id, it has to be a UUID."""
+
+
+class Executor(ControlModel):
+    """In whose name scheduled prebuilds run."""
+
+    id: Id
+    """Who it is."""
+
+    principal: Literal["USER", "SERVICE_ACCOUNT"] = "SERVICE_ACCOUNT"
+    """What it is."""
+
+
+class PrebuildConfiguration(ControlModel):
+    """How a project is prebuilt."""
+
+    environment_class_ids: Annotated[tuple[Id, ...], Field(max_length=100)] = ()
+    """The prebuild classes. Without any, every class will do."""
+
+    default_environment_class_id: Id | None = None
+    """The class of prebuilds that name none: the first of the prebuild classes unless given."""
+
+    daily_at_hour: Annotated[int, Field(ge=0, le=23)] | None = None
+    """The hour, in UTC, at which a prebuild of each prebuild class starts every day. None for no schedule."""
+
+    executor: Executor | None = None
+    """In whose name scheduled prebuilds run. Without one, a service account is made up."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        given = self.default_environment_class_id
+        known = {canonical_id(class_id) for class_id in self.environment_class_ids}
+        if len(known) < len(self.environment_class_ids):
+            raise ValueError("environment_class_ids names a class twice")
+        if given is not None and known and canonical_id(given) not in known:
+            raise ValueError("default_environment_class_id is none of environment_class_ids")
+        return self
+
+
+class Project(ControlModel):
+    """A project, as it is declared to the emulator."""
+
+    id: Id
+    """The id of the project."""
+
+    prebuilds: PrebuildConfiguration | None = PrebuildConfiguration()
+    """How the project is prebuilt; null while it has no prebuild configuration, so that prebuilds are disabled."""
+
+    outcome: Outcome | None = None
+    """What comes of each of its prebuilds, but for those that have an outcome of their own."""
+
+
+class ProjectList(ControlModel):
+    """All declared projects."""
+
+    projects: tuple[Project, ...]
+    """Each of them, by its id."""
+
+
+class PlannedOutcome(ControlModel):
+    """What is to come of the next prebuilds."""
+
+    outcome: Outcome
+    """What comes of each of them."""
+
+    project_id: Id | None = None
+    """The project whose prebuilds are meant; null for those of any project."""
+
+    times: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    """How many prebuilds it is for. What was planned first counts first."""
+
+
+class OutcomeState(PlannedOutcome):
+    """A planned outcome that still waits for prebuilds; `times` says for how many."""
+
+    id: int
+    """Counts up with each plan."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A scheduled prebuild that is due."""
+
+    due: datetime
+    project_id: str
+    environment_class_id: str
+    executor: Executor
+
+
+class DeclaredProject(ControlModel):
+    """A declared project, and when its schedule is due next."""
+
+    project: Project
+    """The project."""
+
+    next_run: AwareDatetime | None
+    """When its next scheduled prebuilds are due."""
+
+
+class Projects:
+    """All declared projects and planned outcomes, at hand in memory and kept in the store.
+
+    Every method that takes a transaction is called within it. When a transaction fails, `read` brings back what
+    the store has.
+
+    Args:
+        strict: whether projects that were not declared do not exist.
+        relaxed_ids: whether ids may be other than UUIDs.
+    """
+
+    def __init__(self, *, strict: bool = False, relaxed_ids: bool = False) -> None:
+        self.strict = strict
+        self.canonical: Callable[[str], str] = canonical_id if relaxed_ids else str.lower
+        """An id as it is kept and compared."""
+        self._relaxed = relaxed_ids
+        self._declared: dict[str, DeclaredProject] = {}
+        self._outcomes: dict[int, OutcomeState] = {}
+        self._next_run: datetime | None = None
+
+    def read(self, transaction: Transaction) -> None:
+        """Take over what the store has."""
+        self._declared = {
+            key: DeclaredProject.model_validate_json(document)
+            for key, document in transaction.settings(_PROJECT).items()
+        }
+        outcomes = [OutcomeState.model_validate_json(text) for text in transaction.settings(_OUTCOME).values()]
+        self._outcomes = {item.id: item for item in sorted(outcomes, key=lambda item: item.id)}
+        self._look_ahead()
+
+    def dump(self) -> tuple[tuple[DeclaredProject, ...], tuple[OutcomeState, ...]]:
+        """All that is known here."""
+        return tuple(self._declared[key] for key in sorted(self._declared)), tuple(self.outcomes())
+
+    @staticmethod
+    def keep_all(
+        transaction: Transaction, projects: Iterable[DeclaredProject], outcomes: Iterable[OutcomeState]
+    ) -> None:
+        """Put into the store what `dump` gave; `read` takes it up from there."""
+        for declared in projects:
+            transaction.put_setting(_PROJECT, declared.project.id, declared.model_dump_json())
+        for state in outcomes:
+            transaction.put_setting(_OUTCOME, str(state.id), state.model_dump_json())
+
+    # -- Projects
+
+    def all(self) -> list[Project]:
+        """Every declared project, by its id."""
+        return [self._declared[key].project for key in sorted(self._declared)]
+
+    def get(self, project_id: str) -> Project | None:
+        """The declared project of that id."""
+        declared = self._declared.get(self.canonical(project_id))
+        return None if declared is None else declared.project
+
+    def declare(self, transaction: Transaction, project: Project, now: datetime) -> Project:
+        """Declare a project, or change one. A schedule that stays the same keeps its next run.
+
+        Raises:
+            ValueError: an id is no UUID.
+        """
+        project = self._checked(project)
+        before = self._declared.get(project.id)
+        hour = _hour(project)
+        if before is not None and hour == _hour(before.project):
+            next_run = before.next_run
+        else:
+            next_run = None if hour is None else _next_time(hour, now)
+        self._keep(transaction, DeclaredProject(project=project, next_run=next_run))
+        return project
+
+    def withdraw(self, transaction: Transaction, project_id: str) -> Project | None:
+        """Forget a declared project; None if there is none of that id."""
+        declared = self._declared.pop(self.canonical(project_id), None)
+        if declared is None:
+            return None
+        transaction.remove_setting(_PROJECT, declared.project.id)
+        self._look_ahead()
+        return declared.project
+
+    def class_for(self, project_id: str, class_id: str | None) -> str:
+        """The environment class of a new prebuild or pool, by its canonical id as `project_id` is.
+
+        ASSUMPTION: any id is a project with prebuilds enabled, and any id an environment class of it, until it is
+        declared otherwise; the real service knows its projects.
+        ASSUMPTION: a project or class that does not exist is `not_found`; prebuilds that are disabled, and a class
+        that is none of the prebuild classes, are `failed_precondition`.
+
+        Raises:
+            ConnectError: `not_found`, `failed_precondition`.
+        """
+        declared = self._declared.get(project_id)
+        if declared is None:
+            if self.strict:
+                raise ConnectError(ConnectCode.NOT_FOUND, f"there is no project {project_id}")
+            return default_class_id(project_id) if class_id is None else self.canonical(class_id)
+        configuration = declared.project.prebuilds
+        if configuration is None:
+            raise ConnectError(
+                ConnectCode.FAILED_PRECONDITION,
+                f"prebuilds are disabled for project {project_id}: it has none configured",
+            )
+        if class_id is None:
+            return _default_class(project_id, configuration)
+        class_id = self.canonical(class_id)
+        if configuration.environment_class_ids and class_id not in configuration.environment_class_ids:
+            if self.strict and not self._is_class(class_id):
+                raise ConnectError(ConnectCode.NOT_FOUND, f"there is no environment class {class_id}")
+            raise ConnectError(
+                ConnectCode.FAILED_PRECONDITION,
+                f"environment class {class_id} is none of the prebuild classes of project {project_id}",
+            )
+        return class_id
+
+    def keeps(self, project_id: str, class_id: str) -> bool:
+        """Whether the project still has a configuration under which a pool of this class can live.
+
+        ASSUMPTION: a pool goes away with its class as well, when that is taken out of the prebuild classes.
+        """
+        declared = self._declared.get(project_id)
+        if declared is None or declared.project.prebuilds is None:
+            return False
+        classes = declared.project.prebuilds.environment_class_ids
+        return not classes or class_id in classes
+
+    def _is_class(self, class_id: str) -> bool:
+        return any(class_id in _classes(declared.project) for declared in self._declared.values())
+
+    # -- Schedules
+
+    def due_runs(self, transaction: Transaction, now: datetime) -> list[Run]:
+        """The scheduled prebuilds that are due and have not been asked for yet, in their order.
+
+        ASSUMPTION: a schedule makes a prebuild for each prebuild class of the project.
+        """
+        if self._next_run is None or now < self._next_run:
+            return []
+        runs: list[Run] = []
+        for declared in list(self._declared.values()):
+            if declared.next_run is None or now < declared.next_run:
+                continue
+            configuration = declared.project.prebuilds
+            assert configuration is not None  # noqa: S101  only a configuration has a schedule
+            missed = (now - declared.next_run) // _DAY + 1
+            first = declared.next_run + max(0, missed - MOST_RUNS) * _DAY
+            project_id = declared.project.id
+            executor = configuration.executor or Executor(id=derived_id("executor", project_id))
+            classes = configuration.environment_class_ids or (_default_class(project_id, configuration),)
+            runs += [
+                Run(first + day * _DAY, project_id, class_id, executor)
+                for day in range(min(missed, MOST_RUNS))
+                for class_id in classes
+            ]
+            self._keep(transaction, declared.model_copy(update={"next_run": declared.next_run + missed * _DAY}))
+        return sorted(runs, key=lambda run: run.due)
+
+    def _look_ahead(self) -> None:
+        self._next_run = min((item.next_run for item in self._declared.values() if item.next_run), default=None)
+
+    def _keep(self, transaction: Transaction, declared: DeclaredProject) -> None:
+        self._declared[declared.project.id] = declared
+        transaction.put_setting(_PROJECT, declared.project.id, declared.model_dump_json())
+        self._look_ahead()
+
+    # -- Outcomes
+
+    def outcomes(self) -> list[OutcomeState]:
+        """The planned outcomes that wait for prebuilds, in the order in which they count."""
+        return list(self._outcomes.values())
+
+    def plan(self, transaction: Transaction, planned: PlannedOutcome) -> OutcomeState:
+        """Plan what comes of the next prebuilds.
+
+        Raises:
+            ValueError: the project's id is no UUID.
+        """
+        project_id = None if planned.project_id is None else self._id(planned.project_id, "project_id")
+        number = max(self._outcomes, default=0) + 1
+        state = OutcomeState(id=number, outcome=planned.outcome, project_id=project_id, times=planned.times)
+        self._outcomes[number] = state
+        transaction.put_setting(_OUTCOME, str(number), state.model_dump_json())
+        return state
+
+    def forget_outcomes(self, transaction: Transaction) -> None:
+        """Let the next prebuilds be as usual, but for the outcomes of declared projects."""
+        for number in self._outcomes:
+            transaction.remove_setting(_OUTCOME, str(number))
+        self._outcomes.clear()
+
+    def outcome_for(self, transaction: Transaction, project_id: str) -> Outcome | None:
+        """What comes of a new prebuild of the project; None for the usual. A planned outcome is used up by it."""
+        for number, state in self._outcomes.items():
+            if state.project_id not in (None, project_id):
+                continue
+            if state.times > 1:
+                left = state.model_copy(update={"times": state.times - 1})
+                self._outcomes[number] = left
+                transaction.put_setting(_OUTCOME, str(number), left.model_dump_json())
+            else:
+                del self._outcomes[number]
+                transaction.remove_setting(_OUTCOME, str(number))
+            return state.outcome
+        declared = self._declared.get(project_id)
+        return None if declared is None else declared.project.outcome
+
+    # -- Ids
+
+    def _id(self, text: str, where: str) -> str:
+        if not self._relaxed and not is_uuid(text):
+            raise ValueError(f"{where}: {text!r} is no UUID, and the emulator takes others with relaxed ids only")
+        return self.canonical(text)
+
+    def _checked(self, project: Project) -> Project:
+        """The project with its ids in canonical form."""
+        configuration = project.prebuilds
+        if configuration is not None:
+            changes: dict[str, object] = {
+                "environment_class_ids": tuple(
+                    self._id(class_id, "environment_class_ids") for class_id in configuration.environment_class_ids
+                )
+            }
+            if configuration.default_environment_class_id is not None:
+                changes["default_environment_class_id"] = self._id(
+                    configuration.default_environment_class_id, "default_environment_class_id"
+                )
+            if configuration.executor is not None:
+                executor_id = self._id(configuration.executor.id, "executor.id")
+                changes["executor"] = configuration.executor.model_copy(update={"id": executor_id})
+            configuration = configuration.model_copy(update=changes)
+        return project.model_copy(update={"id": self._id(project.id, "id"), "prebuilds": configuration})
+
+
+def _hour(project: Project) -> int | None:
+    return None if project.prebuilds is None else project.prebuilds.daily_at_hour
+
+
+def _next_time(hour: int, now: datetime) -> datetime:
+    """The next time that it is that hour, after now."""
+    today = now.replace(hour=hour, minute=0, second=0, microsecond=0)
+    return today if today > now else today + _DAY
+
+
+def _default_class(project_id: str, configuration: PrebuildConfiguration) -> str:
+    given = configuration.default_environment_class_id
+    if given is not None:
+        return given
+    return next(iter(configuration.environment_class_ids), None) or default_class_id(project_id)
+
+
+def _classes(project: Project) -> Iterable[str]:
+    configuration = project.prebuilds
+    if configuration is None:
+        return ()
+    given = configuration.default_environment_class_id
+    return (*configuration.environment_class_ids, *(() if given is None else (given,)))
+
+
+def read_projects(path: Path) -> tuple[Project, ...]:
+    """The projects of a file, in the form in which the control plane lists them: `{"projects": [{"id": ...}]}`.
+
+    Raises:
+        ValueError: the file cannot be read, or is not of that form; the message is one line.
+    """
+    try:
+        return ProjectList.model_validate_json(path.read_bytes(), strict=True).projects
+    except OSError as error:
+        raise ValueError(f"cannot read the projects of {path}: {error}") from None
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        texts = [f"{'.'.join(map(str, item['loc'])) or 'the file'}: {item['msg']}" for item in found]
+        raise ValueError(f"the projects of {path} make no sense: {'; '.join(texts)}") from None

@@ -1,0 +1,66 @@
+"""Requests that take ids of any form, for clients whose own tests use ids that are no UUIDs."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, cast
+
+from pydantic import StringConstraints, create_model
+from pydantic.fields import FieldInfo
+
+from prebuild_wire import Message, Operation
+from prebuild_wire.fields import Uuid
+
+LONGEST: Final = 255
+"""The most characters that such an id may have."""
+
+_UUID = typing.get_args(Uuid)[1]
+_ANY_ID = StringConstraints(strict=True, min_length=1, max_length=LONGEST)
+
+
+def with_relaxed_ids(operations: Mapping[str, Operation]) -> dict[str, Operation]:
+    """The same methods, where an id is any text that is not empty and has `LONGEST` characters at most."""
+    return {
+        name: dataclasses.replace(operation, request=_relaxed(operation.request))
+        for name, operation in operations.items()
+    }
+
+
+@functools.cache
+def _relaxed(message: type[Message]) -> type[Message]:
+    """A message like this one, but for its ids and those of the messages within."""
+    fields: dict[str, Any] = {}
+    for name, info in message.model_fields.items():
+        annotation = _annotation(info.annotation)
+        metadata = [_rule(rule) for rule in info.metadata]
+        if annotation != info.annotation or metadata != info.metadata:
+            changed: FieldInfo = copy.copy(info)
+            changed.annotation, changed.metadata = annotation, metadata
+            fields[name] = (Annotated[annotation, *metadata] if metadata else annotation, changed)
+    if not fields:
+        return message
+    return create_model(message.__name__, __base__=message, __doc__=message.__doc__, **fields)
+
+
+def _rule(rule: Any) -> Any:
+    return _ANY_ID if rule is _UUID else rule
+
+
+def _annotation(kind: Any) -> Any:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        return Annotated[_annotation(arguments[0]), *(_rule(rule) for rule in arguments[1:])]
+    if origin in (types.UnionType, typing.Union):
+        return functools.reduce(lambda left, right: left | right, (_annotation(item) for item in arguments))
+    if origin is list:
+        return list[_annotation(arguments[0])]  # type: ignore[misc]  # a type that is made at run time
+    return _relaxed(cast("type[Message]", kind)) if _is_message(kind) else kind
+
+
+def _is_message(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Message)

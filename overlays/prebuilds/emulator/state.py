@@ -1,0 +1,230 @@
+"""The whole state of an emulator as one JSON document, and back."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import json
+import sqlite3
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal, cast
+
+from pydantic import AfterValidator, AwareDatetime, Field, ValidationError
+
+from .clock import END_OF_TIME, FASTEST
+from .lifecycle import Plan, PrebuildRecord, WarmPoolRecord
+from .outcomes import ControlModel
+from .projects import DeclaredProject, OutcomeState
+from .service import PrebuildService
+from .store import Filter
+
+FORMAT: Final = "prebuilds-emulator-state"
+VERSION: Final = 1
+
+_MOST_PROBLEMS = 5
+_ALL = -1  # SQLite's word for no limit
+
+
+class StateError(ValueError):
+    """A document that is no state, or not one that this emulator can take over. Nothing was changed."""
+
+
+def _check_aware(record: Any) -> Any:
+    """Refuse moments without a time zone, which cannot be compared with others."""
+    for moment in _moments(record):
+        if moment.tzinfo is None:
+            raise ValueError(f"{moment.isoformat()} has no time zone")
+    return record
+
+
+def _moments(value: Any) -> Iterable[datetime]:
+    if isinstance(value, datetime):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:  # pyright: ignore[reportUnknownVariableType] - of whatever there is in a record
+            yield from _moments(item)
+    elif dataclasses.is_dataclass(value):
+        for item in dataclasses.fields(value):
+            yield from _moments(getattr(value, item.name))
+
+
+def _check_secret(text: str) -> str:
+    try:
+        secret = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise ValueError("not base64") from None
+    if not 16 <= len(secret) <= 1024:
+        raise ValueError("a secret has 16 to 1024 bytes")
+    return text
+
+
+Sequence = Annotated[int, Field(ge=0, lt=2**53)]
+
+
+class ClockState(ControlModel):
+    """What time it is, and how it passes."""
+
+    now: Annotated[AwareDatetime, Field(le=END_OF_TIME)]
+    """The emulated time."""
+
+    speed: Annotated[float, Field(gt=0, le=FASTEST)]
+    """How many emulated seconds pass in a real one, while time is not frozen."""
+
+    frozen: bool
+    """Whether time stands still until it is moved."""
+
+
+class StoredPrebuild(ControlModel):
+    """A prebuild with all that is known of its past and its future."""
+
+    sequence: Sequence
+    """Its place in the lists: the higher, the newer."""
+
+    record: Annotated[PrebuildRecord, AfterValidator(_check_aware)]
+    """What is kept of it."""
+
+
+class StoredWarmPool(ControlModel):
+    """A warm pool with all that is known of it."""
+
+    sequence: Sequence
+    """Its place in the lists: the higher, the newer."""
+
+    record: Annotated[WarmPoolRecord, AfterValidator(_check_aware)]
+    """What is kept of it."""
+
+
+class State(ControlModel):
+    """The whole state: what a later `load` brings back. Faults and recorded requests are no part of it."""
+
+    format: Literal["prebuilds-emulator-state"]
+    """Tells what this document is."""
+
+    version: Literal[1]
+    """The version of its form."""
+
+    clock: ClockState
+    """The time."""
+
+    secret: Annotated[str, AfterValidator(_check_secret)]
+    """What page tokens and logs tokens are signed with, as base64: those that were handed out stay valid."""
+
+    plan: Plan
+    """How long things take."""
+
+    projects: tuple[DeclaredProject, ...]
+    """The declared projects."""
+
+    outcomes: tuple[OutcomeState, ...]
+    """The planned outcomes that wait for prebuilds."""
+
+    counters: dict[Literal["prebuilds", "warm_pools"], Sequence]
+    """The highest sequences there ever were."""
+
+    prebuilds: tuple[StoredPrebuild, ...]
+    """All prebuilds."""
+
+    warm_pools: tuple[StoredWarmPool, ...]
+    """All warm pools."""
+
+
+def dump(service: PrebuildService) -> State:
+    """The whole state as it is now."""
+    clock = service.clock
+    now = clock.now()
+    with service.transaction(now) as transaction:
+        service.settle(transaction, now)
+        projects, outcomes = service.projects.dump()
+        return State.model_construct(
+            format=FORMAT,
+            version=VERSION,
+            clock=ClockState(now=now, speed=clock.speed, frozen=clock.frozen),
+            secret=base64.b64encode(service.store.secret).decode(),
+            plan=service.plan,
+            projects=projects,
+            outcomes=outcomes,
+            counters={"prebuilds": 0, "warm_pools": 0} | transaction.counters(),
+            prebuilds=tuple(
+                StoredPrebuild.model_construct(sequence=item.sequence, record=item.record)
+                for item in transaction.list_prebuilds(Filter(), None, _ALL)
+            ),
+            warm_pools=tuple(
+                StoredWarmPool.model_construct(sequence=item.sequence, record=item.record)
+                for item in transaction.list_pools(Filter(), None, _ALL)
+            ),
+        )
+
+
+def parse(document: bytes) -> State:
+    """The state that a document tells of.
+
+    Raises:
+        StateError: the document is broken, is none of a state, or is that of a newer emulator.
+    """
+    try:
+        content: Any = json.loads(document)
+    except (ValueError, RecursionError) as error:
+        raise StateError(f"the document is not JSON: {error}") from None
+    fields: dict[str, Any] = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
+    if fields.get("format") != FORMAT:
+        raise StateError(f"the document is no state of the emulator: its format is not {FORMAT!r}")
+    version = fields.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise StateError(
+            f"the document was written by a newer emulator (version {version}; this one knows version {VERSION})"
+        )
+    try:
+        return State.model_validate_json(document, strict=True)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        texts = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in found[:_MOST_PROBLEMS]]
+        more = f" (and {len(found) - _MOST_PROBLEMS} more)" if len(found) > _MOST_PROBLEMS else ""
+        raise StateError(f"the document is broken: {'; '.join(texts)}{more}") from None
+
+
+def load(service: PrebuildService, state: State) -> None:
+    """Take over a state in place of the one that there is, whole or not at all.
+
+    Raises:
+        StateError: the state contradicts itself.
+    """
+    prebuilds, pools = state.prebuilds, state.warm_pools
+    highest: dict[str, int] = {
+        "prebuilds": max((item.sequence for item in prebuilds), default=0),
+        "warm_pools": max((item.sequence for item in pools), default=0),
+    }
+    try:
+        with service.transaction(state.clock.now) as transaction:
+            transaction.clear()
+            # New rows come after all places that are asked for, so that none is in the way of another.
+            transaction.put_counters(highest)
+            for stored in prebuilds:
+                transaction.add_prebuild(stored.record)
+                transaction.place_prebuild(stored.record.id, stored.sequence)
+            for pool in pools:
+                transaction.add_pool(pool.record)
+                transaction.place_pool(pool.record.id, pool.sequence)
+            transaction.put_counters(highest | {str(name): count for name, count in state.counters.items()})
+            service.projects.keep_all(transaction, state.projects, state.outcomes)
+            service.put_plan(transaction, state.plan)
+            transaction.put_secret(base64.b64decode(state.secret))
+    except sqlite3.IntegrityError as error:
+        raise StateError(f"the document contradicts itself, two records claim one place: {error}") from None
+    service.store.secret = base64.b64decode(state.secret)
+    service.clock.restore(state.clock.now, speed=state.clock.speed, frozen=state.clock.frozen)
+    service.take_over()
+
+
+def reset(service: PrebuildService) -> None:
+    """Begin anew, as the emulator was started without a data file."""
+    service.faults.clear()
+    service.clock.reset()
+    now = service.clock.now()
+    with service.transaction(now) as transaction:
+        transaction.clear()
+        transaction.put_counters({})
+        for project in service.first_projects:
+            service.projects.declare(transaction, project, now)
+    service.take_over()

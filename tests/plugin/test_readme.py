@@ -1,0 +1,20 @@
+"""The README's samples of tests pass, as they stand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+SAMPLES = [sample for sample in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "def test_" in sample]
+
+
+def test_a_sample_of_tests_passes(pytester: pytest.Pytester):
+    assert SAMPLES
+    pytester.makepyfile(*SAMPLES)
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "--strict-markers", "-W", "error")
+    result.assert_outcomes(passed=sum(sample.count("def test_") for sample in SAMPLES))
