@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import subprocess
@@ -27,13 +28,16 @@ sys.exit(run(host=host, port=int(port), speed=float(speed), data=Path(data) if d
 
 def start(data: Path | str = "", host="127.0.0.1", port=0, speed=60.0, command=()) -> subprocess.Popen[str]:
     """The program, which may not be serving yet. It is run by `command`, if that is given."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [*command, sys.executable, "-c", _PROGRAM, host, str(port), str(speed), str(data)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
     )
+    # A test that fails does not come to stop it.
+    atexit.register(process.kill)
+    return process
 
 
 @dataclass

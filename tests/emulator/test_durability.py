@@ -215,6 +215,21 @@ def test_on_a_full_disk_a_change_is_refused_and_nothing_is_lost(tmp_path):
 
 
 @limited
+def test_on_a_full_disk_time_goes_on(tmp_path):
+    data = tmp_path / "data"
+    program = launch(data, speed=600)
+    created = post(program.url, "CreatePrebuild", {"projectId": PROJECT, "spec": {}})["prebuild"]
+    limit_files(program.process, (tmp_path / "data-wal").stat().st_size)
+    deadline = time.monotonic() + PATIENCE
+    found = created
+    while found["status"]["phase"] != "PREBUILD_PHASE_COMPLETED" and time.monotonic() < deadline:
+        found = post(program.url, "GetPrebuild", {"prebuildId": created["id"]})["prebuild"]
+    assert found["status"]["phase"] == "PREBUILD_PHASE_COMPLETED"
+    assert post(program.url, "ListPrebuilds", {})["prebuilds"] == [found]
+    assert stop(program).code == 0
+
+
+@limited
 @pytest.mark.parametrize("there", [False, True])
 def test_a_full_disk_at_the_start_is_told_in_one_line(tmp_path, there):
     data = tmp_path / "data"

@@ -114,17 +114,29 @@ class Store:
                 connection.execute("BEGIN")
                 transaction = Transaction(connection, now, self._number_key, self._remembered)
                 yield transaction
-                transaction.sweep()
-                if transaction.moved or connection.total_changes != before:
-                    # What a caller was told must not be undone by a restart, be it only that time has passed.
-                    connection.execute("REPLACE INTO meta VALUES ('latest', ?)", (_micros(now),))
-                connection.execute("COMMIT")
+                self._finish(transaction, before, now)
                 self._now = now
             except BaseException as error:
                 self._roll_back(before)
                 if isinstance(error, sqlite3.Error) and (failure := _failure(error)) is not None:
                     raise failure from error
                 raise
+
+    def _finish(self, transaction: Transaction, before: int, now: datetime) -> None:
+        connection = self._connection
+        changed = connection.total_changes != before
+        try:
+            transaction.sweep()
+            if transaction.moved or connection.total_changes != before:
+                # What a caller was told must not be undone by a restart, be it only that time has passed.
+                connection.execute("REPLACE INTO meta VALUES ('latest', ?)", (_micros(now),))
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            failure = _failure(error)
+            if changed or failure is None or failure.code is not ConnectCode.RESOURCE_EXHAUSTED:
+                raise
+            # There is no room, which is no reason not to read.
+            self._roll_back(before)
 
     def _roll_back(self, before: int) -> None:
         connection = self._connection
@@ -361,7 +373,10 @@ class Transaction:
         )
         completions = [Completion(prebuild_id, _moment(completed)) for prebuild_id, completed in rows]
         current = settled_pool(known, completions, self._now)
-        if current is not None and current is not known:
+        if current is None:
+            # Its row would still hold the place of its project and class.
+            self._connection.execute("DELETE FROM warm_pools WHERE sequence = ?", (sequence,))
+        elif current is not known:
             self.put_pool(current)
         return current
 
