@@ -398,8 +398,16 @@ def json_body(random, fields):
     """JSON that Python writes: with NaN and lone surrogates where there are some."""
     text = json.dumps(fields, ensure_ascii=random.random() < 0.5)
     if isinstance(fields, dict) and random.random() < 0.02:
-        depth = random.choice([50, 500, 5000, 50_000])
-        text = text[:-1] + (", " if fields else "") + '"deep": ' + "[" * depth + "]" * depth + "}"
+        depth = random.choice([50, random.randrange(900, 1000), 5000, 50_000])
+        text = (
+            text[:-1]
+            + (", " if fields else "")
+            + '"deep": '
+            + "[" * depth
+            + random.choice(["", '"\\ud83d\\ude00"', '"\\ud800"'])
+            + "]" * depth
+            + "}"
+        )
     return text.encode(errors="surrogatepass")
 
 

@@ -154,6 +154,12 @@ def test_a_malformed_body_is_an_invalid_argument(emulator, body):
     assert emulator.call("ListPrebuilds") == {}
 
 
+def test_there_is_no_depth_at_which_a_body_is_read_but_cannot_be_checked(emulator):
+    for depth in range(850, 1000):
+        nested = "[" * depth + r'"\ud83d\ude00"' + "]" * depth
+        assert raw(emulator, f'{{"extra": {nested}}}'.encode(), "ListPrebuilds").status_code in (200, 400)
+
+
 @pytest.mark.parametrize("body", [b"\xff\xfe{}", b'{"a": "\xed\xa0\x80"}', "{}".encode("utf-16")])
 def test_a_body_that_is_no_UTF_8_is_an_invalid_argument(emulator, body):
     assert code(raw(emulator, body)) == (400, "invalid_argument")

@@ -15,12 +15,16 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
+from prebuild_wire.descriptors import request_class, response_class
 from prebuild_wire.scalars import parse_duration, parse_timestamp
+
+__all__ = ["decode", "descriptor_of", "encode", "request_class", "response_class"]
 
 _DURATION = "google.protobuf.Duration"
 _TIMESTAMP = "google.protobuf.Timestamp"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECONDS_END = len("2030-01-01T00:00:00.000000Z")
 _NANOSECONDS = 1_000_000_000
 
 _WIDE_INTEGERS = (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64)
@@ -152,8 +156,8 @@ def _writers(descriptor: Descriptor) -> dict[str, tuple[str, _Turn]]:
 def _writer(field: FieldDescriptor) -> _Turn:
     if field.message_type is None:
         return int if field.cpp_type in _WIDE_INTEGERS else None
-    known = {_DURATION: _duration_arguments, _TIMESTAMP: _timestamp_arguments}.get(field.message_type.full_name)
-    return known or functools.partial(_arguments, field.message_type)
+    known: dict[str, _Turn] = {_DURATION: _duration_arguments, _TIMESTAMP: _timestamp_arguments}
+    return known.get(field.message_type.full_name) or functools.partial(_arguments, field.message_type)
 
 
 def _of_list(field: FieldDescriptor, turn: _Turn) -> _Turn:
@@ -163,6 +167,7 @@ def _of_list(field: FieldDescriptor, turn: _Turn) -> _Turn:
     return lambda values: [turn(value) for value in values]
 
 
+@functools.lru_cache(maxsize=1024)  # hardly any two differ
 def _duration_arguments(text: str) -> dict[str, int]:
     total = int(parse_duration(text) * _NANOSECONDS)
     sign = -1 if total < 0 else 1
@@ -171,5 +176,8 @@ def _duration_arguments(text: str) -> dict[str, int]:
 
 
 def _timestamp_arguments(text: str) -> dict[str, int]:
+    if len(text) <= _MICROSECONDS_END:  # datetime has no smaller unit, and reads these far faster
+        since = datetime.fromisoformat(text) - _EPOCH
+        return {"seconds": since.days * 86_400 + since.seconds, "nanos": since.microseconds * 1000}
     moment, nanos = parse_timestamp(text)
     return {"seconds": (moment - _EPOCH) // timedelta(seconds=1), "nanos": nanos}

@@ -18,16 +18,13 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from prebuild_wire import OPERATIONS, Message, Operation
-from prebuild_wire.descriptors import request_class
 from prebuild_wire.models import PaginationRequest
 
-from . import compression, details
+from . import compression
 from .auth import Tokens, bearer_token, caller_of
 from .codec import CODECS, Codec
-from .details import Violation
 from .errors import ConnectCode, ConnectError
 from .service import Call, PrebuildService
-from .violations import MOST, find_violations
 
 DEFAULT_BODY_LIMIT: Final = 4 * 1024 * 1024
 """The most bytes that the body of a request may have, both as it is sent and unpacked."""
@@ -123,23 +120,28 @@ class ConnectEndpoint:
         announced = headers.get(b"content-length", b"")
         if announced.isdigit() and int(announced[:20]) > self._body_limit:
             raise self._too_large()
-        chunks: list[bytes] = []
-        size = 0
+        if deadline.at is None:
+            return await self._chunks(receive)
         try:
             async with asyncio.timeout_at(deadline.at):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise ClientDisconnect
-                    chunk: bytes = message.get("body", b"")
-                    size += len(chunk)
-                    if size > self._body_limit:
-                        raise self._too_large()
-                    chunks.append(chunk)
-                    if not message.get("more_body", False):
-                        return b"".join(chunks)
+                return await self._chunks(receive)
         except TimeoutError:
             raise deadline.exceeded() from None
+
+    async def _chunks(self, receive: Receive) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunk: bytes = message.get("body", b"")
+            size += len(chunk)
+            if size > self._body_limit:
+                raise self._too_large()
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return b"".join(chunks)
 
     def _too_large(self) -> ConnectError:
         # ASSUMPTION: a body that is too large is HTTP's own 413, and in Connect's words `resource_exhausted`.
@@ -311,35 +313,25 @@ def _decode(operation: Operation, codec: Codec, body: bytes, query: Mapping[str,
         fields = codec.decode(operation, body)
     except ValueError as error:
         raise ConnectError(ConnectCode.INVALID_ARGUMENT, str(error)) from None
-    found: list[Violation] = []
+    errors: list[tuple[ValidationError, str | None]] = []
     message: Message | None = None
     try:
         message = operation.request.model_validate(fields)
     except ValidationError as error:
-        found.extend(find_violations(operation.request, request_class(operation.name), error))
+        errors.append((error, None))
     page: PaginationRequest | None = None
     if operation.paged and query:
         asked = {name: query[name].decode("utf-8", "replace") for name in ("token", "pageSize") if query.get(name)}
         try:
             page = PaginationRequest.model_validate(asked) if asked else None
         except ValidationError as error:
-            found.extend(find_violations(operation.request, request_class(operation.name), error, "pagination"))
-    if message is None or found:
-        raise _invalid(found)
+            errors.append((error, "pagination"))
+    if message is None or errors:
+        from .violations import invalid_argument  # for most calls it is not needed, nor is protobuf with it
+
+        raise invalid_argument(operation, errors)
     if page is None:
         return message
     body_page: PaginationRequest = getattr(message, "pagination", None) or PaginationRequest()
     asked_for = {name: getattr(page, name) for name in page.model_fields_set}
     return message.model_copy(update={"pagination": body_page.model_copy(update=asked_for)})
-
-
-def _invalid(found: list[Violation]) -> ConnectError:
-    """The answer to a request that breaks rules: each of them, for people and for programs."""
-    texts = [f"{violation.path}: {violation.message}" for violation in found[:MOST]]
-    if len(found) > MOST:
-        texts.append(f"and {len(found) - MOST} more")
-    return ConnectError(
-        ConnectCode.INVALID_ARGUMENT,
-        f"validation error: {'; '.join(texts)}",
-        (details.violations(found[:MOST]),),
-    )

@@ -6,22 +6,23 @@ The rule ids, and the paths to the rules, are those of `buf.validate`, as the se
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, cast
 
 from annotated_types import Ge, Le
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import Message as ProtobufMessage
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from prebuild_wire import Message
+from prebuild_wire import Message, Operation
 from prebuild_wire.fields import FormattedString
 from prebuild_wire.scalars import PARSERS
 
-from .binary import descriptor_of
+from . import details
+from .binary import descriptor_of, request_class
 from .details import PathElement, Violation
+from .errors import ConnectCode, ConnectError
 
 MOST: Final = 100
 """The most violations that are told of one request."""
@@ -51,18 +52,27 @@ _NUMBERS: dict[int, PathElement] = {
 _DURATION = PathElement(21, "duration", _MESSAGE)
 
 
-def find_violations(
-    model: type[Message], kind: type[ProtobufMessage], error: ValidationError, within: str | None = None
-) -> Iterator[Violation]:
-    """Every violation that pydantic has found, in the order of its report.
+def invalid_argument(operation: Operation, errors: Sequence[tuple[ValidationError, str | None]]) -> ConnectError:
+    """The answer to a request that breaks rules: each of them, for people and for programs.
 
     Args:
-        model: the request's model.
-        kind: the class of the same message in protobuf.
-        error: the report, on the whole request, or on a message that is one of its fields.
-        within: the JSON name of that field.
+        operation: the method that was called.
+        errors: what pydantic reports: on the whole request, or on a message that is the field of this JSON name.
     """
-    descriptor = descriptor_of(kind)
+    found = [item for error, within in errors for item in _violations(operation, error, within)]
+    texts = [f"{violation.path}: {violation.message}" for violation in found[:MOST]]
+    if len(found) > MOST:
+        texts.append(f"and {len(found) - MOST} more")
+    return ConnectError(
+        ConnectCode.INVALID_ARGUMENT,
+        f"validation error: {'; '.join(texts)}",
+        (details.violations(found[:MOST]),),
+    )
+
+
+def _violations(operation: Operation, error: ValidationError, within: str | None) -> Iterator[Violation]:
+    """Every violation that pydantic has found, in the order of its report."""
+    model, descriptor = operation.request, descriptor_of(request_class(operation.name))
     for item in error.errors(include_url=False):
         if within is not None:
             item["loc"] = (within, *item["loc"])
