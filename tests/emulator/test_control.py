@@ -204,6 +204,13 @@ def test_nothing_is_lost_at_the_end_of_time(emulator: Driver):
         emulator.control.advance(1)
 
 
+def test_a_clock_that_runs_stands_still_at_the_end_of_time():
+    clock = Clock(END_OF_TIME - timedelta(seconds=1), speed=1_000_000)
+    while clock.now() < END_OF_TIME:
+        pass
+    assert clock.now() == END_OF_TIME
+
+
 @given(st.lists(st.one_of(st.floats(0, 1e6), st.sampled_from(["freeze", "resume"])), max_size=20))
 def test_a_clock_never_runs_backwards(moves):
     clock = Clock(datetime(2030, 1, 1, tzinfo=UTC), speed=100)
@@ -288,6 +295,18 @@ def broken_states() -> list[tuple[str, Any, str]]:
     def twice(name: str) -> Any:
         return lambda state: {**state, name: [*state[name], {**state[name][0], "sequence": 1000}]}
 
+    def record(name: str, **fields: Any) -> Any:
+        def change(state: Any) -> Any:
+            state[name][0]["record"].update(fields)
+            return state
+
+        return change
+
+    def backwards(state: Any) -> Any:
+        (item,) = [item for item in state["prebuilds"] if len(item["record"]["timeline"]) > 2]
+        item["record"]["timeline"].reverse()
+        return state
+
     def naive(state: Any) -> Any:
         state["prebuilds"][0]["record"]["created_at"] = "2030-01-01T00:00:00"
         return state
@@ -310,6 +329,12 @@ def broken_states() -> list[tuple[str, Any, str]]:
         ("secret", change(secret="?"), "broken: secret"),
         ("speed", change(clock={"now": "2030-01-01T00:00:00Z", "speed": 0, "frozen": True}), "broken: clock.speed"),
         ("naive time", naive, "has no time zone"),
+        ("steps backwards", backwards, "not in the order of their times"),
+        ("huge number", record("prebuilds", status_version=2**63), "status_version: 9223372036854775808 is out of"),
+        ("percentage", record("prebuilds", percentage=101), "percentage: 101 is out of range"),
+        ("pool size", record("warm_pools", max_size=21), "max_size: 21 is out of range"),
+        ("timeout", record("prebuilds", timeout="soon"), "value must be a duration"),
+        ("far future", record("prebuilds", updated_at="9999-12-31T23:59:59-12:00"), "prebuilds.0.record"),
         ("unknown phase", phase, "broken: prebuilds.0.record.phase"),
         ("prebuild twice", twice("prebuilds"), "contradicts itself"),
         ("pool twice", twice("warm_pools"), "contradicts itself"),

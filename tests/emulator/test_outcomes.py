@@ -137,6 +137,7 @@ def test_an_outcome_is_for_so_many_prebuilds_of_its_project_and_the_first_one_pl
     assert [(item.project_id, item.times) for item in control.outcomes()] == [(OTHER_PROJECT, 1), (None, 2)]
     made = [emulator.create(), emulator.create(OTHER_PROJECT.upper()), emulator.create(), emulator.create()]
     assert control.outcomes() == []
+    assert control.plan_outcome(Outcome()).id == 3
     emulator.clock.advance(300)
     messages = [emulator.status(prebuild).get("failureMessage") for prebuild in made]
     assert messages == ["second", "first", "second", None]

@@ -15,7 +15,7 @@ DEFAULT_SPEED: Final = 60.0
 """The speed of a clock that is resumed and never had one."""
 
 END_OF_TIME: Final = datetime(9900, 1, 1, tzinfo=UTC)
-"""No clock can be moved beyond this: the calendar of Python and of protobuf ends with the year 9999."""
+"""No clock goes beyond this: the calendar of Python and of protobuf ends with the year 9999."""
 
 
 class Clock:
@@ -122,10 +122,13 @@ class Clock:
     def _now(self) -> datetime:
         if self._origin is None:
             return self._start
-        return self._start + timedelta(seconds=(time.monotonic() - self._origin) * self._speed)
+        seconds = (time.monotonic() - self._origin) * self._speed
+        # A clock that has run so far stands still there, rather than beyond what a datetime can hold.
+        return self._start + timedelta(seconds=min(seconds, self._left))
 
     def _begin(self, start: datetime, *, frozen: bool) -> None:
         self._start = start
+        self._left = (END_OF_TIME - start).total_seconds()
         self._origin = None if frozen else time.monotonic()
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ BODY_LIMIT: Final = 256 * 1024 * 1024
 """The most bytes that a body may have; a dumped state is the one that comes near."""
 
 _MOST_NUMBER = 2**53 - 1
+
+_logger = logging.getLogger("prebuilds.emulator")
 
 
 class Problem(ControlModel):
@@ -428,6 +431,10 @@ class ControlEndpoint:
             headers = {"WWW-Authenticate": "Bearer"} if error.status == HTTPStatus.UNAUTHORIZED else None
             problem = ControlProblem(message=error.message, problems=error.problems)
             response = Response(problem.model_dump_json(), error.status, headers, "application/json")
+        except Exception:
+            _logger.exception("%s %s failed", request.method, request.scope["path"])
+            problem = ControlProblem(message="the emulator failed, see its log")
+            response = Response(problem.model_dump_json(), 500, media_type="application/json")
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:

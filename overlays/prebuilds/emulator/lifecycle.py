@@ -74,10 +74,15 @@ class Plan(ControlModel):
     snapshot_size_bytes: Annotated[int, Field(ge=0, lt=2**63)] = 10 * 1024**3
     """How large a snapshot is."""
 
-    def duration(self, phase: ActivePhase) -> float:
-        """How long a prebuild stays in an active phase, in emulated seconds."""
-        seconds: float = getattr(self, phase.lower())
-        return seconds
+    def durations(self) -> dict[ActivePhase, float]:
+        """How long a prebuild stays in each of the phases that lead to COMPLETED, in emulated seconds."""
+        return {
+            "PENDING": self.pending,
+            "STARTING": self.starting,
+            "RUNNING": self.running,
+            "STOPPING": self.stopping,
+            "SNAPSHOTTING": self.snapshotting,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +235,10 @@ def prebuild_timeline(
 
 def _durations(plan: Plan, outcome: Outcome) -> dict[ActivePhase, float]:
     """The seconds that each phase on the way to COMPLETED takes."""
-    usual: dict[ActivePhase, float] = {phase: plan.duration(phase) for phase in WAY}
+    usual = plan.durations()
     if outcome.takes is None:
+        if not outcome.durations:
+            return usual
         return {phase: outcome.durations.get(phase, seconds) for phase, seconds in usual.items()}
     passed = WAY if outcome.fails_in not in WAY else WAY[: WAY.index(outcome.fails_in) + 1]
     whole = sum(usual[phase] for phase in passed)
@@ -293,7 +300,7 @@ def cancel(prebuild: PrebuildRecord, now: datetime, plan: Plan) -> PrebuildRecor
         )
         raise ConnectError(ConnectCode.FAILED_PRECONDITION, f"prebuild {prebuild.id} {state} and cannot be cancelled")
     outcome = prebuild.outcome or USUAL
-    seconds = outcome.durations.get("CANCELLING", plan.duration("CANCELLING"))
+    seconds = outcome.durations.get("CANCELLING", plan.cancelling)
     end = Step(now + timedelta(seconds=seconds), PrebuildPhase.CANCELLED)
     if outcome.fails_in == "CANCELLING":
         message = outcome.message or "the prebuild failed in the phase CANCELLING"

@@ -99,7 +99,7 @@ class PlannedOutcome(ControlModel):
 class OutcomeState(PlannedOutcome):
     """A planned outcome that still waits for prebuilds; `times` says for how many."""
 
-    id: int
+    id: Annotated[int, Field(ge=1, lt=2**53)]
     """Counts up with each plan."""
 
 
@@ -141,6 +141,7 @@ class Projects:
         self._relaxed = relaxed_ids
         self._declared: dict[str, DeclaredProject] = {}
         self._outcomes: dict[int, OutcomeState] = {}
+        self._count = 0
         self._next_run: datetime | None = None
 
     def read(self, transaction: Transaction) -> None:
@@ -300,7 +301,7 @@ class Projects:
             ValueError: the project's id is no UUID.
         """
         project_id = None if planned.project_id is None else self._id(planned.project_id, "project_id")
-        number = max(self._outcomes, default=0) + 1
+        self._count = number = max(self._count, *self._outcomes, 0) + 1
         state = OutcomeState(id=number, outcome=planned.outcome, project_id=project_id, times=planned.times)
         self._outcomes[number] = state
         transaction.put_setting(_OUTCOME, str(number), state.model_dump_json())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -83,28 +84,25 @@ class Recorder:
         self._app = app
         self._clock = clock
         self._on_record = on_record
-        self._lock = threading.Lock()
-        self._records: deque[RequestRecord] = deque(maxlen=MOST_RECORDS)
-        self._count = 0
+        # What a record is made of: making one takes longer than many a request.
+        self._latest: deque[tuple[Any, ...]] = deque(maxlen=MOST_RECORDS)
+        self._numbers = itertools.count(1)
 
     def records(self, limit: int = MOST_RECORDS) -> list[RequestRecord]:
         """The latest requests, in the order in which they were done with."""
-        with self._lock:
-            return list(self._records)[-limit:] if limit else []
+        latest = list(self._latest)
+        return [_record(*parts) for parts in latest[-limit:]] if limit else []
 
     def clear(self) -> None:
         """Forget the requests. Their numbers go on."""
-        with self._lock:
-            self._records.clear()
+        self._latest.clear()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        with self._lock:
-            self._count += 1
-            number = self._count
+        number = next(self._numbers)
         request_number.set(number)
         at, begin = self._clock.now(), time.perf_counter()
         status: int | None = None
@@ -112,32 +110,54 @@ class Recorder:
 
         async def watch(message: Message) -> None:
             nonlocal status, error
-            if message["type"] == "http.response.start":
+            if status is None:
                 status = message["status"]
-            elif status is not None and status >= 400 and not error:
+            elif status >= 400 and not error:
                 error = message.get("body", b"")
             await send(message)
 
         try:
             await self._app(scope, receive, watch)
         finally:
-            seconds = time.perf_counter() - begin
-            record = RequestRecord(
-                number=number,
-                at=at,
-                method=call_name(scope["path"]),
-                http_method=scope["method"],
-                path=scope["path"][:_MOST_PATH],
-                codec=_codec(scope),
-                status=status,
-                code=_code(error),
-                milliseconds=round(seconds * 1000, 3),
-                fault=scope.get("prebuilds.fault"),
+            parts = (
+                number,
+                at,
+                scope["method"],
+                scope["path"][:_MOST_PATH],
+                _codec(scope),
+                status,
+                _code(error) if error else None,
+                time.perf_counter() - begin,
+                scope.get("prebuilds.fault"),
             )
-            with self._lock:
-                self._records.append(record)
+            self._latest.append(parts)
             if self._on_record is not None:
-                self._on_record(record)
+                self._on_record(_record(*parts))
+
+
+def _record(
+    number: int,
+    at: datetime,
+    http_method: str,
+    path: str,
+    codec: str | None,
+    status: int | None,
+    code: str | None,
+    seconds: float,
+    fault: int | None,
+) -> RequestRecord:
+    return RequestRecord(
+        number=number,
+        at=at,
+        method=call_name(path),
+        http_method=http_method,
+        path=path,
+        codec=codec,
+        status=status,
+        code=code,
+        milliseconds=round(seconds * 1000, 3),
+        fault=fault,
+    )
 
 
 def call_name(path: str) -> str | None:
@@ -155,8 +175,13 @@ def _codec(scope: Scope) -> str | None:
         return asked if asked in _CODECS.values() else None
     for name, value in scope["headers"]:
         if name == b"content-type":
-            return _CODECS.get(value.decode("latin-1").partition(";")[0].strip().lower())
+            return _codec_of(value)
     return None
+
+
+@functools.lru_cache(maxsize=64)
+def _codec_of(content_type: bytes) -> str | None:
+    return _CODECS.get(content_type.decode("latin-1").partition(";")[0].strip().lower())
 
 
 def _code(body: bytes) -> str | None:

@@ -7,11 +7,13 @@ import binascii
 import dataclasses
 import json
 import sqlite3
-from collections.abc import Iterable
-from datetime import datetime
-from typing import Annotated, Any, Final, Literal, cast
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal, TypeVar, cast
 
 from pydantic import AfterValidator, AwareDatetime, Field, ValidationError
+
+from prebuild_wire.scalars import parse_duration
 
 from .clock import END_OF_TIME, FASTEST
 from .lifecycle import Plan, PrebuildRecord, WarmPoolRecord
@@ -24,6 +26,12 @@ FORMAT: Final = "prebuilds-emulator-state"
 VERSION: Final = 1
 
 _MOST_PROBLEMS = 5
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST = datetime(9990, 1, 1, tzinfo=UTC)
+_MOST_INTEGER = 2**63 - 1
+_MOST = {"percentage": 100, "min_size": 20, "max_size": 20, "running": 20, "stopped": 20, "target": 20}
+
+RecordT = TypeVar("RecordT", PrebuildRecord, WarmPoolRecord)
 _ALL = -1  # SQLite's word for no limit
 
 
@@ -31,23 +39,36 @@ class StateError(ValueError):
     """A document that is no state, or not one that this emulator can take over. Nothing was changed."""
 
 
-def _check_aware(record: Any) -> Any:
-    """Refuse moments without a time zone, which cannot be compared with others."""
-    for moment in _moments(record):
-        if moment.tzinfo is None:
-            raise ValueError(f"{moment.isoformat()} has no time zone")
+def _check_record(record: RecordT) -> RecordT:
+    """Refuse what no record of an emulator has, and what would break a later answer."""
+    for name, value in _values("", record):
+        match value:
+            case datetime() if value.tzinfo is None:
+                raise ValueError(f"{name}: {value.isoformat()} has no time zone")
+            case datetime() if not _FIRST < value < _LAST:
+                raise ValueError(f"{name}: {value.isoformat()} is out of range")
+            case int() if not 0 <= value <= _MOST.get(name.rpartition(".")[2], _MOST_INTEGER):
+                raise ValueError(f"{name}: {value} is out of range")
+            case _:
+                pass
+    due = [step.due for step in record.timeline]
+    if due != sorted(due):
+        raise ValueError("timeline: the steps are not in the order of their times")
+    if isinstance(record, PrebuildRecord):
+        parse_duration(record.timeout)
     return record
 
 
-def _moments(value: Any) -> Iterable[datetime]:
-    if isinstance(value, datetime):
-        yield value
+def _values(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The numbers and moments of a record, each with where it stands."""
+    if isinstance(value, (int, datetime)):
+        yield name, value
     elif isinstance(value, tuple):
-        for item in value:  # pyright: ignore[reportUnknownVariableType] - of whatever there is in a record
-            yield from _moments(item)
+        for position, item in enumerate(tuple[Any, ...](value)):
+            yield from _values(f"{name}.{position}", item)
     elif dataclasses.is_dataclass(value):
-        for item in dataclasses.fields(value):
-            yield from _moments(getattr(value, item.name))
+        for field in dataclasses.fields(value):
+            yield from _values(f"{name}.{field.name}" if name else field.name, getattr(value, field.name))
 
 
 def _check_secret(text: str) -> str:
@@ -66,7 +87,7 @@ Sequence = Annotated[int, Field(ge=0, lt=2**53)]
 class ClockState(ControlModel):
     """What time it is, and how it passes."""
 
-    now: Annotated[AwareDatetime, Field(le=END_OF_TIME)]
+    now: Annotated[AwareDatetime, Field(ge=_FIRST, le=END_OF_TIME)]
     """The emulated time."""
 
     speed: Annotated[float, Field(gt=0, le=FASTEST)]
@@ -82,7 +103,7 @@ class StoredPrebuild(ControlModel):
     sequence: Sequence
     """Its place in the lists: the higher, the newer."""
 
-    record: Annotated[PrebuildRecord, AfterValidator(_check_aware)]
+    record: Annotated[PrebuildRecord, AfterValidator(_check_record)]
     """What is kept of it."""
 
 
@@ -92,7 +113,7 @@ class StoredWarmPool(ControlModel):
     sequence: Sequence
     """Its place in the lists: the higher, the newer."""
 
-    record: Annotated[WarmPoolRecord, AfterValidator(_check_aware)]
+    record: Annotated[WarmPoolRecord, AfterValidator(_check_record)]
     """What is kept of it."""
 
 
