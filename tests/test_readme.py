@@ -53,7 +53,7 @@ def typed_samples() -> str:
     """A module with a function for each sample."""
     text = (
         '"""The README\'s samples, for type checkers. Written by `python -m tests.test_readme`; never run."""\n\n'
-        "# pyright: reportUnusedVariable=false\n\n"
+        "# pyright: reportUnusedVariable=false, reportUnusedFunction=false\n\n"
         "from __future__ import annotations\n\n"
         "from prebuilds import Prebuild, PrebuildClient\n"
     )

@@ -1,6 +1,6 @@
 """The README's samples, for type checkers. Written by `python -m tests.test_readme`; never run."""
 
-# pyright: reportUnusedVariable=false
+# pyright: reportUnusedVariable=false, reportUnusedFunction=false
 
 from __future__ import annotations
 
@@ -101,11 +101,12 @@ def sample_9(client: PrebuildClient, project: str, prebuild: Prebuild) -> None:
     import pytest
     from prebuilds import PrebuildFailedError
     from prebuilds.emulator import DropFault, Outcome
+    from pytest_prebuilds import PrebuildEmulator
 
     PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
 
 
-    def test_a_prebuild_that_fails_is_reported(prebuild_emulator):
+    def test_a_prebuild_that_fails_is_reported(prebuild_emulator: PrebuildEmulator) -> None:
         prebuild_emulator.control.plan_outcome(Outcome(fails_in="RUNNING", message="no space left on device"))
         client = prebuild_emulator.client
         started = client.prebuilds.create(project_id=PROJECT)
@@ -113,7 +114,7 @@ def sample_9(client: PrebuildClient, project: str, prebuild: Prebuild) -> None:
             client.prebuilds.wait(started.prebuild, timeout=3600)  # minutes of the service, milliseconds of yours
 
 
-    def test_a_lost_answer_does_no_harm(prebuild_emulator):
+    def test_a_lost_answer_does_no_harm(prebuild_emulator: PrebuildEmulator) -> None:
         prebuild_emulator.control.plan_fault(DropFault(method="ListPrebuilds"))
         assert prebuild_emulator.client.prebuilds.list().prebuilds == []
         assert [request.status for request in prebuild_emulator.control.requests()] == [None, 200]
@@ -131,7 +132,7 @@ def sample_10(project: str, prebuild: Prebuild) -> None:
 
 
 def sample_11(client: PrebuildClient, project: str, prebuild: Prebuild) -> None:
-    from prebuilds.emulator import EmulatorControl, EmulatorServer, ErrorFault, Executor, Outcome, Plan
+    from prebuilds.emulator import ConnectCode, EmulatorControl, EmulatorServer, ErrorFault, Outcome, Plan
 
     with EmulatorServer() as server, EmulatorControl(server.url) as control:
         # What comes of prebuilds: of the next one, of the next three of a project, of all of a project.
@@ -142,7 +143,7 @@ def sample_11(client: PrebuildClient, project: str, prebuild: Prebuild) -> None:
 
         # What goes wrong in between, and whether it did.
         fault = control.plan_fault(
-            ErrorFault(method="GetPrebuild", code="resource_exhausted", retry_after=5, times=2, after=1)
+            ErrorFault(method="GetPrebuild", code=ConnectCode.RESOURCE_EXHAUSTED, retry_after=5, times=2, after=1)
         )
         assert control.fault(fault.id).consumed == 0
 

@@ -10,6 +10,7 @@ from .auth import Tokens
 from .clock import Clock, ManualClock, ScaledClock
 from .control import ControlError
 from .control_client import EmulatorControl
+from .errors import ConnectCode
 from .faults import (
     DropFault,
     ErrorFault,
@@ -32,6 +33,7 @@ from .store import Store, StoreError
 
 __all__ = [
     "Clock",
+    "ConnectCode",
     "ControlError",
     "DropFault",
     "EmulatorControl",
