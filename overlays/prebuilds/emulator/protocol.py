@@ -94,6 +94,7 @@ class ConnectEndpoint:
         codec = _codec_of_query(query) if by_get else _codec_of_body(headers)
         _check_version(headers, query if by_get else {})
         deadline = _deadline(headers)
+        deadline.check()
         if by_get:
             body, encoding = _message_of_query(query), query.get("compression", b"").decode("latin-1")
         else:
