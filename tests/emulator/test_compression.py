@@ -42,6 +42,11 @@ def test_other_encodings_are_unimplemented_and_the_known_ones_are_told(emulator,
     assert response.headers["accept-encoding"] == "gzip, identity"
 
 
+def test_a_header_that_comes_twice_is_a_list(emulator):
+    twice = [("Content-Type", "application/json"), ("Content-Encoding", "gzip"), ("Content-Encoding", "identity")]
+    assert code(emulator.http.post(f"{SERVICE}/ListPrebuilds", content=b"{}", headers=twice)) == (501, "unimplemented")
+
+
 PACKED = gzip.compress(b"{}")
 
 

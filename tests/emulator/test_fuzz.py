@@ -7,6 +7,7 @@ from random import Random
 from urllib.parse import urlsplit
 
 import pytest
+from google.protobuf import json_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from prebuild_wire import OPERATIONS
 from prebuild_wire.descriptors import request_class
 
 from .driver import PROJECT, SERVICE
-from .fuzzing import ODD_BYTES, ODD_TEXTS, Fuzzer, Request, damaged
+from .fuzzing import ODD_BYTES, ODD_TEXTS, Fuzzer, Request, damaged, mutated
 
 
 def test_no_request_does_harm():
@@ -73,6 +74,32 @@ def test_no_json_does_harm(fuzzer, data):
 @given(method=st.sampled_from([*OPERATIONS]), body=st.binary(max_size=60) | st.sampled_from(ODD_BYTES))
 def test_no_bytes_do_harm(fuzzer, method, body):
     assert send(fuzzer, method, body, b"application/proto") in (200, 400, 404, 409)
+
+
+def test_what_is_taken_in_JSON_protobuf_takes_too_and_both_get_the_same_answer(fuzzer):
+    """The reference for protobuf JSON is more lenient than its specification, but never less."""
+
+    async def run():
+        taken = 0
+        for seed in range(2000):
+            random = Random(seed)
+            method = random.choice(
+                [name for name in OPERATIONS if name.startswith(("Get", "List", "CreateP", "Update"))]
+            )
+            fields = mutated(random, fuzzer.fields(random, method))
+            text = json.dumps(fields)
+            status, _ = await fuzzer.ask(method, text.encode(), b"application/json")
+            try:
+                message = json_format.Parse(text, request_class(method)(), ignore_unknown_fields=True)
+            except (json_format.ParseError, UnicodeEncodeError):
+                assert status == 400, text
+                continue
+            if status != 400:
+                taken += 1
+                assert (await fuzzer.ask(method, message.SerializeToString(), b"application/proto"))[0] == status, text
+        return taken
+
+    assert asyncio.run(run()) > 200
 
 
 def test_nothing_on_a_socket_does_harm(emulator):

@@ -262,6 +262,7 @@ def test_a_call_whose_time_is_over_does_nothing(emulator, method):
     body = {"projectId": PROJECT, "environmentClassId": ENVIRONMENT_CLASS, "spec": {}, "prebuildId": NOBODY}
     response = emulator.post(method, {**body, "warmPoolId": NOBODY}, headers={"Connect-Timeout-Ms": "0"})
     assert code(response) == (504, "deadline_exceeded")
+    assert code(raw(emulator, b"{", method, **{"Connect-Timeout-Ms": "0"})) == (504, "deadline_exceeded")
     assert emulator.call("ListPrebuilds") == {}
     assert emulator.call("ListWarmPools") == {}
 

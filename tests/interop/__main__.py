@@ -31,7 +31,8 @@ def main():
 @contextmanager
 def emulator():
     """An emulator in a process of its own, and its URL."""
-    options = ["--port", "0", "--speed", "2000", "--token", "writer", "--read-only-token", "reader"]
+    # A prebuild takes about half a second: long enough to be cancelled, short enough to be waited for.
+    options = ["--port", "0", "--speed", "500", "--token", "writer", "--read-only-token", "reader"]
     command = [sys.executable, "-m", "prebuilds", "emulator", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

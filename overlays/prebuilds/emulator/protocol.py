@@ -8,7 +8,7 @@ import binascii
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -81,7 +81,7 @@ class ConnectEndpoint:
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response:
         # Nothing is taken apart before it is needed: this runs for each call.
-        headers: dict[bytes, bytes] = dict(scope["headers"])
+        headers = _headers(scope["headers"])
         operation = self._operations.get(scope["path_params"]["method"])
         if operation is None:
             raise not_found(scope["path"])
@@ -97,6 +97,7 @@ class ConnectEndpoint:
         codec = _codec_of_query(query) if by_get else _codec_of_body(headers)
         _check_version(headers, query if by_get else {})
         deadline = _deadline(headers)
+        deadline.check()
         if by_get:
             body, encoding = _message_of_query(query), query.get("compression", b"").decode("latin-1")
         else:
@@ -210,6 +211,16 @@ def base_url(scope: Scope, headers: _Headers, prefix: str) -> str:
 
 
 # -- What the headers and the query say
+
+
+def _headers(lines: Sequence[tuple[bytes, bytes]]) -> _Headers:
+    """The headers by their names in lower case. One that comes several times is a list, as HTTP has it."""
+    headers = dict(lines)
+    if len(headers) < len(lines):
+        headers = {}
+        for name, value in lines:
+            headers[name] = headers[name] + b", " + value if name in headers else value
+    return headers
 
 
 def _text(headers: _Headers, name: bytes) -> str:
