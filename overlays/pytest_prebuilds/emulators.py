@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -105,20 +104,16 @@ class Emulator:
         self.close()
 
     def _world(self) -> World:
-        sleep, async_sleep = self._sleeps()
         return World(
             clock=self._seconds,
             now=self._seconds,
             uniform=random.Random(0).uniform,  # noqa: S311  jitter, the same in each run
-            sleep=sleep,
-            async_sleep=async_sleep,
+            sleep=self.clock.sleep,
+            async_sleep=self.clock.async_sleep,
         )
 
     def _seconds(self) -> float:
         return (self.clock.now() - _BEGIN).total_seconds()
-
-    def _sleeps(self) -> tuple[Callable[[float], None], Callable[[float], Awaitable[None]]]:
-        raise NotImplementedError
 
 
 class PrebuildEmulator(Emulator):
@@ -167,9 +162,6 @@ class PrebuildEmulator(Emulator):
         super().close()
         self._emulator.close()
 
-    def _sleeps(self) -> tuple[Callable[[float], None], Callable[[float], Awaitable[None]]]:
-        return self._emulator.sleep, self._emulator.async_sleep
-
 
 class PrebuildEmulatorServer(Emulator):
     """An emulator on a socket, for programs that know nothing but an address.
@@ -204,17 +196,3 @@ class PrebuildEmulatorServer(Emulator):
         """Close the clients."""
         super().close()
         self.control.close()
-
-    def _sleeps(self) -> tuple[Callable[[float], None], Callable[[float], Awaitable[None]]]:
-        import anyio
-
-        def sleep(seconds: float) -> None:
-            self.clock.reach(self.clock.now() + timedelta(seconds=seconds))
-
-        async def async_sleep(seconds: float) -> None:
-            end = self.clock.now() + timedelta(seconds=seconds)
-            await anyio.lowlevel.checkpoint()
-            self.clock.reach(end)
-            await anyio.lowlevel.checkpoint()
-
-        return sleep, async_sleep

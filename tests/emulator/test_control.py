@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +21,7 @@ from prebuild_wire.enums import PrebuildPhase
 from prebuilds.emulator import (
     ControlError,
     EmulatorControl,
+    EmulatorServer,
     InProcessEmulator,
     ManualClock,
     Outcome,
@@ -204,6 +207,19 @@ def test_nothing_is_lost_at_the_end_of_time(emulator: Driver):
         emulator.control.advance(1)
 
 
+def test_tasks_that_sleep_at_the_same_time_do_so_side_by_side():
+    clock = ManualClock()
+    begin = clock.now()
+
+    async def story() -> None:
+        await asyncio.gather(*(clock.async_sleep(seconds) for seconds in (10, 7, 10, 3)))
+
+    asyncio.run(story())
+    assert clock.now() - begin == timedelta(seconds=10)
+    clock.sleep(5)
+    assert clock.now() - begin == timedelta(seconds=15)
+
+
 def test_a_clock_that_runs_stands_still_at_the_end_of_time():
     clock = Clock(END_OF_TIME - timedelta(seconds=1), speed=1_000_000)
     while clock.now() < END_OF_TIME:
@@ -276,6 +292,20 @@ def test_a_loaded_state_is_the_one_that_was_dumped(start):
     assert ids[0] == ids[1]
     assert len(emulator.prebuilds()) == len(other.prebuilds()) == len(ids[0]) + 1
     assert other.create() == other.prebuilds()[0]["id"]
+
+
+def test_a_loaded_state_outlives_the_program(start, tmp_path):
+    emulator: Driver = start()
+    populate(emulator)
+    token = emulator.call("ListPrebuilds", pagination={"pageSize": 2})["pagination"]["nextToken"]
+    state = emulator.control.dump_state()
+    clock, data = ManualClock(), tmp_path / "data"
+    with EmulatorServer(clock=clock, data=data) as server, closing(Driver(server, clock)) as driver:
+        driver.create(OTHER_PROJECT)
+        driver.control.load_state(state)
+    with EmulatorServer(clock=clock, data=data) as server, closing(Driver(server, clock)) as driver:
+        assert driver.control.dump_state() == state
+        assert len(driver.call("ListPrebuilds", pagination={"token": token})["prebuilds"]) == 2
 
 
 def test_a_state_goes_back_in_time(emulator: Driver):

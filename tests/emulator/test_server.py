@@ -49,6 +49,7 @@ def test_it_stops_within_a_second_whatever_its_callers_do():
         ended = stop(program)
         assert idle.recv(1) == b""
     assert ended.code == 0
+    assert "Traceback" not in ended.err
     assert ended.seconds < 1
 
 

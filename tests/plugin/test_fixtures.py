@@ -47,7 +47,7 @@ def test_sync(emulator):
     prebuild = emulator.client.prebuilds.wait(started.prebuild)
     assert prebuild.status.phase == "PREBUILD_PHASE_COMPLETED"
     assert (emulator.now - started.prebuild.metadata.created_at).total_seconds() >= 300
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 15
 
 def test_async(emulator):
     async def story():
@@ -204,7 +204,7 @@ def test_what_is_late_costs_no_time_without_a_socket(prebuild_emulator):
     emulator.control.plan_fault(LatencyFault(seconds=500))
     with pytest.raises(RequestTimeoutError):
         emulator.new_client(retries=0).prebuilds.list(timeout=30)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 15
     assert (emulator.now - ManualClock().now()).total_seconds() == pytest.approx(20 + 2 + 30, abs=10)
 """,
         passed=17,

@@ -107,6 +107,26 @@ class Clock:
             self._speed = wanted
             self._begin(now, frozen=False)
 
+    def sleep(self, seconds: float) -> None:
+        """Let emulated seconds pass: at once while time is frozen, really (at the clock's speed) while it runs."""
+        if self.frozen:
+            self.reach(self.now() + timedelta(seconds=seconds))
+        else:
+            time.sleep(seconds / self.speed)
+
+    async def async_sleep(self, seconds: float) -> None:
+        """As `sleep`, in asynchronous code. Tasks that sleep at the same time do so side by side."""
+        import anyio  # httpx and starlette bring it; it sleeps under asyncio and trio alike
+        from anyio.lowlevel import checkpoint
+
+        if not self.frozen:
+            await anyio.sleep(seconds / self.speed)
+            return
+        end = self.now() + timedelta(seconds=seconds)
+        await checkpoint()  # others that are about to sleep as well do not sleep after this one
+        self.reach(end)
+        await checkpoint()
+
     def reset(self) -> None:
         """Begin anew as the clock was made. This alone may lead back."""
         speed = self._first_speed

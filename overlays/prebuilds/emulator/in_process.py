@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -77,25 +75,6 @@ class InProcessEmulator:
     def async_transport(self) -> httpx.AsyncBaseTransport:
         """What an `httpx.AsyncClient` reaches the emulator with."""
         return _AsyncTransport(self)
-
-    def sleep(self, seconds: float) -> None:
-        """Let emulated seconds pass: at once while time is frozen, really (at the clock's speed) while it runs."""
-        if self.clock.frozen:
-            self.clock.reach(self.clock.now() + timedelta(seconds=seconds))
-        else:
-            time.sleep(seconds / self.clock.speed)
-
-    async def async_sleep(self, seconds: float) -> None:
-        """As `sleep`, in asynchronous code. Tasks that sleep at the same time do so side by side."""
-        import anyio  # httpx brings it; it sleeps under asyncio and trio alike
-
-        if not self.clock.frozen:
-            await anyio.sleep(seconds / self.clock.speed)
-            return
-        end = self.clock.now() + timedelta(seconds=seconds)
-        await anyio.lowlevel.checkpoint()  # others that are about to sleep as well do not sleep after this one
-        self.clock.reach(end)
-        await anyio.lowlevel.checkpoint()
 
     def close(self) -> None:
         """End it. Nothing of it is kept."""
@@ -227,14 +206,14 @@ class _Exchange:
         limit: float | None = self._request.extensions.get("timeout", {}).get("read")
         left = None if limit is None else limit - self._waited
         if left is not None and seconds > left:
-            await self._emulator.async_sleep(max(left, 0.0))
+            await self._emulator.clock.async_sleep(max(left, 0.0))
             raise _TooLate
         self._waited += seconds
-        await self._emulator.async_sleep(seconds)
+        await self._emulator.clock.async_sleep(seconds)
 
     async def idle(self, seconds: float) -> None:
         # The log of a prebuild can be silent for longer than a caller waits, at the pace of the emulated time.
-        await self._emulator.async_sleep(seconds)
+        await self._emulator.clock.async_sleep(seconds)
 
 
 class _Loop:

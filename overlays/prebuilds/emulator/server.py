@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -270,7 +270,8 @@ def _protocol(stopping: Callable[[], bool], **arguments: Any) -> asyncio.Protoco
             await app(scope, receive, send)
         except asyncio.CancelledError:
             # The server stops, and this has taken too long. uvicorn would tell of it with a traceback.
-            await connection.drop(receive)
+            with suppress(asyncio.CancelledError):  # it may be told so twice
+                await connection.drop(receive)
 
     protocol.app = with_connection
     return protocol

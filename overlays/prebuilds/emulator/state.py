@@ -64,7 +64,7 @@ def _values(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, (int, datetime)):
         yield name, value
     elif isinstance(value, tuple):
-        for position, item in enumerate(tuple[Any, ...](value)):
+        for position, item in enumerate(value):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - of any kind
             yield from _values(f"{name}.{position}", item)
     elif dataclasses.is_dataclass(value):
         for field in dataclasses.fields(value):
