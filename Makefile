@@ -32,6 +32,8 @@ $(SETUP): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt hatchling
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[all,dev]'
+	@# Compiled once, so that what is measured and used starts as an installed package does.
+	@$(BIN)/python -m compileall -q generated overlays
 	@touch $@
 
 .PHONY: constraints
@@ -86,6 +88,23 @@ load: $(SETUP) ## the emulator under load for a minute and a half, and killed tw
 .PHONY: check
 check: lint types imports gen-check upstream test ## all of the above, as CI does
 
+# The vendor's clients, each in an environment of its own: the two cannot be installed side by side.
+INTEROP := $(patsubst tests/interop/%.txt,.venv-interop/%/set-up,$(wildcard tests/interop/*.txt))
+
+.venv-interop/%/set-up: tests/interop/%.txt
+	@echo "Setting up $(@D) ..."
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
+.PHONY: interop
+interop: $(SETUP) $(INTEROP) ## the vendor's own clients, unmodified, against the emulator
+	@$(BIN)/python -m tests.interop
+
+.PHONY: fuzz
+fuzz: $(SETUP) ## 100,000 hostile requests to the emulator (ARGS='--requests 1000 --seed 1')
+	@$(BIN)/python -m tests.emulator.fuzzing $(ARGS)
+
 .PHONY: bench
 bench: $(SETUP) ## how fast the models decode and the emulator answers (a few minutes)
 	@$(BIN)/python -m tests.benchmarks
@@ -100,5 +119,5 @@ emulator: $(SETUP) ## run the emulator on a free port (ARGS='--port 8080')
 
 .PHONY: clean
 clean: ## remove .venv and everything the tools left behind
-	@rm -rf .venv .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	@rm -rf .venv .venv-interop .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

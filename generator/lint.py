@@ -21,15 +21,19 @@ IDEMPOTENCY = ("no_side_effects", "idempotent", "unsafe")
 PHASE_CLASSES = ("unspecified", "active", "deleting", "terminal")
 
 # Keywords that every client method takes, and what the generated classes define themselves.
-OPTION_NAMES = ("timeout", "retries", "headers", "extra_body", "self", "options")
+OPTION_NAMES = ("timeout", "retries", "headers", "extra_body", "on_attempt", "self", "options")
 # Methods that the overlay adds to those of the schema; one of the schema would be hidden by it.
-HELPER_METHODS = ("wait",)
+HELPER_METHODS = (
+    "cancel_active", "create_and_wait", "ensure_warm_pool", "latest", "logs", "prune", "wait", "wait_all",
+    "wait_warm_pool", "watch",
+)  # fmt: skip
 
 MODEL_NAMES = ("additional_properties", "from_dict", "to_dict", "self")
 
 # Classes that the generated modules import or define beside those of the schema.
 CLASS_NAMES = (
-    "Annotated", "Any", "AsyncListing", "AsyncPage", "AsyncPager", "AuthenticatedClient", "CallOptions",
+    "Annotated", "Any", "AsyncHttpxProvider", "AsyncListing", "AsyncPage", "AsyncPager", "Attempt",
+    "AuthenticatedClient", "CallOptions",
     "Callable", "Client", "CodeEnum", "ConfigDict", "DecodeError", "Field", "Generic", "HttpxProvider", "Int32",
     "Int64", "Literal", "Mapping", "Message", "Model", "OpenEnum", "Operation", "OrderedMessage", "Page",
     "PagedOperation", "Pager", "ProtobufEnum", "Protocol", "Required", "Response", "Self", "Sequence",

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 
 from .models.connect_code import ConnectCode
@@ -30,17 +32,31 @@ def code_of_status(status: int) -> ConnectCode:
     return _CODES.get(status, ConnectCode.UNKNOWN)
 
 
-def read_error(response: httpx.Response) -> ConnectError:
-    """The error that `response` carries; never raises.
+def connect_error(response: httpx.Response) -> ConnectError | None:
+    """The Connect error in the body of `response`; None if there is none, as on the page of a proxy."""
+    # Details that are malformed must not hide the code.
+    for decoder in (decode_connect_error, _code_and_message):
+        try:
+            return decode_json(decoder, response.content)
+        except DecodeError:
+            continue
+    return None
 
-    A body that is no Connect error gives the code that belongs to the HTTP status, and a message with the beginning of
-    the body.
-    """
-    try:
-        return decode_json(decode_connect_error, response.content)
-    except DecodeError:
-        excerpt = " ".join(response.text[: 4 * _EXCERPT].split())[:_EXCERPT]
-        return ConnectError(
-            code=code_of_status(response.status_code),
-            message=f"HTTP {response.status_code} {response.reason_phrase}: {excerpt or 'empty body'}",
-        )
+
+def status_error(response: httpx.Response) -> ConnectError:
+    """An error with the code that belongs to the HTTP status, and the beginning of the body as its message."""
+    excerpt = " ".join(response.text[: 4 * _EXCERPT].split())[:_EXCERPT]
+    return ConnectError(
+        code=code_of_status(response.status_code),
+        message=f"HTTP {response.status_code} {response.reason_phrase}: {excerpt or 'empty body'}",
+    )
+
+
+def read_error(response: httpx.Response) -> ConnectError:
+    """The error that `response` stands for, whether it carries a Connect error or not; never raises."""
+    return connect_error(response) or status_error(response)
+
+
+def _code_and_message(source: dict[str, Any]) -> ConnectError:
+    told = {name: source[name] for name in ("code", "message") if isinstance(source.get(name), str)}
+    return decode_connect_error(told)

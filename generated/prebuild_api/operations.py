@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar
 
+import httpx
 from attrs import define, evolve
 
 from . import models
@@ -59,6 +60,33 @@ class CallOptions(TypedDict, total=False):
     """Headers for this call alone."""
     extra_body: Mapping[str, Any]
     """Fields of the request that this version does not know, by their JSON names."""
+    on_attempt: Callable[[Attempt], object]
+    """Called after each attempt of the call."""
+
+
+@define(frozen=True, kw_only=True)
+class Attempt:
+    """One try of a call: what was sent once, and what came back."""
+
+    operation: str
+    """The method of the client, `retrieve` for example."""
+    number: int
+    """1 for the first attempt of a call, 2 for the first repetition."""
+    duration: float
+    """How long it took, in seconds."""
+    response: httpx.Response | None = None
+    """The HTTP response with its body; None if none came."""
+    request_id: str | None = None
+    """What the server calls the request, if it says so."""
+    error: Exception | None = None
+    """Why it failed; None if it did not."""
+    retry_in: float | None = None
+    """After how many seconds the call is repeated; None if it is not."""
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status; None if no answer came."""
+        return None if self.response is None else self.response.status_code
 
 
 @define(frozen=True, kw_only=True)

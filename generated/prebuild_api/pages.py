@@ -34,6 +34,10 @@ class Pager(Protocol):
         """`page` and all behind it."""
         ...
 
+    def items(self, page: Page[Any, ItemT]) -> Iterator[ItemT]:
+        """The items of `page` and of all behind it."""
+        ...
+
 
 class AsyncPager(Protocol):
     """Fetches what follows a page."""
@@ -44,6 +48,10 @@ class AsyncPager(Protocol):
 
     def pages(self, page: P) -> AsyncIterator[P]:
         """`page` and all behind it."""
+        ...
+
+    def items(self, page: AsyncPage[Any, ItemT]) -> AsyncIterator[ItemT]:
+        """The items of `page` and of all behind it."""
         ...
 
 
@@ -94,12 +102,11 @@ class Page(_Answer[ResponseT, ItemT]):
         return self._pager.next_page(self)
 
     def iter_pages(self) -> Iterator[Self]:
-        """This page and all behind it, each fetched when its turn comes."""
+        """This page and all behind it."""
         return self._pager.pages(self)
 
     def __iter__(self) -> Iterator[ItemT]:
-        for page in self.iter_pages():
-            yield from page.items
+        return self._pager.items(self)
 
 
 class AsyncPage(_Answer[ResponseT, ItemT]):
@@ -127,13 +134,11 @@ class AsyncPage(_Answer[ResponseT, ItemT]):
         return await self._pager.next_page(self)
 
     def iter_pages(self) -> AsyncIterator[Self]:
-        """This page and all behind it, each fetched when its turn comes."""
+        """This page and all behind it."""
         return self._pager.pages(self)
 
-    async def __aiter__(self) -> AsyncIterator[ItemT]:
-        async for page in self.iter_pages():
-            for item in page.items:
-                yield item
+    def __aiter__(self) -> AsyncIterator[ItemT]:
+        return self._pager.items(self)
 
 
 class AsyncListing(Generic[PageT, ItemT]):
@@ -149,15 +154,13 @@ class AsyncListing(Generic[PageT, ItemT]):
         return self._first_page().__await__()
 
     async def iter_pages(self) -> AsyncIterator[PageT]:
-        """All pages, each fetched when its turn comes."""
-        page = await self._first_page()
-        async for page in page.iter_pages():
+        """All pages."""
+        async for page in (await self._first_page()).iter_pages():
             yield page
 
     async def __aiter__(self) -> AsyncIterator[ItemT]:
-        async for page in self.iter_pages():
-            for item in page.items:
-                yield item
+        async for item in await self._first_page():
+            yield item
 
 
 class PrebuildsPage(Page["ListPrebuildsResponse", "Prebuild"]):

@@ -143,14 +143,18 @@ class Response(Generic[T]):
 
 
 class HttpxProvider(Protocol):
-    """What endpoint functions ask of a client: an `httpx` client with base URL and credentials."""
+    """What `sync` and `sync_detailed` ask of a client."""
 
     def get_httpx_client(self) -> httpx.Client:
-        """The client for `sync` and `sync_detailed`."""
+        """An `httpx` client with base URL and credentials."""
         ...
 
+
+class AsyncHttpxProvider(Protocol):
+    """What `asyncio` and `asyncio_detailed` ask of a client."""
+
     def get_async_httpx_client(self) -> httpx.AsyncClient:
-        """The client for `asyncio` and `asyncio_detailed`."""
+        """An `httpx` client with base URL and credentials."""
         ...
 
 

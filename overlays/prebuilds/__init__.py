@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         WarmPoolSpec,
         WarmPoolStatus,
     )
-    from prebuild_api.operations import CallOptions
+    from prebuild_api.operations import Attempt, CallOptions
     from prebuild_api.pages import (
         AsyncListing,
         AsyncPrebuildsPage,
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
         PrebuildsPage,
         WarmPoolsPage,
     )
-    from prebuilds.client import AsyncPrebuildClient, AsyncPrebuilds, PrebuildClient, Prebuilds
+    from prebuilds.client import AsyncPrebuildClient, PrebuildClient
+    from prebuilds.details import BadRequest, FieldViolation, RetryInfo, Violations
     from prebuilds.errors import (
         AbortedError,
         AlreadyExistsError,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
         FailedPreconditionError,
         InternalError,
         InvalidArgumentError,
+        LogError,
         NotFoundError,
         OutOfRangeError,
         PaginationError,
@@ -68,13 +70,18 @@ if TYPE_CHECKING:
         RequestTimeoutError,
         ResourceExhaustedError,
         ResponseError,
+        StalledError,
+        TokenError,
         UnauthenticatedError,
         UnavailableError,
         UnimplementedError,
         UnknownError,
         WaitError,
+        WaitManyError,
         WaitTimeoutError,
+        WarmPoolDeletedError,
     )
+    from prebuilds.methods import AsyncPrebuilds, Prebuilds
 
 __all__ = [
     "APIError",
@@ -85,6 +92,8 @@ __all__ = [
     "AsyncPrebuilds",
     "AsyncPrebuildsPage",
     "AsyncWarmPoolsPage",
+    "Attempt",
+    "BadRequest",
     "CallError",
     "CallOptions",
     "CanceledError",
@@ -97,10 +106,12 @@ __all__ = [
     "DeadlineExceededError",
     "DecodeError",
     "FailedPreconditionError",
+    "FieldViolation",
     "InternalError",
     "InvalidArgumentError",
     "ListPrebuildsRequestFilter",
     "ListWarmPoolsRequestFilter",
+    "LogError",
     "NotFoundError",
     "OutOfRangeError",
     "PaginationError",
@@ -123,14 +134,20 @@ __all__ = [
     "RequestTimeoutError",
     "ResourceExhaustedError",
     "ResponseError",
+    "RetryInfo",
+    "StalledError",
     "Subject",
+    "TokenError",
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",
     "UnknownError",
+    "Violations",
     "WaitError",
+    "WaitManyError",
     "WaitTimeoutError",
     "WarmPool",
+    "WarmPoolDeletedError",
     "WarmPoolMetadata",
     "WarmPoolPhase",
     "WarmPoolSpec",
@@ -143,7 +160,7 @@ __all__ = [
 # Where the names come from, but for the errors and the models.
 _HOMES = {
     "prebuild_api": ("DecodeError",),
-    "prebuild_api.operations": ("CallOptions",),
+    "prebuild_api.operations": ("Attempt", "CallOptions"),
     "prebuild_api.pages": (
         "AsyncListing",
         "AsyncPrebuildsPage",
@@ -151,7 +168,9 @@ _HOMES = {
         "PrebuildsPage",
         "WarmPoolsPage",
     ),
-    "prebuilds.client": ("AsyncPrebuildClient", "AsyncPrebuilds", "PrebuildClient", "Prebuilds"),
+    "prebuilds.client": ("AsyncPrebuildClient", "PrebuildClient"),
+    "prebuilds.details": ("BadRequest", "FieldViolation", "RetryInfo", "Violations"),
+    "prebuilds.methods": ("AsyncPrebuilds", "Prebuilds"),
 }
 
 

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import math
+import ssl
 from typing import Any, NoReturn, TypeVar
 
 import httpx
-from attrs import define
+from attrs import define, field
 
-from prebuild_api.errors import read_error
+from prebuild_api.errors import connect_error, status_error
 from prebuild_api.models import ConnectCode
-from prebuild_api.operations import CallOptions, Operation
+from prebuild_api.operations import Attempt, CallOptions, Operation
 from prebuild_api.types import DecodeError, Model, decode_json, encode_json
-from prebuilds.effects import Send, Sleep, Steps, World
+from prebuilds.debugging import log_attempt
+from prebuilds.details import decode_details
+from prebuilds.effects import Send, Sleep, Steps, Tell, World
 from prebuilds.errors import (
     APIError,
     CallError,
     ConnectionFailedError,
     RequestTimeoutError,
     ResponseError,
+    UnauthenticatedError,
     error_class,
+    request_id,
 )
-from prebuilds.retries import judge_answer, pause_before, retry_hint
+from prebuilds.retries import RetryBudget, judge_answer, pause_before, retry_hint
 from prebuilds.settings import Settings, checked_retries, checked_timeout
 from prebuilds.version import __version__
 
@@ -29,10 +34,6 @@ RequestT = TypeVar("RequestT", bound=Model)
 ResponseT = TypeVar("ResponseT", bound=Model)
 
 USER_AGENT = f"prebuilds-python/{__version__}"
-
-_CONNECT_TIMEOUT = 10.0
-"""The most seconds for one attempt to connect: a host that drops packets must not use up the
-deadline of a call that another attempt might save."""
 
 _LONGEST_DEADLINE = 9_999_999_999
 """In milliseconds: `Connect-Timeout-Ms` has ten digits at most."""
@@ -56,10 +57,11 @@ _LASTING = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.ProxyErro
 
 @define(frozen=True, kw_only=True)
 class Caller:
-    """Makes calls with the settings of a client. It has no state, and may be shared by threads."""
+    """Makes calls with the settings of a client. It may be shared by threads."""
 
     settings: Settings
     world: World
+    budget: RetryBudget = field(factory=RetryBudget)
 
     def call(
         self, operation: Operation[RequestT, ResponseT], request: RequestT, options: CallOptions
@@ -68,10 +70,12 @@ class Caller:
 
         Raises:
             CallError: the call failed for good.
+            TokenError: the callable that gives the token failed.
             ValueError: an option has a value that cannot be right.
         """
         timeout = checked_timeout(options.get("timeout", self.settings.timeout))
         retries = checked_retries(options.get("retries", self.settings.retries))
+        on_attempt = options.get("on_attempt", self.settings.on_attempt)
         content = encode_json({**request.to_dict(), **options.get("extra_body", {})})
         headers = {
             "User-Agent": USER_AGENT,
@@ -82,28 +86,65 @@ class Caller:
         }
         clock = self.world.clock
         deadline = math.inf if timeout is None else clock() + timeout
-        maybe_executed = False
+        maybe_executed = asked_for_token = False
         attempt = 0
         while True:
             attempt += 1
+            begin = clock()
+            response: httpx.Response | None = None
+            result: ResponseT | None = None
+            error: CallError | None = None
             try:
-                response = yield _send(operation, headers, content, deadline - clock())
-                return self._read(operation, response)
+                answer: httpx.Response = yield _send(
+                    operation, headers, content, deadline - begin, last=attempt > retries
+                )
+                response = answer
+                result = self._read(operation, answer)
             except httpx.RequestError as cause:
                 error = self._no_answer(operation, cause)
             except CallError as failed:
                 error = failed
-            # An earlier attempt may have done what the last one surely did not.
-            maybe_executed = error.maybe_executed = maybe_executed or error.maybe_executed
-            if not error.retryable or attempt > retries:
+            duration = clock() - begin
+            pause: float | None = None
+            if error is not None:
+                # An earlier attempt may have done what the last one surely did not.
+                maybe_executed = error.maybe_executed = maybe_executed or error.maybe_executed
+                if isinstance(error, UnauthenticatedError) and callable(self.settings.token) and not asked_for_token:
+                    # The token may have run out on its way; it is asked for anew.
+                    asked_for_token, pause = True, 0.0
+                elif error.retryable:
+                    hint = error.retry_after if isinstance(error, APIError) else None
+                    pause = pause_before(attempt, hint, deadline - clock(), self.world.uniform)
+                pause = self._allowed(error, pause, attempt <= retries, deadline - clock())
+            done = Attempt(
+                operation=f"prebuilds.{operation.client_method}",
+                number=attempt,
+                duration=duration,
+                response=response,
+                request_id=None if response is None else request_id(response.headers),
+                error=error,
+                retry_in=pause,
+            )
+            log_attempt(done)
+            if on_attempt is not None:
+                yield Tell(on_attempt, done)
+            if result is not None:
+                self.budget.succeeded(attempt - 1)
+                return result
+            if error is not None and pause is None:
                 raise error
-            hint = error.retry_after if isinstance(error, APIError) else None
-            pause = pause_before(attempt, hint, self.world.uniform)
-            if clock() + pause >= deadline:
+            yield Sleep(pause or 0.0)
+            if error is not None and clock() >= deadline:
                 raise error
-            yield Sleep(pause)
-            if clock() >= deadline:
-                raise error
+
+    def _allowed(self, error: CallError, pause: float | None, more: bool, remaining: float) -> float | None:
+        """`pause`, or None if there are no more attempts, no time for one, or too many failures of late."""
+        if pause is None or not more or pause >= remaining:
+            return None
+        if self.budget.take():
+            return pause
+        error.add_note("The call was not repeated: almost everything has failed of late.")
+        return None
 
     def _read(self, operation: Operation[Any, ResponseT], response: httpx.Response) -> ResponseT:
         if not response.is_success:
@@ -118,6 +159,7 @@ class Caller:
                     f"the answer (HTTP {response.status_code}, {kind}) is not what was promised",
                     str(cause),
                     maybe_executed=True,
+                    request=response.request,
                 ),
                 operation=operation.client_method,
                 status=response.status_code,
@@ -127,45 +169,59 @@ class Caller:
             ) from cause
 
     def _error_answer(self, operation: Operation[Any, Any], response: httpx.Response) -> NoReturn:
-        answer = read_error(response)
-        status, code = response.status_code, answer.code
-        from_service = _is_connect_error(response)
-        hint = retry_hint(response.headers, answer.details, self.world.now)
+        found = connect_error(response)
+        answer = found or status_error(response)
+        status, code, from_service = response.status_code, answer.code, found is not None
+        details = decode_details(answer.details)
+        hint = retry_hint(response.headers, details, self.world.now)
         verdict = judge_answer(status, code, from_service=from_service, hint=hint)
-        raise error_class(code)(
-            self._words(
-                operation,
-                f"{code} (HTTP {status})",
-                answer.message or "the server gave no reason",
-                self._advice(operation, response, code, from_service=from_service, hint=hint),
-                maybe_executed=verdict.maybe_executed,
-            ),
+        message = self._redacted(answer.message or "", response.request)
+        error = error_class(code)(
+            "",
             operation=operation.client_method,
             code=code,
             status=status,
-            message=self._redacted(answer.message or ""),
-            details=answer.details,
+            message=message,
+            details=details,
             retry_after=hint,
+            headers=response.headers,
             retryable=verdict.allows_retry(operation.idempotency),
             maybe_executed=verdict.maybe_executed,
         )
+        said = message or "the server gave no reason"
+        new = [text for text in map(str, error.violations) if text not in said]
+        error.args = (
+            self._words(
+                operation,
+                f"{code} (HTTP {status})",
+                f"{said} ({'; '.join(new)})" if new else said,
+                self._advice(operation, response, code, from_service=from_service, hint=hint),
+                maybe_executed=verdict.maybe_executed,
+                request=response.request,
+            ),
+        )
+        raise error
 
     def _no_answer(self, operation: Operation[Any, Any], cause: httpx.RequestError) -> CallError:
         """The error for an exchange that broke off."""
         maybe_executed = not isinstance(cause, _NOT_SENT)
-        # What cannot be decompressed was damaged on the way, as a broken connection does.
         timed_out = isinstance(cause, httpx.TimeoutException)
         kind = RequestTimeoutError if timed_out else ConnectionFailedError
         said = str(cause) or type(cause).__name__
+        distrust = _distrust(cause)
+        lasting = isinstance(cause, _LASTING) or bool(distrust)
         error = kind(
             self._words(
                 operation,
                 "no answer in time" if timed_out else "no answer",
                 f"{said}, from {self.settings.base_url}",
+                distrust or _proxy_advice(cause),
                 maybe_executed=maybe_executed,
+                # The exception need not know the request; then there was none to carry a token.
+                request=getattr(cause, "_request", None),
             ),
             operation=operation.client_method,
-            retryable=not isinstance(cause, _LASTING) and (operation.idempotency != "unsafe" or not maybe_executed),
+            retryable=not lasting and (operation.idempotency != "unsafe" or not maybe_executed),
             maybe_executed=maybe_executed,
         )
         error.__cause__ = cause
@@ -187,6 +243,8 @@ class Caller:
                 f"The service redirects to {location}, where the token must not follow. "
                 f"Is {self.settings.base_url} the right base URL?"
             )
+        if response.status_code == 407:
+            return "A proxy on the way wants to know who you are: look at HTTPS_PROXY, or at the proxy of http_client."
         if code is ConnectCode.UNAUTHENTICATED:
             return f"The token came from {self.settings.token_source}; is it still valid?"
         if code is ConnectCode.PERMISSION_DENIED and operation.idempotency != "no_side_effects":
@@ -205,19 +263,23 @@ class Caller:
         advice: str = "",
         *,
         maybe_executed: bool,
+        request: httpx.Request | None,
     ) -> str:
         text = f"prebuilds.{operation.client_method} failed: {what}: {said}"
         if advice:
             text += f" [{advice}]"
         if maybe_executed and operation.idempotency == "unsafe":
             text += " [The call may have taken effect: look before you repeat it.]"
-        return self._redacted(text)
+        return self._redacted(text, request)
 
-    def _redacted(self, text: str) -> str:
+    def _redacted(self, text: str, request: httpx.Request | None) -> str:
         """`text` without the token, which a server or a library might have repeated."""
-        token = self.settings.token
-        # What is shorter is no secret, and would be found in ordinary words.
-        return text.replace(token, "[token]") if len(token) >= _SHORTEST_SECRET else text
+        carried = "" if request is None else request.headers.get("authorization", "")
+        for token in (carried.partition(" ")[2], self.settings.token):
+            # What is shorter is no secret, and would be found in ordinary words.
+            if isinstance(token, str) and len(token) >= _SHORTEST_SECRET:
+                text = text.replace(token, "[token]")
+        return text
 
 
 def check_options(resource: type, operation: Operation[Any, Any], options: CallOptions) -> None:
@@ -241,21 +303,34 @@ def check_options(resource: type, operation: Operation[Any, Any], options: CallO
             )
 
 
-def _send(operation: Operation[Any, Any], headers: dict[str, str], content: bytes, remaining: float) -> Send:
-    """One attempt that has `remaining` seconds; infinity is for ever."""
-    if math.isinf(remaining):
-        timeout = httpx.Timeout(None, connect=_CONNECT_TIMEOUT)
-    else:
-        timeout = httpx.Timeout(remaining, connect=min(remaining, _CONNECT_TIMEOUT))
+def _send(
+    operation: Operation[Any, Any], headers: dict[str, str], content: bytes, remaining: float, *, last: bool
+) -> Send:
+    """One attempt of a call that has `remaining` seconds; infinity is for ever."""
+    if math.isfinite(remaining):
         milliseconds = min(math.ceil(remaining * 1000), _LONGEST_DEADLINE)
         headers = {**headers, "Connect-Timeout-Ms": str(milliseconds)}
-    return Send(path=operation.path, headers=headers, content=content, timeout=timeout)
+        if not last and operation.idempotency != "unsafe":
+            # A server that hangs must not use up the time in which another attempt may succeed.
+            remaining /= 2
+    return Send(path=operation.path, headers=headers, content=content, timeout=remaining)
 
 
-def _is_connect_error(response: httpx.Response) -> bool:
-    """Whether the body is an error of the Connect protocol, and not the page of a proxy."""
-    try:
-        code = response.json()["code"]
-    except (ValueError, TypeError, LookupError):
-        return False
-    return isinstance(code, str)
+def _distrust(cause: BaseException | None) -> str:
+    """What to do if a TLS handshake failed for good; empty if that is not why."""
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return (
+                "The server's certificate is not trusted here. If it should be, pass "
+                "http_client=httpx.Client(verify=ssl.create_default_context(cafile=...))."
+            )
+        if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
+            return "The server does not speak TLS there: should the base URL start with http://?"
+        cause = cause.__cause__ or cause.__context__
+    return ""
+
+
+def _proxy_advice(cause: BaseException) -> str:
+    if isinstance(cause, httpx.ProxyError):
+        return "It is a proxy on the way that refuses: look at HTTPS_PROXY, or at the proxy of http_client."
+    return ""

@@ -2,6 +2,7 @@
 
     PrebuildsError
         ConfigurationError          no token, or a setting that cannot be right
+            TokenError              the callable that gives the token failed
         ClientClosedError           a call after `close()`
         CallError                   a call failed; knows whether it may have run, and may be repeated
             APIError                the service (or a proxy) answered with an error: one class per code
@@ -9,21 +10,26 @@
                 RequestTimeoutError     in time
             ResponseError           an answer came that is not what the schema promises
         PaginationError             a list would go round in circles
-        WaitError                   a prebuild did not complete
-            PrebuildFailedError, PrebuildCancelledError, PrebuildDeletedError, WaitTimeoutError
+        LogError                    the log of a prebuild cannot be read
+        WaitError                   what was waited for did not happen
+            PrebuildFailedError, PrebuildCancelledError, PrebuildDeletedError, WarmPoolDeletedError
+            StalledError            for nothing changes any more
+            WaitTimeoutError        in time
+        WaitManyError               some of the prebuilds that were waited for did not complete
 
 A wrong argument is a `TypeError` or `ValueError`, as everywhere in Python.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prebuild_api.models import ConnectCode
+from prebuilds.details import BadRequest, FieldViolation, RetryInfo, Violations
 
 if TYPE_CHECKING:
-    from prebuild_api.models import ConnectErrorDetail, Prebuild
+    from prebuild_api.models import ConnectErrorDetail, Prebuild, WarmPool
 
 
 class PrebuildsError(Exception):
@@ -35,6 +41,13 @@ class PrebuildsError(Exception):
 
 class ConfigurationError(PrebuildsError):
     """The client cannot be set up: there is no token, say, or the base URL is none."""
+
+
+class TokenError(ConfigurationError):
+    """The callable that is asked for the token failed, or answered something else. Nothing was sent.
+
+    What the callable raised is the `__cause__`.
+    """
 
 
 class ClientClosedError(PrebuildsError):
@@ -76,9 +89,11 @@ class APIError(CallError):
             for instance) has the code that the Connect protocol assigns to its HTTP status.
         status: the HTTP status.
         message: what the server said, without what this package adds to it in `str(error)`.
-        details: further facts as the server sent them, undecoded.
+        details: further facts. A `RetryInfo`, `BadRequest` or `Violations` is decoded, any other is a
+            `ConnectErrorDetail` as the server sent it.
         retry_after: after how many seconds the server wants to be asked again; None if it does not
             say.
+        headers: the headers of the response, in lower case.
     """
 
     def __init__(
@@ -89,8 +104,9 @@ class APIError(CallError):
         code: ConnectCode,
         status: int,
         message: str = "",
-        details: Sequence[ConnectErrorDetail] = (),
+        details: Sequence[RetryInfo | BadRequest | Violations | ConnectErrorDetail] = (),
         retry_after: float | None = None,
+        headers: Mapping[str, str] | None = None,
         retryable: bool = False,
         maybe_executed: bool = True,
     ) -> None:
@@ -100,6 +116,23 @@ class APIError(CallError):
         self.message = message
         self.details = list(details)
         self.retry_after = retry_after
+        self.headers = dict(headers or {})
+
+    @property
+    def request_id(self) -> str | None:
+        """What the server calls the request, if it says so: what its support asks for."""
+        return request_id(self.headers)
+
+    @property
+    def violations(self) -> list[FieldViolation]:
+        """The fields of the request that are wrong, as far as the details tell."""
+        found: list[FieldViolation] = []
+        for detail in self.details:
+            if isinstance(detail, Violations):
+                found += detail.violations
+            elif isinstance(detail, BadRequest):
+                found += detail.field_violations
+        return found
 
 
 class CanceledError(APIError):
@@ -211,22 +244,51 @@ class PaginationError(PrebuildsError):
         self.token = token
 
 
-class WaitError(PrebuildsError):
-    """The prebuild that was waited for is not completed.
+class LogError(PrebuildsError):
+    """The log of a prebuild cannot be read, or not to its end.
 
     Attributes:
-        prebuild_id: the prebuild that was waited for.
-        prebuild: how it was last seen; None if it never was.
+        prebuild_id: the prebuild whose log it is.
+        status: the HTTP status that the log's server answered; None if it is not about an answer.
     """
 
-    def __init__(self, text: str, *, prebuild_id: str, prebuild: Prebuild | None) -> None:
+    def __init__(self, text: str, *, prebuild_id: str, status: int | None = None) -> None:
         super().__init__(text)
         self.prebuild_id = prebuild_id
+        self.status = status
+
+
+class WaitError(PrebuildsError):
+    """What was waited for did not happen.
+
+    Attributes:
+        item_id: the id of the prebuild or warm pool that was waited for.
+        prebuild: how the prebuild was last seen; None if it never was, or if a pool was waited for.
+        warm_pool: how the pool was last seen; None if it never was, or if a prebuild was waited for.
+    """
+
+    def __init__(
+        self, text: str, *, item_id: str, prebuild: Prebuild | None = None, warm_pool: WarmPool | None = None
+    ) -> None:
+        super().__init__(text)
+        self.item_id = item_id
         self.prebuild = prebuild
+        self.warm_pool = warm_pool
+
+    @property
+    def failure_message(self) -> str | None:
+        """Why it failed, in the service's words; None if it does not say."""
+        seen = self.prebuild or self.warm_pool
+        return seen.status.failure_message if seen else None
+
+    @property
+    def log_url(self) -> str | None:
+        """Where the log of the prebuild is (`client.prebuilds.logs` reads it); None if there is none."""
+        return self.prebuild.status.log_url if self.prebuild else None
 
 
 class PrebuildFailedError(WaitError):
-    """The prebuild failed; `prebuild.status.failure_message` says why."""
+    """The prebuild failed; `failure_message` says why."""
 
 
 class PrebuildCancelledError(WaitError):
@@ -237,11 +299,33 @@ class PrebuildDeletedError(WaitError):
     """The prebuild was deleted."""
 
 
+class WarmPoolDeletedError(WaitError):
+    """The warm pool was deleted, or is about to be."""
+
+
+class StalledError(WaitError):
+    """Nothing has changed for so long that it is not expected to change any more."""
+
+
 class WaitTimeoutError(WaitError):
-    """The prebuild was still under way when the time to wait for it was over.
+    """It had not happened yet when the time to wait for it was over.
 
     If the service could not be asked lately, the `__cause__` is the last failure.
     """
+
+
+class WaitManyError(PrebuildsError):
+    """Some of the prebuilds that were waited for did not complete.
+
+    Attributes:
+        errors: for each of these, what would have been raised if it had been waited for alone.
+        prebuilds: those that did complete.
+    """
+
+    def __init__(self, text: str, *, errors: Sequence[PrebuildsError], prebuilds: Sequence[Prebuild]) -> None:
+        super().__init__(text)
+        self.errors = list(errors)
+        self.prebuilds = list(prebuilds)
 
 
 _BY_CODE: dict[ConnectCode, type[APIError]] = {
@@ -267,6 +351,15 @@ _BY_CODE: dict[ConnectCode, type[APIError]] = {
 def error_class(code: ConnectCode) -> type[APIError]:
     """The class of an error with `code`; `APIError` itself for a code that is not known."""
     return _BY_CODE.get(code, APIError)
+
+
+# ASSUMPTION: the header that names a request is one of those that servers and proxies commonly use.
+_REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-correlation-id", "x-trace-id", "cf-ray")
+
+
+def request_id(headers: Mapping[str, str]) -> str | None:
+    """What the server calls a request, as its answer has it; None if it does not say."""
+    return next((headers[name] for name in _REQUEST_ID_HEADERS if headers.get(name)), None)
 
 
 def _restore(kind: type[PrebuildsError], args: tuple[Any, ...], state: dict[str, Any]) -> PrebuildsError:

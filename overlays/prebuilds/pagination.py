@@ -1,27 +1,38 @@
-"""Reading a list page by page.
+"""Reading a list page by page, the next page while the caller is busy with this one.
 
 The tokens travel in the body, which every server understands. One that ignores them there would
-answer the first page for ever: a token that has been read before is an error.
+answer the first page for ever: a token that led to an earlier page is an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
-from attrs import define
+from attrs import define, field
 
 from prebuild_api.operations import CallOptions, PagedOperation
 from prebuild_api.pages import AsyncPage, Page
 from prebuild_api.types import Model
 from prebuilds.calls import Caller
-from prebuilds.effects import Steps
+from prebuilds.drivers import AsyncDriver, Driver
+from prebuilds.effects import Emit, Join, Start, Steps, Stream
 from prebuilds.errors import PaginationError
 
 P = TypeVar("P")
 RequestT = TypeVar("RequestT", bound=Model)
 ResponseT = TypeVar("ResponseT", bound=Model)
-ItemT = TypeVar("ItemT", bound=Model)
+ItemT = TypeVar("ItemT")
+ModelT = TypeVar("ModelT", bound=Model)
+
+
+class Answer(NamedTuple, Generic[ResponseT, ItemT]):
+    """What the service answered for a page."""
+
+    response: ResponseT
+    items: list[ItemT]
+    next_token: str | None
+    """The token of the next page; None at the end."""
 
 
 @define(frozen=True, kw_only=True)
@@ -29,15 +40,17 @@ class Listing(Generic[RequestT, ResponseT, ItemT]):
     """A list at one of its pages: how to read that page, and where the next one is."""
 
     caller: Caller
-    operation: PagedOperation[RequestT, ResponseT, ItemT]
+    operation: PagedOperation[RequestT, ResponseT, Any]
     request: RequestT
     """Asks for this page."""
     options: CallOptions
-    seen: frozenset[str] = frozenset()
-    """The tokens of this page and of those that led to it."""
+    number: int = 1
+    """1 for the page that was asked for, 2 for the one behind it."""
+    led_to: dict[str, int] = field(factory=dict[str, int])
+    """The tokens that have been answered, and the numbers of their pages; the pages of a list share it."""
 
-    def read(self) -> Steps[tuple[ResponseT, list[ItemT], str | None]]:
-        """Read this page: the response, its items, and the token of the next page.
+    def read(self) -> Steps[Answer[ResponseT, ItemT]]:
+        """Read this page.
 
         Raises:
             CallError: the call failed.
@@ -45,13 +58,16 @@ class Listing(Generic[RequestT, ResponseT, ItemT]):
         """
         response = yield from self.caller.call(self.operation, self.request, self.options)
         token = self.operation.next_token(response)
-        asked = self.operation.token(self.request)
-        if token is not None and (token == asked or token in self.seen):
-            raise PaginationError(
-                f"prebuilds.{self.operation.client_method} would never end: the service named the page {token!r} twice",
-                token=token,
-            )
-        return response, self.operation.items(response), token
+        following = self.number + 1
+        if token is not None:
+            asked = self.operation.token(self.request)
+            if token == asked or self.led_to.setdefault(token, following) != following:
+                raise PaginationError(
+                    f"prebuilds.{self.operation.client_method} would never end: the service named the page {token!r} "
+                    "twice",
+                    token=token,
+                )
+        return Answer(response, self.operation.items(response), token)
 
     def after(self, token: str | None) -> Listing[RequestT, ResponseT, ItemT]:
         """The list at the page of `token`, which comes after this one.
@@ -66,11 +82,62 @@ class Listing(Generic[RequestT, ResponseT, ItemT]):
             operation=self.operation,
             request=self.operation.with_token(self.request, token),
             options=self.options,
-            seen=self.seen | {token},
+            number=self.number + 1,
+            led_to=self.led_to,
         )
 
+    def all(self) -> Steps[list[ItemT]]:
+        """All items of this page and of those behind it."""
+        found: list[ItemT] = []
+        listing = self
+        while True:
+            answer = yield from listing.read()
+            found += answer.items
+            if answer.next_token is None:
+                return found
+            listing = listing.after(answer.next_token)
 
-PageSteps = Steps[tuple[Any, list[Any], str | None]]
+
+def stream_items(listing: Listing[Any, Any, ItemT], answer: Answer[Any, ItemT]) -> Stream[ItemT]:
+    """The items of a page that has been read, and of all behind it.
+
+    The page behind the first is not fetched before the second item is asked for: who wants one item only need not wait
+    for more.
+    """
+    proven = False
+    while True:
+        _, items, token = answer
+        following = listing.after(token) if token is not None else None
+        ahead: object = None
+        if following is not None and proven:
+            ahead = yield Start(following.read())
+        for position, item in enumerate(items):
+            if position == 1 and following is not None and ahead is None:
+                ahead = yield Start(following.read())
+            yield Emit(item)
+        if following is None:
+            return
+        answer = yield from (_joined(ahead) if ahead is not None else following.read())
+        listing, proven = following, True
+
+
+def stream_pages(
+    listing: Listing[Any, Any, Any], page: P, token: str | None, make: Callable[[Listing[Any, Any, Any], Any], P]
+) -> Stream[P]:
+    """A page that has been read, and all behind it. `make` makes a page of an answer."""
+    while True:
+        if token is None:
+            yield Emit(page)
+            return
+        listing = listing.after(token)
+        ahead = yield Start(listing.read())
+        yield Emit(page)
+        answer = yield Join(ahead)
+        page, token = make(listing, answer), answer.next_token
+
+
+def _joined(ahead: object) -> Steps[Any]:
+    return (yield Join(ahead))
 
 
 @define(frozen=True)
@@ -79,26 +146,29 @@ class ListingPager:
 
     listing: Listing[Any, Any, Any]
     page_type: type[Page[Any, Any]]
-    run: Callable[[PageSteps], tuple[Any, list[Any], str | None]]
+    driver: Driver
 
     def page(self) -> Any:
         """The page of the listing itself."""
-        return self.page_type(*self.run(self.listing.read()), self)
+        return self._made(self.listing, self.driver.run(self.listing.read()))
 
     def next_page(self, page: P) -> P:
         """The page behind `page`."""
-        current: Any = page
-        listing = self.listing.after(current.next_token)
-        following: P = ListingPager(listing, self.page_type, self.run).page()
-        return following
+        listing = self.listing.after(cast("Page[Any, Any]", page).next_token)
+        return cast("P", ListingPager(listing, self.page_type, self.driver).page())
 
     def pages(self, page: P) -> Iterator[P]:
         """`page` and all behind it."""
-        current: Any = page
-        yield current
-        while current.has_next_page():
-            current = current.get_next_page()
-            yield current
+        token = cast("Page[Any, Any]", page).next_token
+        return self.driver.iterate(stream_pages(self.listing, page, token, self._made))
+
+    def items(self, page: Page[Any, ModelT]) -> Iterator[ModelT]:
+        """The items of `page` and of all behind it."""
+        answer = Answer(page.response, page.items, page.next_token)
+        return self.driver.iterate(stream_items(self.listing, answer))
+
+    def _made(self, listing: Listing[Any, Any, Any], answer: Answer[Any, Any]) -> Any:
+        return self.page_type(*answer, ListingPager(listing, self.page_type, self.driver))
 
 
 @define(frozen=True)
@@ -107,23 +177,26 @@ class AsyncListingPager:
 
     listing: Listing[Any, Any, Any]
     page_type: type[AsyncPage[Any, Any]]
-    run: Callable[[PageSteps], Awaitable[tuple[Any, list[Any], str | None]]]
+    driver: AsyncDriver
 
     async def page(self) -> Any:
         """The page of the listing itself."""
-        return self.page_type(*await self.run(self.listing.read()), self)
+        return self._made(self.listing, await self.driver.run(self.listing.read()))
 
     async def next_page(self, page: P) -> P:
         """The page behind `page`."""
-        current: Any = page
-        listing = self.listing.after(current.next_token)
-        following: P = await AsyncListingPager(listing, self.page_type, self.run).page()
-        return following
+        listing = self.listing.after(cast("AsyncPage[Any, Any]", page).next_token)
+        return cast("P", await AsyncListingPager(listing, self.page_type, self.driver).page())
 
-    async def pages(self, page: P) -> AsyncIterator[P]:
+    def pages(self, page: P) -> AsyncIterator[P]:
         """`page` and all behind it."""
-        current: Any = page
-        yield current
-        while current.has_next_page():
-            current = await current.get_next_page()
-            yield current
+        token = cast("AsyncPage[Any, Any]", page).next_token
+        return self.driver.iterate(stream_pages(self.listing, page, token, self._made))
+
+    def items(self, page: AsyncPage[Any, ModelT]) -> AsyncIterator[ModelT]:
+        """The items of `page` and of all behind it."""
+        answer = Answer(page.response, page.items, page.next_token)
+        return self.driver.iterate(stream_items(self.listing, answer))
+
+    def _made(self, listing: Listing[Any, Any, Any], answer: Answer[Any, Any]) -> Any:
+        return self.page_type(*answer, AsyncListingPager(listing, self.page_type, self.driver))

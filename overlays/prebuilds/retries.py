@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
 
 from attrs import define
 
 from prebuild_api.models import ConnectCode
 from prebuild_api.operations import Idempotency
+from prebuilds.details import RetryInfo
 
-if TYPE_CHECKING:
-    from prebuild_api.models import ConnectErrorDetail
-
-_FIRST_PAUSE = 0.5
-_LONGEST_PAUSE = 8.0
+_FIRST_PAUSE = 0.25
+_LONGEST_PAUSE = 5.0
 
 _TRANSIENT_STATUSES = frozenset({502, 503, 504})
 _TRANSIENT_CODES = frozenset({ConnectCode.UNAVAILABLE, ConnectCode.DEADLINE_EXCEEDED})
@@ -82,25 +79,25 @@ def judge_answer(status: int, code: ConnectCode, *, from_service: bool, hint: fl
     return Verdict(maybe_executed=executed, transient=transient)
 
 
-def pause_before(attempt: int, hint: float | None, uniform: Callable[[float, float], float]) -> float:
+def pause_before(attempt: int, hint: float | None, remaining: float, uniform: Callable[[float, float], float]) -> float:
     """How long to wait before another attempt, in seconds.
 
     What the server asks for is kept to, stretched by up to 5% so that not all clients come back at
-    once. Without that, the pause is random between nothing and a limit that doubles each time.
+    once. Without that, the pause is random between nothing and a limit that doubles each time, and
+    leaves at least half of the time for the attempts that follow.
 
     Args:
         attempt: how many attempts have failed so far, at least 1.
         hint: after how many seconds the server wants to be asked again.
+        remaining: how many seconds the call has left; infinity is for ever.
         uniform: draws a number between two others.
     """
     if hint:
         return hint * uniform(1.0, 1.05)
-    return uniform(0.0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(attempt - 1, 16)))
+    return uniform(0.0, min(_LONGEST_PAUSE, remaining / 2, _FIRST_PAUSE * 2.0 ** min(attempt - 1, 16)))
 
 
-def retry_hint(
-    headers: Mapping[str, str], details: Sequence[ConnectErrorDetail], now: Callable[[], float]
-) -> float | None:
+def retry_hint(headers: Mapping[str, str], details: Sequence[object], now: Callable[[], float]) -> float | None:
     """After how many seconds the server wants to be asked again; None if it does not say.
 
     The sources are, in this order: a `google.rpc.RetryInfo` among the details, the header
@@ -109,14 +106,12 @@ def retry_hint(
 
     Args:
         headers: the response headers, of whatever case.
-        details: the details of the Connect error.
+        details: the details of the Connect error, decoded.
         now: the time in seconds since 1970.
     """
     for detail in details:
-        if (detail.type or "").rpartition("/")[2] == "google.rpc.RetryInfo" and detail.value:
-            delay = _retry_delay(detail.value)
-            if delay is not None:
-                return delay
+        if isinstance(detail, RetryInfo):
+            return detail.retry_delay
     for name in ("ratelimit-retryafter", "retry-after"):
         text = headers.get(name, "").strip()
         if re.fullmatch("[0-9]{1,9}", text, re.ASCII):
@@ -127,52 +122,30 @@ def retry_hint(
         return None
 
 
-def _retry_delay(value: str) -> float | None:
-    """The seconds of a `google.rpc.RetryInfo`, given in protobuf's binary form as base64."""
-    try:
-        message = base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
-        delay = dict(_protobuf_fields(message)).get(1, b"")
-        if not isinstance(delay, bytes):
-            return None
-        duration = dict(_protobuf_fields(delay))
-    except ValueError:
-        return None
-    seconds, nanos = duration.get(1, 0), duration.get(2, 0)
-    if not isinstance(seconds, int) or not isinstance(nanos, int) or seconds >= 2**63:
-        return None
-    return seconds + nanos / 1e9 if nanos < 10**9 else None
+class RetryBudget:
+    """Keeps the clients of a service in trouble from making its trouble worse.
 
+    Each repetition takes a token, each call that succeeds returns one, and those that its own repetitions took. As long
+    as most calls succeed in the end, there is always a token; when nothing does, there are soon none left, and calls
+    are not repeated until one succeeds. It may be shared by threads.
 
-def _protobuf_fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """The fields of a protobuf message: their numbers, and a number or the bytes.
-
-    Raises:
-        ValueError: the message breaks off, or holds a wire type that no longer exists.
+    Args:
+        capacity: how many tokens there are at most, and at first.
     """
-    position = 0
 
-    def varint() -> int:
-        nonlocal position
-        number = shift = 0
-        while True:
-            if position >= len(message) or shift > 63:
-                raise ValueError("the message breaks off")
-            byte = message[position]
-            position += 1
-            number |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return number
+    def __init__(self, capacity: int = 100) -> None:
+        self._capacity = self._left = capacity
+        self._lock = threading.Lock()
 
-    while position < len(message):
-        key = varint()
-        wire_type = key & 7
-        if wire_type == 0:
-            yield key >> 3, varint()
-            continue
-        sizes = {1: 8, 5: 4}
-        size = varint() if wire_type == 2 else sizes.get(wire_type, -1)
-        if size < 0 or position + size > len(message):
-            raise ValueError("the message breaks off")
-        yield key >> 3, message[position : position + size]
-        position += size
+    def take(self) -> bool:
+        """Whether a call may be repeated now."""
+        with self._lock:
+            if self._left == 0:
+                return False
+            self._left -= 1
+            return True
+
+    def succeeded(self, repetitions: int) -> None:
+        """A call succeeded, after so many repetitions."""
+        with self._lock:
+            self._left = min(self._capacity, self._left + repetitions + 1)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Self
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Self, TypedDict
 
 import httpx
-from attrs import define, field
+from attrs import define, evolve, field
 
+from prebuild_api.operations import Attempt
 from prebuilds.errors import ConfigurationError
 
 TOKEN_VARIABLES = ("GITPOD_API_KEY", "ONA_API_KEY", "ONA_TOKEN")
@@ -20,14 +21,28 @@ BASE_URL_VARIABLES = ("GITPOD_BASE_URL", "ONA_BASE_URL")
 DEFAULT_BASE_URL = "https://app.gitpod.io/api"
 DEFAULT_TIMEOUT = 60.0
 """How long a call may take with all its attempts, in seconds."""
-DEFAULT_RETRIES = 3
+DEFAULT_RETRIES = 8
+"""With full jitter the pauses add up to 12 seconds on average, and 30% of failing attempts leave 2 of 100,000 calls."""
+
+Token = str | Callable[[], str | Awaitable[str]]
+"""A token, or what is asked for one each time that a request is sent. An asynchronous client awaits it if need be."""
+
+
+class ClientOptions(TypedDict, total=False):
+    """What `with_options` takes; the meaning is that of the client's arguments."""
+
+    bearer_token: Token
+    timeout: float | None
+    retries: int
+    headers: Mapping[str, str]
+    on_attempt: Callable[[Attempt], object] | None
 
 
 @define(frozen=True, kw_only=True)
 class Settings:
     """Where a client sends its calls, on whose behalf, and how patiently."""
 
-    token: str = field(repr=False)
+    token: Token = field(repr=False)
     token_source: str
     """What the token came from, in words."""
     base_url: str
@@ -35,31 +50,59 @@ class Settings:
     timeout: float | None
     retries: int
     headers: Mapping[str, str] = field(repr=False)
+    on_attempt: Callable[[Attempt], object] | None = None
 
     @classmethod
     def read(
         cls,
         *,
-        bearer_token: str | None,
+        bearer_token: Token | None,
         base_url: str | None,
         timeout: float | None,
         retries: int,
         headers: Mapping[str, str] | None,
+        on_attempt: Callable[[Attempt], object] | None,
     ) -> Self:
         """Complete the arguments of a client from the environment.
 
         Raises:
             ConfigurationError: there is no token, or a value that cannot be right.
         """
-        token, token_source = _first(bearer_token, "the argument bearer_token", TOKEN_VARIABLES)
         url, url_source = _first(base_url, "the argument base_url", BASE_URL_VARIABLES)
+        token, token_source = _given_token(bearer_token)
         return cls(
-            token=_checked_token(token, token_source),
+            token=token,
             token_source=token_source,
             base_url=_checked_url(url, url_source) if url else DEFAULT_BASE_URL,
             timeout=checked_timeout(timeout),
             retries=checked_retries(retries),
             headers=dict(headers or {}),
+            on_attempt=on_attempt,
+        )
+
+    def but(self, options: ClientOptions) -> Self:
+        """The same settings but for what is given; `headers` are added to those that there are.
+
+        Raises:
+            ConfigurationError: the token cannot be one.
+            TypeError: there is no such option.
+            ValueError: another value cannot be right.
+        """
+        unknown = set(options) - ClientOptions.__optional_keys__
+        if unknown:
+            known = ", ".join(ClientOptions.__annotations__)
+            raise TypeError(f"with_options() got {', '.join(sorted(unknown))}, and takes {known}")
+        token, token_source = self.token, self.token_source
+        if "bearer_token" in options:
+            token, token_source = _given_token(options["bearer_token"])
+        return evolve(
+            self,
+            token=token,
+            token_source=token_source,
+            timeout=checked_timeout(options.get("timeout", self.timeout)),
+            retries=checked_retries(options.get("retries", self.retries)),
+            headers={**self.headers, **options.get("headers", {})},
+            on_attempt=options.get("on_attempt", self.on_attempt),
         )
 
 
@@ -85,6 +128,14 @@ def checked_retries(retries: int) -> int:
     return retries
 
 
+def _given_token(argument: Token | None) -> tuple[Token, str]:
+    """The token, and where it came from."""
+    if callable(argument):
+        return argument, "the callable bearer_token"
+    token, source = _first(argument, "the argument bearer_token", TOKEN_VARIABLES)
+    return checked_token(token, source), source
+
+
 def _first(argument: str | None, name: str, variables: tuple[str, ...]) -> tuple[str, str]:
     """The first value that is not empty, and where it came from. Both are empty if there is none."""
     candidates = [(argument, name)]
@@ -95,7 +146,12 @@ def _first(argument: str | None, name: str, variables: tuple[str, ...]) -> tuple
     return "", ""
 
 
-def _checked_token(token: str, source: str) -> str:
+def checked_token(token: str, source: str) -> str:
+    """`token`, if it can be one.
+
+    Raises:
+        ConfigurationError: it is empty, or has characters that cannot stand in a header.
+    """
     if not token:
         *most, last = TOKEN_VARIABLES
         raise ConfigurationError(

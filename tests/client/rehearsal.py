@@ -10,7 +10,7 @@ import httpx
 
 from prebuilds.calls import Caller
 from prebuilds.effects import Effect, Send, Sleep, Steps, Tell, World, run
-from prebuilds.settings import Settings
+from prebuilds.settings import DEFAULT_RETRIES, Settings
 
 T = TypeVar("T")
 Step = httpx.Response | Exception
@@ -35,7 +35,7 @@ class Rehearsal:
         script: Iterable[Step] | Callable[[float], Step],
         *,
         timeout: float | None = 60.0,
-        retries: int = 3,
+        retries: int = DEFAULT_RETRIES,
         chance: float = 1.0,
         latency: float = 0.0,
     ) -> None:
@@ -73,6 +73,7 @@ class Rehearsal:
                 step = self.script(self.time) if callable(self.script) else next(self.script)
                 if isinstance(step, Exception):
                     raise step
+                step.request = httpx.Request("POST", f"https://api.example.com{effect.path}")
                 return step
             case Sleep(seconds):
                 assert seconds >= 0

@@ -57,6 +57,7 @@ class ScriptedServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # the head and the body of an answer do not wait for one another
 
             def do_POST(self):
                 size = int(self.headers.get("content-length", 0))

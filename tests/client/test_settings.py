@@ -33,15 +33,15 @@ def test_the_order_of_the_token_variables_is_documented():
 @pytest.mark.parametrize("client", CLIENTS)
 def test_the_first_token_variable_that_is_not_empty_counts(monkeypatch, client):
     monkeypatch.setenv("ONA_TOKEN", "third")
-    assert client()._settings.token == "third"
+    assert client()._caller.settings.token == "third"
     monkeypatch.setenv("ONA_API_KEY", "second")
-    assert client()._settings.token == "second"
+    assert client()._caller.settings.token == "second"
     monkeypatch.setenv("GITPOD_API_KEY", "")
-    assert client()._settings.token == "second"
+    assert client()._caller.settings.token == "second"
     monkeypatch.setenv("GITPOD_API_KEY", "first\n")
-    assert client()._settings.token == "first"
-    assert client("argument")._settings.token == "argument"
-    assert client(bearer_token="argument")._settings.token == "argument"
+    assert client()._caller.settings.token == "first"
+    assert client("argument")._caller.settings.token == "argument"
+    assert client(bearer_token="argument")._caller.settings.token == "argument"
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -110,7 +110,7 @@ def test_the_token_is_never_shown(caplog):
         shown = [
             repr(client),
             str(client),
-            repr(client._settings),
+            repr(client._caller),
             repr(client.get_httpx_client()),
             repr(client.get_httpx_client().headers),
             repr(client.prebuilds),

@@ -31,6 +31,7 @@ ERRORS = {
     "FailedPreconditionError",
     "InternalError",
     "InvalidArgumentError",
+    "LogError",
     "NotFoundError",
     "OutOfRangeError",
     "PaginationError",
@@ -42,15 +43,21 @@ ERRORS = {
     "RequestTimeoutError",
     "ResourceExhaustedError",
     "ResponseError",
+    "StalledError",
+    "TokenError",
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",
     "UnknownError",
     "WaitError",
+    "WaitManyError",
     "WaitTimeoutError",
+    "WarmPoolDeletedError",
 }
+DETAILS = {"BadRequest", "FieldViolation", "RetryInfo", "Violations"}
 GENERATED = {
     "AsyncListing",
+    "Attempt",
     "AsyncPrebuildsPage",
     "AsyncWarmPoolsPage",
     "CallOptions",
@@ -78,13 +85,20 @@ GENERATED = {
 }
 
 
+METHODS = sorted(
+    {operation.client_method for operation in OPERATIONS}
+    | {"cancel_active", "create_and_wait", "ensure_warm_pool", "latest", "logs", "prune", "wait", "wait_all"}
+    | {"wait_warm_pool", "watch"}
+)
+
+
 def test_the_public_names_are_these():
-    assert set(prebuilds.__all__) == CLIENTS | ERRORS | GENERATED | {"__version__"}
+    assert set(prebuilds.__all__) == CLIENTS | ERRORS | DETAILS | GENERATED | {"__version__"}
     assert len(set(prebuilds.__all__)) == len(prebuilds.__all__)
     assert all(hasattr(prebuilds, name) for name in prebuilds.__all__)
 
 
-@pytest.mark.parametrize("name", sorted(CLIENTS | ERRORS | GENERATED))
+@pytest.mark.parametrize("name", sorted(CLIENTS | ERRORS | DETAILS | GENERATED))
 def test_a_public_name_is_documented_and_written_where_it_belongs(name):
     thing = getattr(prebuilds, name)
     package = "prebuild_api" if name in GENERATED else "prebuilds"
@@ -96,12 +110,11 @@ def test_both_clients_have_the_same_methods():
     def names(resource: type) -> set[str]:
         return {name for name in dir(resource) if not name.startswith("_")}
 
-    expected = {operation.client_method for operation in OPERATIONS} | {"wait"}
-    assert names(Prebuilds) == names(AsyncPrebuilds) == expected
-    assert len(expected) == 12
+    assert names(Prebuilds) == names(AsyncPrebuilds) == set(METHODS)
+    assert len(METHODS) == 21
 
 
-@pytest.mark.parametrize("method", [*(each.client_method for each in OPERATIONS), "wait"])
+@pytest.mark.parametrize("method", METHODS)
 def test_both_clients_take_the_same_arguments(method):
     one, other = (inspect.signature(getattr(each, method)).parameters for each in (Prebuilds, AsyncPrebuilds))
     assert list(one.values()) == list(other.values())
@@ -114,9 +127,11 @@ def test_both_clients_are_made_with_the_same_arguments():
         "bearer_token": None,
         "base_url": None,
         "timeout": 60.0,
-        "retries": 3,
+        "retries": 8,
         "headers": None,
+        "on_attempt": None,
         "http_client": None,
+        "transport": None,
         "_world": None,
     }
 

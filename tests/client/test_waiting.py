@@ -92,7 +92,7 @@ def test_other_ends_are_errors_that_carry_the_prebuild(phase, kind):
     with pytest.raises(WaitError) as caught:
         wait_for(Rehearsal([seen("RUNNING"), last]))
     assert type(caught.value) is kind
-    assert caught.value.prebuild_id == ID
+    assert caught.value.item_id == ID
     assert caught.value.prebuild.status.phase == f"PREBUILD_PHASE_{phase}"
     for text in (ID, phase.lower(), "task 2 exited with 1", "https://logs.example/1"):
         assert text in str(caught.value)

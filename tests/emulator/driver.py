@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+from google.protobuf.message import Message
 
 from prebuild_wire import OPERATIONS
 from prebuilds.emulator import EmulatorServer, ManualClock
@@ -35,6 +36,12 @@ class Driver:
         body: dict[str, Any] = response.json()
         assert OPERATIONS[method].response.model_validate(body).to_json() == body
         return body
+
+    def proto(self, method: str, message: Message, **options: Any) -> httpx.Response:
+        """The response to a request in the binary form of protobuf."""
+        headers = {"Content-Type": "application/proto", **options.pop("headers", {})}
+        content = message.SerializeToString()
+        return self.http.post(f"{SERVICE}/{method}", content=content, headers=headers, **options)
 
     def refused(self, method: str, **fields: Any) -> str:
         """The code of the error, which has to go with its HTTP status."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from prebuilds import PrebuildClient
+from prebuilds import PrebuildClient, UnauthenticatedError
 from prebuilds.cli import main
 from prebuilds.emulator import EmulatorServer
 
@@ -65,6 +65,28 @@ def test_the_emulator_serves_until_it_is_told_to_end():
         finally:
             process.terminate()
         assert process.wait(timeout=10) == 0
+
+
+def test_the_emulator_takes_the_tokens_it_is_given_and_shows_none():
+    tokens = ["--token", "first", "--token", "second", "--read-only-token", "reader"]
+    command = [sys.executable, "-m", "prebuilds", "emulator", *tokens]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            url = process.stdout.readline().removeprefix("listening on ").strip()
+            for token in ("first", "second", "reader"):
+                with PrebuildClient(base_url=url, bearer_token=token) as client:
+                    assert client.prebuilds.list().prebuilds == []
+            with PrebuildClient(base_url=url, bearer_token="third") as client, pytest.raises(UnauthenticatedError):
+                client.prebuilds.list()
+        finally:
+            process.terminate()
+        assert not re.search("first|second|reader", process.stderr.read())
+
+
+def test_an_emulator_that_cannot_take_a_token_says_so_in_one_line():
+    done = prebuilds("emulator", "--token", "two words")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert "two words" not in done.stderr
 
 
 def test_an_emulator_that_cannot_listen_says_so_in_one_line():

@@ -117,7 +117,7 @@ def errors(client: PrebuildClient) -> None:
     except PrebuildFailedError as error:
         assert_type(error.prebuild, Prebuild | None)
     except WaitError as error:
-        assert_type(error.prebuild_id, str)
+        assert_type(error.item_id, str)
     except APIError as error:
         assert_type(error.status, int)
         assert_type(error.message, str)

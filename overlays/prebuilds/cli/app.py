@@ -65,11 +65,26 @@ def emulator(
         Path | None,
         typer.Option(metavar="FILE", dir_okay=False, help="Keep the state in this file, not in memory."),
     ] = None,
+    token: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--token", metavar="TOKEN", help="Take this API token and no unknown one; may be given several times."
+        ),
+    ] = None,
+    read_only_token: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--read-only-token", metavar="TOKEN", help="An API token that may only read; may be given several times."
+        ),
+    ] = None,
 ) -> None:
     """Run a local server of the whole service, until it is interrupted."""
     from prebuilds.emulator import server
 
-    raise typer.Exit(server.run(host=host, port=port, speed=speed, data=data))
+    code = server.run(
+        host=host, port=port, speed=speed, data=data, tokens=token or (), read_only_tokens=read_only_token or ()
+    )
+    raise typer.Exit(code)
 
 
 @app.command()

@@ -5,6 +5,7 @@
 """
 
 from .app import create_app
+from .auth import Tokens
 from .clock import Clock, ManualClock, ScaledClock
 from .lifecycle import Plan
 from .server import EmulatorServer
@@ -20,5 +21,6 @@ __all__ = [
     "ScaledClock",
     "Store",
     "StoreError",
+    "Tokens",
     "create_app",
 ]

@@ -14,15 +14,9 @@ from starlette.routing import BaseRoute, Route
 
 from prebuild_wire import OPERATIONS
 
+from .auth import Tokens, bearer_token
 from .errors import ConnectError
-from .protocol import (
-    DEFAULT_BODY_LIMIT,
-    ConnectEndpoint,
-    bearer_token,
-    error_response,
-    method_not_allowed,
-    not_found,
-)
+from .protocol import DEFAULT_BODY_LIMIT, ConnectEndpoint, error_response, method_not_allowed, not_found
 from .service import LogState, PrebuildService
 
 PREFIXES: Final = ("", "/api")
@@ -35,6 +29,7 @@ _LOG_INTERVAL = 0.05
 def create_app(
     service: PrebuildService,
     *,
+    tokens: Tokens | None = None,
     body_limit: int = DEFAULT_BODY_LIMIT,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Starlette:
@@ -42,13 +37,14 @@ def create_app(
 
     Args:
         service: what answers the calls.
+        tokens: the tokens that open its methods; without this, any token does.
         body_limit: the most bytes that the body of a request may have.
         stopping: whether the server is about to stop. Logs that are being followed then end.
     """
     service_path = next(iter(OPERATIONS.values())).path.rpartition("/")[0]
     routes: list[BaseRoute] = []
     for prefix in PREFIXES:
-        endpoint = ConnectEndpoint(service, prefix, body_limit)
+        endpoint = ConnectEndpoint(service, prefix, tokens, body_limit)
         routes.append(Route(f"{prefix}{service_path}/{{method}}", endpoint))
         routes.append(Route(f"{prefix}/logs/{{prebuild_id}}", _log_endpoint(service, stopping), methods=["GET"]))
     app = Starlette(routes=routes, exception_handlers={404: _answer_not_found, 405: _answer_not_allowed})
@@ -61,7 +57,8 @@ def _log_endpoint(service: PrebuildService, stopping: Callable[[], bool]) -> Cal
     async def read_log(request: Request) -> Response:
         prebuild_id: str = request.path_params["prebuild_id"]
         try:
-            service.authorize_log(prebuild_id, bearer_token(request))
+            token = bearer_token(dict(request.scope["headers"]))
+            service.authorize_log(prebuild_id, token.decode("latin-1"))
             state = service.read_log(prebuild_id)
         except ConnectError as error:
             return error_response(error)
@@ -99,7 +96,7 @@ async def _follow(
 
 
 async def _answer_not_found(request: Request, error: Exception) -> Response:
-    return error_response(not_found(request))
+    return error_response(not_found(request.scope["path"]))
 
 
 async def _answer_not_allowed(request: Request, error: Exception) -> Response:

@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
+import base64
+import binascii
 import json
 import logging
 import re
-from typing import Any, Final, TypeVar
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from pydantic import ValidationError
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from prebuild_wire import OPERATIONS, Message, Operation
+from prebuild_wire.descriptors import request_class
 from prebuild_wire.models import PaginationRequest
 
+from . import compression, details
+from .auth import Tokens, bearer_token, caller_of
 from .codec import CODECS, Codec
+from .details import Violation
 from .errors import ConnectCode, ConnectError
-from .lifecycle import SubjectRecord
-from .service import Call, PrebuildService, derived_id
+from .service import Call, PrebuildService
+from .violations import MOST, find_violations
 
 DEFAULT_BODY_LIMIT: Final = 4 * 1024 * 1024
-"""The most bytes that the body of a request may have."""
+"""The most bytes that the body of a request may have, both as it is sent and unpacked."""
 
-_MOST_VIOLATIONS = 100
-_TIMEOUT = re.compile(r"[0-9]{1,10}", re.ASCII)
+_TIMEOUT = re.compile(rb"[0-9]{1,10}")
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
 _CHARSETS = ("utf-8", "utf8")
 
+_BY_NAME = {codec.name: codec for codec in CODECS}
+_BY_CONTENT_TYPE = {codec.content_type: codec for codec in CODECS}
+
 _logger = logging.getLogger("prebuilds.emulator")
 
-MessageT = TypeVar("MessageT", bound=Message)
+_Headers = Mapping[bytes, bytes]
 
 
 class ConnectEndpoint:
@@ -40,61 +50,93 @@ class ConnectEndpoint:
     Args:
         service: what answers the calls.
         prefix: what stands before `/gitpod.v1.PrebuildService` in the path, `/api` for instance.
-        body_limit: the most bytes that a body may have; beyond that it is not read.
+        tokens: the tokens that open it.
+        body_limit: the most bytes that a body may have; beyond that it is neither read nor unpacked.
     """
 
-    def __init__(self, service: PrebuildService, prefix: str = "", body_limit: int = DEFAULT_BODY_LIMIT) -> None:
+    def __init__(
+        self,
+        service: PrebuildService,
+        prefix: str = "",
+        tokens: Tokens | None = None,
+        body_limit: int = DEFAULT_BODY_LIMIT,
+    ) -> None:
         self._service = service
         self._prefix = prefix
+        self._tokens = tokens or Tokens()
         self._body_limit = body_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. The route has put the method's name into the path parameter `method`."""
-        request = Request(scope, receive)
         try:
-            response = await self._answer(request)
+            response = await self._answer(scope, receive)
         except ClientDisconnect:
             return
         except ConnectError as error:
             response = error_response(error)
         except Exception:
-            _logger.exception("%s %s failed", request.method, request.scope["path"])
+            _logger.exception("%s %s failed", scope["method"], scope["path"])
             response = error_response(ConnectError(ConnectCode.INTERNAL, "the emulator failed, see its log"))
         await response(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
-        operation = OPERATIONS.get(request.path_params["method"])
+    async def _answer(self, scope: Scope, receive: Receive) -> Response:
+        # Nothing is taken apart before it is needed: this runs for each call.
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        operation = OPERATIONS.get(scope["path_params"]["method"])
         if operation is None:
-            raise not_found(request)
-        if request.method != "POST":
-            raise method_not_allowed("POST")
-        token = bearer_token(request)
-        if self._service.is_logs_token(token):
+            raise not_found(scope["path"])
+        reads = operation.idempotency == "no_side_effects"
+        by_get = scope["method"] == "GET" and reads
+        if scope["method"] != "POST" and not by_get:
+            raise method_not_allowed("GET, POST" if reads else "POST")
+        token = bearer_token(headers)
+        if self._service.is_logs_token(token.decode("latin-1")):
             raise ConnectError(ConnectCode.UNAUTHENTICATED, "a logs token opens logs only, and is no API token")
-        codec = _codec(request)
-        _check_headers(request)
-        message = _decode(operation, codec, await self._body(request))
-        if operation.paged:
-            message = _with_query(message, request)
-        # ASSUMPTION: every token is that of a user of its own. The real service knows whose it is.
-        caller = SubjectRecord(derived_id("user", hashlib.sha256(token.encode()).hexdigest()))
-        call = Call(caller, base_url(request.scope, self._prefix))
+        self._tokens.check(token, writes=not reads)
+        query = _query(scope["query_string"])
+        codec = _codec_of_query(query) if by_get else _codec_of_body(headers)
+        _check_version(headers, query if by_get else {})
+        deadline = _deadline(headers)
+        if by_get:
+            body, encoding = _message_of_query(query), query.get("compression", b"").decode("latin-1")
+        else:
+            body, encoding = await self._body(headers, receive, deadline), _text(headers, b"content-encoding")
+        try:
+            body = compression.decompress(body, encoding, self._body_limit)
+        except compression.TooLargeError:
+            raise self._too_large() from None
+        message = _decode(operation, codec, body, query)
+        call = Call(caller_of(token), base_url(scope, headers, self._prefix))
+        deadline.check()
         answer = self._service.answer(operation.name, message, call)
-        return Response(codec.encode(operation, answer), media_type=codec.content_type)
+        content = codec.encode(operation, answer)
+        # The work is done, and yet the caller has been told by its own clock that it is not: the two should agree.
+        deadline.check()
+        response = Response(content, media_type=codec.content_type)
+        return _compressed(response, headers) if len(content) >= compression.WORTHWHILE else response
 
-    async def _body(self, request: Request) -> bytes:
-        """The body, as long as it keeps within the limit."""
-        announced = request.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > self._body_limit:
+    async def _body(self, headers: _Headers, receive: Receive, deadline: _Deadline) -> bytes:
+        """The body, as long as it keeps within the limit and the time."""
+        announced = headers.get(b"content-length", b"")
+        if announced.isdigit() and int(announced[:20]) > self._body_limit:
             raise self._too_large()
         chunks: list[bytes] = []
         size = 0
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > self._body_limit:
-                raise self._too_large()
-            chunks.append(chunk)
-        return b"".join(chunks)
+        try:
+            async with asyncio.timeout_at(deadline.at):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientDisconnect
+                    chunk: bytes = message.get("body", b"")
+                    size += len(chunk)
+                    if size > self._body_limit:
+                        raise self._too_large()
+                    chunks.append(chunk)
+                    if not message.get("more_body", False):
+                        return b"".join(chunks)
+        except TimeoutError:
+            raise deadline.exceeded() from None
 
     def _too_large(self) -> ConnectError:
         # ASSUMPTION: a body that is too large is HTTP's own 413, and in Connect's words `resource_exhausted`.
@@ -107,15 +149,40 @@ class ConnectEndpoint:
         )
 
 
+class _Deadline:
+    """When a call has to be answered, `at` by the time of the event loop; None for whenever."""
+
+    __slots__ = ("at",)
+
+    def __init__(self, at: float | None) -> None:
+        self.at = at
+
+    def check(self) -> None:
+        """Raise `deadline_exceeded` if it is too late."""
+        if self.at is not None and asyncio.get_running_loop().time() >= self.at:
+            raise self.exceeded()
+
+    def exceeded(self) -> ConnectError:
+        """The answer to a call that takes too long. Of its body, something may be unread."""
+        return ConnectError(
+            ConnectCode.DEADLINE_EXCEEDED,
+            "the call took longer than its Connect-Timeout-Ms",
+            headers={"Connection": "close"},
+        )
+
+
+_NO_DEADLINE = _Deadline(None)
+
+
 def error_response(error: ConnectError) -> Response:
     """The answer that tells the caller of a failure. It is JSON, whatever the codec of the call."""
     body = json.dumps(error.to_json(), separators=(",", ":")).encode()
     return Response(body, error.http_status, error.headers, media_type="application/json")
 
 
-def not_found(request: Request) -> ConnectError:
+def not_found(path: str) -> ConnectError:
     """The answer to a path that leads nowhere, unknown methods of the service among them."""
-    return ConnectError(ConnectCode.UNIMPLEMENTED, f"there is no {request.scope['path']}", http_status=404)
+    return ConnectError(ConnectCode.UNIMPLEMENTED, f"there is no {path}", http_status=404)
 
 
 def method_not_allowed(allowed: str) -> ConnectError:
@@ -124,31 +191,12 @@ def method_not_allowed(allowed: str) -> ConnectError:
     return ConnectError(ConnectCode.UNKNOWN, f"this takes {allowed} only", http_status=405, headers={"Allow": allowed})
 
 
-def bearer_token(request: Request) -> str:
-    """The token of the Authorization header.
-
-    ASSUMPTION: any token will do, as the emulator has no users.
-
-    Raises:
-        ConnectError: `unauthenticated`, there is none.
-    """
-    scheme, _, token = request.headers.get("authorization", "").strip().partition(" ")
-    token = token.strip()
-    if scheme.lower() != "bearer" or not token:
-        raise ConnectError(
-            ConnectCode.UNAUTHENTICATED,
-            "a bearer token is needed: Authorization: Bearer <token>",
-            headers={"WWW-Authenticate": "Bearer"},
-        )
-    return token
-
-
-def base_url(scope: Scope, prefix: str) -> str:
+def base_url(scope: Scope, headers: _Headers, prefix: str) -> str:
     """The base URL that a request came in on, without a slash at its end, as the caller knows it.
 
     The Host header is what tells; one that makes no sense is ignored in favour of the socket's address.
     """
-    host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+    host = _text(headers, b"host")
     if not _HOST.fullmatch(host):
         name, port = scope.get("server") or ("127.0.0.1", None)
         name = f"[{name}]" if ":" in name else name
@@ -156,43 +204,102 @@ def base_url(scope: Scope, prefix: str) -> str:
     return f"{scope['scheme']}://{host}{scope.get('root_path', '')}{prefix}"
 
 
-def _codec(request: Request) -> Codec:
-    """The codec of the request's content type."""
-    media_type, *parameters = (part.strip().lower() for part in request.headers.get("content-type", "").split(";"))
-    charsets = [part.partition("=")[2].strip('"') for part in parameters if part.startswith("charset=")]
-    codec = CODECS.get(media_type)
-    if codec is None or any(charset not in _CHARSETS for charset in charsets):
-        accepted = ", ".join(CODECS)
-        # ASSUMPTION: a client that gets no Connect error takes the status 415 for `unknown`, so this is what it says.
-        raise ConnectError(
-            ConnectCode.UNKNOWN,
-            f"the body has to be {accepted}",
-            http_status=415,
-            headers={"Accept-Post": accepted},
-        )
+# -- What the headers and the query say
+
+
+def _text(headers: _Headers, name: bytes) -> str:
+    return headers.get(name, b"").decode("latin-1")
+
+
+def _query(raw: bytes) -> dict[str, bytes]:
+    """The parameters of the query, of equal ones the first. Their values may be no UTF-8: some are binary."""
+    found: dict[str, bytes] = {}
+    if raw:
+        for part in raw.split(b"&"):
+            name, _, value = part.replace(b"+", b" ").partition(b"=")
+            found.setdefault(unquote_to_bytes(name).decode("latin-1"), unquote_to_bytes(value))
+    return found
+
+
+def _codec_of_query(query: Mapping[str, bytes]) -> Codec:
+    codec = _BY_NAME.get(query.get("encoding", b"").decode("latin-1"))
+    if codec is None:
+        raise _unsupported(f"the parameter encoding has to be {' or '.join(_BY_NAME)}")
     return codec
 
 
-def _check_headers(request: Request) -> None:
-    version = request.headers.get("connect-protocol-version")
-    if version not in (None, "1"):
+def _codec_of_body(headers: _Headers) -> Codec:
+    value = headers.get(b"content-type", b"").decode("latin-1")
+    codec = _BY_CONTENT_TYPE.get(value)
+    if codec is None:
+        media_type, *parameters = (part.strip().lower() for part in value.split(";"))
+        codec = _BY_CONTENT_TYPE.get(media_type)
+        charsets = [part.partition("=")[2].strip('"') for part in parameters if part.startswith("charset=")]
+        if codec is None or any(charset not in _CHARSETS for charset in charsets):
+            raise _unsupported(f"the body has to be {' or '.join(_BY_CONTENT_TYPE)}")
+    return codec
+
+
+def _unsupported(reason: str) -> ConnectError:
+    # ASSUMPTION: a client that gets no Connect error takes the status 415 for `unknown`, so this is what it says.
+    headers = {"Accept-Post": ", ".join(_BY_CONTENT_TYPE)}
+    return ConnectError(ConnectCode.UNKNOWN, reason, http_status=415, headers=headers)
+
+
+def _check_version(headers: _Headers, query: Mapping[str, bytes]) -> None:
+    if headers.get(b"connect-protocol-version", b"1") != b"1":
         raise ConnectError(ConnectCode.INVALID_ARGUMENT, "Connect-Protocol-Version has to be 1")
-    timeout = request.headers.get("connect-timeout-ms")
-    if timeout is not None and not _TIMEOUT.fullmatch(timeout):
+    if query.get("connect", b"v1") != b"v1":
+        raise ConnectError(ConnectCode.INVALID_ARGUMENT, "the parameter connect has to be v1")
+
+
+def _deadline(headers: _Headers) -> _Deadline:
+    timeout = headers.get(b"connect-timeout-ms")
+    if timeout is None:
+        return _NO_DEADLINE
+    if not _TIMEOUT.fullmatch(timeout):
         raise ConnectError(
             ConnectCode.INVALID_ARGUMENT, "Connect-Timeout-Ms has to be a number of milliseconds of at most 10 digits"
         )
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding.lower() not in ("", "identity"):
-        raise ConnectError(
-            ConnectCode.UNIMPLEMENTED,
-            "the body is compressed, and only the encoding identity is known here",
-            headers={"Accept-Encoding": "identity"},
-        )
+    return _Deadline(asyncio.get_running_loop().time() + int(timeout) / 1000)
 
 
-def _decode(operation: Operation, codec: Codec, body: bytes) -> Message:
+def _message_of_query(query: Mapping[str, bytes]) -> bytes:
+    """The request of a GET, as it would be the body of a POST."""
+    message = query.get("message")
+    if message is None:
+        raise ConnectError(ConnectCode.INVALID_ARGUMENT, "a GET has its request in the parameter message")
+    if query.get("base64") != b"1":
+        return message
+    # The alphabet is that of URLs. With the other, a plus that nobody has escaped has become a blank.
+    text = message.translate(_URL_ALPHABET).rstrip(b"=")
+    try:
+        return base64.b64decode(text + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except binascii.Error:
+        raise ConnectError(ConnectCode.INVALID_ARGUMENT, "the parameter message is not base64") from None
+
+
+_URL_ALPHABET = bytes.maketrans(b"+/ ", b"-_-")
+
+
+def _compressed(response: Response, headers: _Headers) -> Response:
+    """The response in gzip, if the caller takes that."""
+    response.headers["Vary"] = "Accept-Encoding"
+    if compression.takes_gzip(_text(headers, b"accept-encoding")):
+        response.body = compression.compress(bytes(response.body))
+        response.headers["Content-Length"] = str(len(response.body))
+        response.headers["Content-Encoding"] = "gzip"
+    return response
+
+
+# -- What the request says
+
+
+def _decode(operation: Operation, codec: Codec, body: bytes, query: Mapping[str, bytes]) -> Message:
     """The request, in order in every respect.
+
+    ASSUMPTION: which page of a list to answer may be said in the query as well. There it counts for more than in the
+    body, field by field; an empty value says nothing.
 
     Raises:
         ConnectError: `invalid_argument`, with all that is wrong.
@@ -201,55 +308,35 @@ def _decode(operation: Operation, codec: Codec, body: bytes) -> Message:
         fields = codec.decode(operation, body)
     except ValueError as error:
         raise ConnectError(ConnectCode.INVALID_ARGUMENT, str(error)) from None
-    return _validated(operation.request, fields)
-
-
-def _with_query(message: Message, request: Request) -> Message:
-    """The request of a list, with the page that the query asks for.
-
-    ASSUMPTION: what the query says counts for more than the body, field by field; an empty value says nothing.
-    """
-    asked = {name: request.query_params.get(name) for name in ("token", "pageSize")}
-    given = {name: value for name, value in asked.items() if value}
-    if not given:
-        return message
-    query = _validated(PaginationRequest, given)
-    body: PaginationRequest = getattr(message, "pagination", None) or PaginationRequest()
-    return message.model_copy(
-        update={"pagination": body.model_copy(update={name: getattr(query, name) for name in query.model_fields_set})}
-    )
-
-
-def _validated(kind: type[MessageT], fields: dict[str, Any]) -> MessageT:
+    found: list[Violation] = []
+    message: Message | None = None
     try:
-        return kind.model_validate(fields)
+        message = operation.request.model_validate(fields)
     except ValidationError as error:
-        raise ConnectError(ConnectCode.INVALID_ARGUMENT, f"validation error: {_violations(error)}") from None
+        found.extend(find_violations(operation.request, request_class(operation.name), error))
+    page: PaginationRequest | None = None
+    if operation.paged and query:
+        asked = {name: query[name].decode("utf-8", "replace") for name in ("token", "pageSize") if query.get(name)}
+        try:
+            page = PaginationRequest.model_validate(asked) if asked else None
+        except ValidationError as error:
+            found.extend(find_violations(operation.request, request_class(operation.name), error, "pagination"))
+    if message is None or found:
+        raise _invalid(found)
+    if page is None:
+        return message
+    body_page: PaginationRequest = getattr(message, "pagination", None) or PaginationRequest()
+    asked_for = {name: getattr(page, name) for name in page.model_fields_set}
+    return message.model_copy(update={"pagination": body_page.model_copy(update=asked_for)})
 
 
-def _violations(error: ValidationError) -> str:
-    """Every violation, each with the path of its field by its protobuf names."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    texts = [
-        f"{_path(violation['loc'])}: {_reason(violation['type'], violation['msg'])}"
-        for violation in found[:_MOST_VIOLATIONS]
-    ]
-    if len(found) > _MOST_VIOLATIONS:
-        texts.append(f"and {len(found) - _MOST_VIOLATIONS} more")
-    return "; ".join(texts)
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    path = ""
-    for part in location:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        else:
-            path += ("." if path else "") + re.sub("[A-Z]", lambda match: f"_{match[0].lower()}", part)
-    return path or "message"
-
-
-def _reason(kind: str, message: str) -> str:
-    if kind == "model_type":
-        return "value must be an object"
-    return message.replace("Input should be", "value must be", 1)
+def _invalid(found: list[Violation]) -> ConnectError:
+    """The answer to a request that breaks rules: each of them, for people and for programs."""
+    texts = [f"{violation.path}: {violation.message}" for violation in found[:MOST]]
+    if len(found) > MOST:
+        texts.append(f"and {len(found) - MOST} more")
+    return ConnectError(
+        ConnectCode.INVALID_ARGUMENT,
+        f"validation error: {'; '.join(texts)}",
+        (details.violations(found[:MOST]),),
+    )

@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, Self, cast
 import uvicorn
 
 from .app import create_app
+from .auth import Tokens
 from .clock import Clock, ScaledClock
 from .lifecycle import Plan
 from .service import PrebuildService
@@ -35,8 +36,11 @@ class EmulatorServer:
         plan: how long things take.
         host: the address to listen on.
         port: the port to listen on, 0 for any that is free.
+        tokens: the API tokens to take. Without any, every token does that is not read-only.
+        read_only_tokens: API tokens that open only the methods without side effects.
 
     Raises:
+        ValueError: a token cannot be one.
         StoreError: the data file cannot be used.
         OSError: the address cannot be listened on.
     """
@@ -50,6 +54,8 @@ class EmulatorServer:
         plan: Plan | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
+        tokens: Sequence[str] = (),
+        read_only_tokens: Sequence[str] = (),
     ) -> None:
         self._speed = speed
         self._clock = clock
@@ -57,6 +63,7 @@ class EmulatorServer:
         self._plan = plan
         self._host = host
         self._port = port
+        self._tokens = Tokens(tokens, read_only_tokens)
         self.url = ""
         """The base URL for clients, known once the block is entered."""
 
@@ -68,7 +75,9 @@ class EmulatorServer:
             listener.close()
             raise
         try:
-            self._server, url = _server(listener, self._host, self._store, self._speed, self._clock, self._plan)
+            self._server, url = _server(
+                listener, self._host, self._store, self._speed, self._clock, self._plan, self._tokens
+            )
         except ValueError:
             self._store.close()
             listener.close()
@@ -103,7 +112,14 @@ class EmulatorServer:
 
 
 def run(
-    host: str = "127.0.0.1", port: int = 0, speed: float = 60, data: Path | None = None, *, plan: Plan | None = None
+    host: str = "127.0.0.1",
+    port: int = 0,
+    speed: float = 60,
+    data: Path | None = None,
+    *,
+    plan: Plan | None = None,
+    tokens: Sequence[str] = (),
+    read_only_tokens: Sequence[str] = (),
 ) -> int:
     """Serve until SIGTERM or SIGINT, and return the exit code of the program: 0 then, 1 if it could not start.
 
@@ -116,7 +132,13 @@ def run(
         speed: how many emulated seconds pass in a real one.
         data: the file to keep everything in, made if it is not there; without one, everything ends with the program.
         plan: how long things take.
+        tokens: the API tokens to take. Without any, every token does that is not read-only.
+        read_only_tokens: API tokens that open only the methods without side effects.
     """
+    try:
+        access = Tokens(tokens, read_only_tokens)
+    except ValueError as error:
+        return _fail(str(error))
     try:
         listener = _listen(host, port)
     except OSError as error:
@@ -127,11 +149,11 @@ def run(
         except StoreError as error:
             return _fail(str(error))
         try:
-            server, url = _server(listener, host, store, speed, None, plan)
+            server, url = _server(listener, host, store, speed, None, plan, access)
         except ValueError as error:
             store.close()
             return _fail(str(error))
-        server.on_ready = lambda: _announce(url)
+        server.on_ready = lambda: _announce(url, access)
         try:
             with _stopped_by_signals(server):
                 server.run(sockets=[listener])
@@ -151,7 +173,13 @@ class _Server(uvicorn.Server):
 
 
 def _server(
-    listener: socket.socket, host: str, store: Store, speed: float, clock: Clock | None, plan: Plan | None
+    listener: socket.socket,
+    host: str,
+    store: Store,
+    speed: float,
+    clock: Clock | None,
+    plan: Plan | None,
+    tokens: Tokens,
 ) -> tuple[_Server, str]:
     """The server for a socket, and its base URL."""
     if clock is None:
@@ -160,7 +188,7 @@ def _server(
         clock = ScaledClock(speed, start=max(real, store.latest() or real))
     service = PrebuildService(store, clock, plan)
     server: _Server
-    app = create_app(service, stopping=lambda: server.should_exit)
+    app = create_app(service, tokens=tokens, stopping=lambda: server.should_exit)
     server = _Server(
         uvicorn.Config(
             app,
@@ -211,12 +239,11 @@ def _stopped_by_signals(server: _Server) -> Generator[None]:
             signal.signal(number, handler)
 
 
-def _announce(url: str) -> None:
+def _announce(url: str, tokens: Tokens) -> None:
     sys.stdout.write(f"listening on {url}\n")
     sys.stdout.flush()
-    sys.stderr.write(
-        f"Point a client at it with GITPOD_BASE_URL={url} GITPOD_API_KEY=anything\nIt runs until Ctrl-C.\n"
-    )
+    token = "anything" if tokens.any_will_do else "<one of your tokens>"
+    sys.stderr.write(f"Point a client at it with GITPOD_BASE_URL={url} GITPOD_API_KEY={token}\nIt runs until Ctrl-C.\n")
     sys.stderr.flush()
 
 

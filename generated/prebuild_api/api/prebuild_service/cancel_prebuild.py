@@ -15,7 +15,7 @@ from ...models.cancel_prebuild_response import (
     decode_cancel_prebuild_response,
 )
 from ...models.connect_error import ConnectError
-from ...types import HttpxProvider, Response, decode_json, encode_json
+from ...types import AsyncHttpxProvider, HttpxProvider, Response, decode_json, encode_json
 
 
 def sync_detailed(
@@ -78,7 +78,7 @@ def sync(
 
 async def asyncio_detailed(
     *,
-    client: HttpxProvider,
+    client: AsyncHttpxProvider,
     body: CancelPrebuildRequest,
 ) -> Response[CancelPrebuildResponse | ConnectError]:
     """Stop a prebuild that is still under way.
@@ -107,7 +107,7 @@ async def asyncio_detailed(
 
 async def asyncio(
     *,
-    client: HttpxProvider,
+    client: AsyncHttpxProvider,
     body: CancelPrebuildRequest,
 ) -> CancelPrebuildResponse | ConnectError:
     """Stop a prebuild that is still under way.

@@ -15,7 +15,7 @@ from ...models.create_prebuild_response import (
     CreatePrebuildResponse,
     decode_create_prebuild_response,
 )
-from ...types import HttpxProvider, Response, decode_json, encode_json
+from ...types import AsyncHttpxProvider, HttpxProvider, Response, decode_json, encode_json
 
 
 def sync_detailed(
@@ -90,7 +90,7 @@ def sync(
 
 async def asyncio_detailed(
     *,
-    client: HttpxProvider,
+    client: AsyncHttpxProvider,
     body: CreatePrebuildRequest,
 ) -> Response[CreatePrebuildResponse | ConnectError]:
     """Start a prebuild of a project.
@@ -125,7 +125,7 @@ async def asyncio_detailed(
 
 async def asyncio(
     *,
-    client: HttpxProvider,
+    client: AsyncHttpxProvider,
     body: CreatePrebuildRequest,
 ) -> CreatePrebuildResponse | ConnectError:
     """Start a prebuild of a project.

@@ -15,7 +15,7 @@ from ...models.create_prebuild_logs_token_response import (
     CreatePrebuildLogsTokenResponse,
     decode_create_prebuild_logs_token_response,
 )
-from ...types import HttpxProvider, Response, decode_json, encode_json
+from ...types import AsyncHttpxProvider, HttpxProvider, Response, decode_json, encode_json
 
 
 def sync_detailed(
@@ -74,7 +74,7 @@ def sync(
 
 async def asyncio_detailed(
     *,
-    client: HttpxProvider,
+    client: AsyncHttpxProvider,
     body: CreatePrebuildLogsTokenRequest,
 ) -> Response[CreatePrebuildLogsTokenResponse | ConnectError]:
     """Issue a token that reads the log of a prebuild.
@@ -101,7 +101,7 @@ async def asyncio_detailed(
 
 async def asyncio(
     *,
-    client: HttpxProvider,
+    client: AsyncHttpxProvider,
     body: CreatePrebuildLogsTokenRequest,
 ) -> CreatePrebuildLogsTokenResponse | ConnectError:
     """Issue a token that reads the log of a prebuild.

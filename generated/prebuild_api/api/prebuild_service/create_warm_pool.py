@@ -15,7 +15,7 @@ from ...models.create_warm_pool_response import (
     CreateWarmPoolResponse,
     decode_create_warm_pool_response,
 )
-from ...types import HttpxProvider, Response, decode_json, encode_json
+from ...types import AsyncHttpxProvider, HttpxProvider, Response, decode_json, encode_json
 
 
 def sync_detailed(
@@ -92,7 +92,7 @@ def sync(
 
 async def asyncio_detailed(
     *,
-    client: HttpxProvider,
+    client: AsyncHttpxProvider,
     body: CreateWarmPoolRequest,
 ) -> Response[CreateWarmPoolResponse | ConnectError]:
     """Set up the warm pool of one environment class in a project.
@@ -128,7 +128,7 @@ async def asyncio_detailed(
 
 async def asyncio(
     *,
-    client: HttpxProvider,
+    client: AsyncHttpxProvider,
     body: CreateWarmPoolRequest,
 ) -> CreateWarmPoolResponse | ConnectError:
     """Set up the warm pool of one environment class in a project.

@@ -15,7 +15,7 @@ from ...models.delete_prebuild_response import (
     DeletePrebuildResponse,
     decode_delete_prebuild_response,
 )
-from ...types import HttpxProvider, Response, decode_json, encode_json
+from ...types import AsyncHttpxProvider, HttpxProvider, Response, decode_json, encode_json
 
 
 def sync_detailed(
@@ -80,7 +80,7 @@ def sync(
 
 async def asyncio_detailed(
     *,
-    client: HttpxProvider,
+    client: AsyncHttpxProvider,
     body: DeletePrebuildRequest,
 ) -> Response[DeletePrebuildResponse | ConnectError]:
     """Remove a prebuild and its snapshot.
@@ -110,7 +110,7 @@ async def asyncio_detailed(
 
 async def asyncio(
     *,
-    client: HttpxProvider,
+    client: AsyncHttpxProvider,
     body: DeletePrebuildRequest,
 ) -> DeletePrebuildResponse | ConnectError:
     """Remove a prebuild and its snapshot.

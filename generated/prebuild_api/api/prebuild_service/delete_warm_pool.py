@@ -15,7 +15,7 @@ from ...models.delete_warm_pool_response import (
     DeleteWarmPoolResponse,
     decode_delete_warm_pool_response,
 )
-from ...types import HttpxProvider, Response, decode_json, encode_json
+from ...types import AsyncHttpxProvider, HttpxProvider, Response, decode_json, encode_json
 
 
 def sync_detailed(
@@ -76,7 +76,7 @@ def sync(
 
 async def asyncio_detailed(
     *,
-    client: HttpxProvider,
+    client: AsyncHttpxProvider,
     body: DeleteWarmPoolRequest,
 ) -> Response[DeleteWarmPoolResponse | ConnectError]:
     """Take a warm pool down.
@@ -104,7 +104,7 @@ async def asyncio_detailed(
 
 async def asyncio(
     *,
-    client: HttpxProvider,
+    client: AsyncHttpxProvider,
     body: DeleteWarmPoolRequest,
 ) -> DeleteWarmPoolResponse | ConnectError:
     """Take a warm pool down.

@@ -12,7 +12,7 @@ from ...errors import read_error
 from ...models.connect_error import ConnectError
 from ...models.get_prebuild_request import GetPrebuildRequest
 from ...models.get_prebuild_response import GetPrebuildResponse, decode_get_prebuild_response
-from ...types import HttpxProvider, Response, decode_json, encode_json
+from ...types import AsyncHttpxProvider, HttpxProvider, Response, decode_json, encode_json
 
 
 def sync_detailed(
@@ -69,7 +69,7 @@ def sync(
 
 async def asyncio_detailed(
     *,
-    client: HttpxProvider,
+    client: AsyncHttpxProvider,
     body: GetPrebuildRequest,
 ) -> Response[GetPrebuildResponse | ConnectError]:
     """Look up one prebuild.
@@ -95,7 +95,7 @@ async def asyncio_detailed(
 
 async def asyncio(
     *,
-    client: HttpxProvider,
+    client: AsyncHttpxProvider,
     body: GetPrebuildRequest,
 ) -> GetPrebuildResponse | ConnectError:
     """Look up one prebuild.

@@ -12,7 +12,7 @@ from ...errors import read_error
 from ...models.connect_error import ConnectError
 from ...models.get_warm_pool_request import GetWarmPoolRequest
 from ...models.get_warm_pool_response import GetWarmPoolResponse, decode_get_warm_pool_response
-from ...types import HttpxProvider, Response, decode_json, encode_json
+from ...types import AsyncHttpxProvider, HttpxProvider, Response, decode_json, encode_json
 
 
 def sync_detailed(
@@ -71,7 +71,7 @@ def sync(
 
 async def asyncio_detailed(
     *,
-    client: HttpxProvider,
+    client: AsyncHttpxProvider,
     body: GetWarmPoolRequest,
 ) -> Response[GetWarmPoolResponse | ConnectError]:
     """Look up one warm pool.
@@ -98,7 +98,7 @@ async def asyncio_detailed(
 
 async def asyncio(
     *,
-    client: HttpxProvider,
+    client: AsyncHttpxProvider,
     body: GetWarmPoolRequest,
 ) -> GetWarmPoolResponse | ConnectError:
     """Look up one warm pool.

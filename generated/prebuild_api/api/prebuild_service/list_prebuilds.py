@@ -12,7 +12,7 @@ from ...errors import read_error
 from ...models.connect_error import ConnectError
 from ...models.list_prebuilds_request import ListPrebuildsRequest
 from ...models.list_prebuilds_response import ListPrebuildsResponse, decode_list_prebuilds_response
-from ...types import HttpxProvider, Response, decode_json, encode_json
+from ...types import AsyncHttpxProvider, HttpxProvider, Response, decode_json, encode_json
 
 
 def sync_detailed(
@@ -99,7 +99,7 @@ def sync(
 
 async def asyncio_detailed(
     *,
-    client: HttpxProvider,
+    client: AsyncHttpxProvider,
     body: ListPrebuildsRequest,
     token: str | None = None,
     page_size: int | None = None,
@@ -143,7 +143,7 @@ async def asyncio_detailed(
 
 async def asyncio(
     *,
-    client: HttpxProvider,
+    client: AsyncHttpxProvider,
     body: ListPrebuildsRequest,
     token: str | None = None,
     page_size: int | None = None,

@@ -15,7 +15,7 @@ from ...models.list_warm_pools_response import (
     ListWarmPoolsResponse,
     decode_list_warm_pools_response,
 )
-from ...types import HttpxProvider, Response, decode_json, encode_json
+from ...types import AsyncHttpxProvider, HttpxProvider, Response, decode_json, encode_json
 
 
 def sync_detailed(
@@ -100,7 +100,7 @@ def sync(
 
 async def asyncio_detailed(
     *,
-    client: HttpxProvider,
+    client: AsyncHttpxProvider,
     body: ListWarmPoolsRequest,
     token: str | None = None,
     page_size: int | None = None,
@@ -143,7 +143,7 @@ async def asyncio_detailed(
 
 async def asyncio(
     *,
-    client: HttpxProvider,
+    client: AsyncHttpxProvider,
     body: ListWarmPoolsRequest,
     token: str | None = None,
     page_size: int | None = None,

@@ -15,7 +15,7 @@ from ...models.update_warm_pool_response import (
     UpdateWarmPoolResponse,
     decode_update_warm_pool_response,
 )
-from ...types import HttpxProvider, Response, decode_json, encode_json
+from ...types import AsyncHttpxProvider, HttpxProvider, Response, decode_json, encode_json
 
 
 def sync_detailed(
@@ -78,7 +78,7 @@ def sync(
 
 async def asyncio_detailed(
     *,
-    client: HttpxProvider,
+    client: AsyncHttpxProvider,
     body: UpdateWarmPoolRequest,
 ) -> Response[UpdateWarmPoolResponse | ConnectError]:
     """Resize a warm pool.
@@ -107,7 +107,7 @@ async def asyncio_detailed(
 
 async def asyncio(
     *,
-    client: HttpxProvider,
+    client: AsyncHttpxProvider,
     body: UpdateWarmPoolRequest,
 ) -> UpdateWarmPoolResponse | ConnectError:
     """Resize a warm pool.

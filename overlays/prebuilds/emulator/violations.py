@@ -1,0 +1,185 @@
+"""What is wrong with a request: the findings of its pydantic model as violations of protobuf's validation rules.
+
+The rule ids, and the paths to the rules, are those of `buf.validate`, as the service's descriptor states the bounds.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator
+from typing import Any, Final, cast
+
+from annotated_types import Ge, Le
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message as ProtobufMessage
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from prebuild_wire import Message
+from prebuild_wire.fields import FormattedString
+from prebuild_wire.scalars import PARSERS
+
+from .binary import descriptor_of
+from .details import PathElement, Violation
+
+MOST: Final = 100
+"""The most violations that are told of one request."""
+
+# Of a list that is too long, so many items are looked at.
+_MOST_ITEMS = 1000
+
+_BOOL = FieldDescriptor.TYPE_BOOL
+_MESSAGE = FieldDescriptor.TYPE_MESSAGE
+
+_REQUIRED = (PathElement(25, "required", _BOOL),)
+_UUID = (PathElement(14, "string", _MESSAGE), PathElement(22, "uuid", _BOOL))
+_DEFINED_ONLY = (PathElement(16, "enum", _MESSAGE), PathElement(2, "defined_only", _BOOL))
+_REPEATED = PathElement(18, "repeated", _MESSAGE)
+_MAX_ITEMS = (_REPEATED, PathElement(2, "max_items", FieldDescriptor.TYPE_UINT64))
+_ITEMS = (_REPEATED, PathElement(4, "items", _MESSAGE))
+
+# The rules of each number type: the field of FieldRules, and the names of the type's bounds with their numbers.
+_NUMBERS: dict[int, PathElement] = {
+    FieldDescriptor.TYPE_FLOAT: PathElement(1, "float", _MESSAGE),
+    FieldDescriptor.TYPE_DOUBLE: PathElement(2, "double", _MESSAGE),
+    FieldDescriptor.TYPE_INT32: PathElement(3, "int32", _MESSAGE),
+    FieldDescriptor.TYPE_INT64: PathElement(4, "int64", _MESSAGE),
+    FieldDescriptor.TYPE_UINT32: PathElement(5, "uint32", _MESSAGE),
+    FieldDescriptor.TYPE_UINT64: PathElement(6, "uint64", _MESSAGE),
+}
+_DURATION = PathElement(21, "duration", _MESSAGE)
+
+
+def find_violations(
+    model: type[Message], kind: type[ProtobufMessage], error: ValidationError, within: str | None = None
+) -> Iterator[Violation]:
+    """Every violation that pydantic has found, in the order of its report.
+
+    Args:
+        model: the request's model.
+        kind: the class of the same message in protobuf.
+        error: the report, on the whole request, or on a message that is one of its fields.
+        within: the JSON name of that field.
+    """
+    descriptor = descriptor_of(kind)
+    for item in error.errors(include_url=False):
+        if within is not None:
+            item["loc"] = (within, *item["loc"])
+        yield _violation(model, descriptor, item)
+        if item["type"] == "too_long":
+            # Pydantic does not look at the items of such a list.
+            info = _field(model, descriptor, item["loc"])[0]
+            items = cast("list[Any]", item["input"])[:_MOST_ITEMS]
+            try:
+                TypeAdapter[Any](cast("Any", info.annotation)).validate_python(items)
+            except ValidationError as inner:
+                for each in inner.errors(include_url=False):
+                    each["loc"] = (*item["loc"], *each["loc"])
+                    yield _violation(model, descriptor, each)
+
+
+def _violation(model: type[Message], descriptor: Descriptor, item: ErrorDetails) -> Violation:
+    if not item["loc"]:
+        return Violation((), item["msg"])
+    info, field, path = _field(model, descriptor, item["loc"])
+    rule_id, rule = _rule(item, info, field)
+    if rule and path[-1].index is not None:
+        rule = (*_ITEMS, *rule)
+    return Violation(path, _reason(item), rule_id, rule)
+
+
+def _field(
+    model: type[Message], descriptor: Descriptor, location: tuple[int | str, ...]
+) -> tuple[FieldInfo, FieldDescriptor, tuple[PathElement, ...]]:
+    """The field that a location of pydantic's leads to, and the path to it."""
+    path: list[PathElement] = []
+    info: Any = None
+    field: Any = None
+    for part in location:
+        if isinstance(part, int):
+            last = path[-1]
+            path[-1] = PathElement(last.number, last.name, last.type, part)
+            continue
+        if field is not None:
+            model, descriptor = _message_model(info.annotation), field.message_type
+        info = next(info for name, info in model.model_fields.items() if part in (info.alias, name))
+        field = next(field for field in descriptor.fields if part in (field.json_name, field.name))
+        path.append(PathElement(field.number, field.name, field.type))
+    return info, field, tuple(path)
+
+
+def _rule(item: ErrorDetails, info: FieldInfo, field: FieldDescriptor) -> tuple[str, tuple[PathElement, ...]]:
+    """The id of the rule that is broken, and the path to it; empty where the value is not of the field's type."""
+    value = item["input"]
+    match item["type"]:
+        case "required":
+            return "required", _REQUIRED
+        case "uuid" if isinstance(value, str):
+            return ("string.uuid" if value else "string.uuid_empty"), _UUID
+        case "enum" if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+            return "enum.defined_only", _DEFINED_ONLY
+        case "too_long":
+            return "repeated.max_items", _MAX_ITEMS
+        case "greater_than_equal" | "less_than_equal" if field.type in _NUMBERS:
+            low = any(isinstance(mark, Ge) for mark in info.metadata)
+            high = any(isinstance(mark, Le) for mark in info.metadata)
+            return _bounds(_NUMBERS[field.type], field.type, lowest_number=2, low=low, high=high)
+        case "protobuf-duration" if _is_duration(value):
+            bounds = next((mark.format for mark in _marks(info) if isinstance(mark, FormattedString)), None)
+            low, high = (
+                bounds is not None and bool(bound) for bound in (bounds and bounds.minimum, bounds and bounds.maximum)
+            )
+            return _bounds(_DURATION, _MESSAGE, lowest_number=3, low=low, high=high)
+        case "ordered":
+            # ASSUMPTION: no descriptor states that one field is at most another, so this id is made up.
+            return f"{field.name}.ordered", ()
+        case _:
+            return "", ()
+
+
+def _bounds(
+    of: PathElement, kind: int, *, lowest_number: int, low: bool, high: bool
+) -> tuple[str, tuple[PathElement, ...]]:
+    """The rule of a number's bounds. Where both are given, there is one rule for the two, found at the lower one."""
+    name = "gte_lte" if low and high else "gte" if low else "lte"
+    bound = PathElement(lowest_number + 3, "gte", kind) if low else PathElement(lowest_number + 1, "lte", kind)
+    return f"{of.name}.{name}", (of, bound)
+
+
+def _reason(item: ErrorDetails) -> str:
+    match item["type"]:
+        case "model_type":
+            return "value must be an object"
+        case "enum":
+            return "value must be one of the enum"
+        case "too_long":
+            return f"value must have at most {item.get('ctx', {})['max_length']} items"
+        case _:
+            return item["msg"].replace("Input should be", "value must be", 1)
+
+
+def _is_duration(value: object) -> bool:
+    try:
+        PARSERS["protobuf-duration"](value)
+    except ValueError:
+        return False
+    return True
+
+
+def _marks(info: FieldInfo) -> Iterator[Any]:
+    """What the field's annotation is marked with."""
+    yield from info.metadata
+    kinds: list[Any] = [info.annotation]
+    while kinds:
+        kind = kinds.pop()
+        if typing.get_origin(kind) is typing.Annotated:
+            yield from typing.get_args(kind)[1:]
+        kinds.extend(typing.get_args(kind)[:2])
+
+
+def _message_model(annotation: Any) -> type[Message]:
+    """The model among the parts of a field's annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, Message):
+        return annotation
+    return next(model for part in typing.get_args(annotation) if (model := _message_model(part)))

@@ -1,0 +1,280 @@
+"""What scripts do with the prebuilds and warm pools of a project beyond single calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from prebuild_api import models
+from prebuild_api.models import PrebuildPhase, WarmPoolPhase
+from prebuild_api.operations import (
+    CANCEL_PREBUILD,
+    CREATE_WARM_POOL,
+    DELETE_PREBUILD,
+    LIST_PREBUILDS,
+    LIST_WARM_POOLS,
+    UPDATE_WARM_POOL,
+)
+from prebuilds.calls import Caller
+from prebuilds.effects import Sleep, Steps, Tell
+from prebuilds.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError, PrebuildsError
+from prebuilds.pagination import Listing
+from prebuilds.waiting import DEFAULT_POOL_WAIT, WARM_POOL, Patience, Reached, follow
+
+if TYPE_CHECKING:
+    from prebuild_api.models import Prebuild, WarmPool
+
+_PAGE_SIZE = 100
+
+_CANCELLABLE = [phase for phase in PrebuildPhase if phase.is_active and phase is not PrebuildPhase.CANCELLING]
+_FINISHED = [PrebuildPhase.COMPLETED, PrebuildPhase.FAILED, PrebuildPhase.CANCELLED]
+
+
+def cancel_active(
+    caller: Caller, project_id: str, *, environment_class_id: str | None = None, keep: Sequence[str] = ()
+) -> Steps[list[Prebuild]]:
+    """Cancel all prebuilds of a project that are under way, before a newer one is started for example.
+
+    One that ends in the meantime is passed over.
+
+    Args:
+        project_id: The project.
+        environment_class_id: Cancel only those of this environment class.
+        keep: The ids of prebuilds to let alone.
+
+    Returns:
+        Those that were cancelled, as the service answered them.
+
+    Raises:
+        CallError: the service cannot be asked, or refuses. Those cancelled before stay so.
+    """
+    found = yield from _prebuilds(caller, [project_id], _CANCELLABLE)
+    cancelled: list[Prebuild] = []
+    for prebuild in found:
+        if prebuild.id in keep or not _is_of_class(prebuild, environment_class_id):
+            continue
+        try:
+            answer = yield from caller.call(
+                CANCEL_PREBUILD, models.CancelPrebuildRequest(prebuild_id=prebuild.id or ""), {}
+            )
+        except (FailedPreconditionError, NotFoundError):
+            continue
+        except PrebuildsError as error:
+            _note(error, "cancelled", cancelled)
+            raise
+        cancelled.append(answer.prebuild)
+    return cancelled
+
+
+def latest(caller: Caller, project_id: str, environment_class_id: str | None = None) -> Steps[Prebuild | None]:
+    """The prebuild of a project that was completed last; None if there is none.
+
+    Args:
+        project_id: The project.
+        environment_class_id: Look only at those of this environment class.
+
+    Raises:
+        CallError: the service cannot be asked, or refuses.
+    """
+    found = yield from _prebuilds(caller, [project_id], [PrebuildPhase.COMPLETED])
+    matching = [prebuild for prebuild in found if _is_of_class(prebuild, environment_class_id)]
+    return max(matching, key=_ended_at, default=None)
+
+
+def prune(
+    caller: Caller,
+    *,
+    project_ids: Sequence[str] = (),
+    environment_class_id: str | None = None,
+    older_than: timedelta | float | None = None,
+    keep: int = 1,
+    dry_run: bool = False,
+    on_delete: Callable[[Prebuild], object] | None = None,
+) -> Steps[list[Prebuild]]:
+    """Delete old prebuilds that are COMPLETED, FAILED or CANCELLED.
+
+    For each project and environment class, the `keep` prebuilds that were completed last stay, however old they are:
+    environments still have something to start from.
+
+    Args:
+        project_ids: The projects to prune; none means all that the token can see.
+        environment_class_id: Prune only prebuilds of this environment class.
+        older_than: Delete only what ended longer ago than this, a `timedelta` or seconds. None means any age.
+        keep: How many completed prebuilds to leave for each project and environment class; 0 leaves none.
+        dry_run: Delete nothing, but tell what would be deleted.
+        on_delete: Called with each prebuild after it was deleted. For an asynchronous client it may be asynchronous.
+
+    Returns:
+        The prebuilds that were deleted (or would be), oldest first.
+
+    Raises:
+        CallError: the service cannot be asked, or refuses. What was deleted before stays so; the error has a note.
+    """
+    if keep < 0:
+        raise ValueError(f"keep: expected 0 or more, got {keep!r}")
+    age = timedelta(seconds=older_than) if isinstance(older_than, int | float) else older_than
+    if age is not None and age < timedelta(0):
+        raise ValueError(f"older_than: expected 0 or more, got {older_than!r}")
+
+    def steps() -> Steps[list[Prebuild]]:
+        found = yield from _prebuilds(caller, project_ids, _FINISHED)
+        doomed = [prebuild for prebuild in found if _is_of_class(prebuild, environment_class_id)]
+        doomed = _without_newest(sorted(doomed, key=_ended_at), keep)
+        if age is not None:
+            limit = datetime.fromtimestamp(caller.world.now(), UTC) - age
+            doomed = [prebuild for prebuild in doomed if _ended_at(prebuild) < limit]
+        if dry_run:
+            return doomed
+        deleted: list[Prebuild] = []
+        for prebuild in doomed:
+            try:
+                yield from caller.call(DELETE_PREBUILD, models.DeletePrebuildRequest(prebuild_id=prebuild.id or ""), {})
+            except NotFoundError:
+                continue  # somebody else was faster
+            except PrebuildsError as error:
+                _note(error, "deleted", deleted)
+                raise
+            deleted.append(prebuild)
+            if on_delete is not None:
+                yield Tell(on_delete, prebuild)
+        return deleted
+
+    return steps()
+
+
+def ensure_warm_pool(
+    caller: Caller,
+    project_id: str,
+    environment_class_id: str,
+    min_size: int | None = None,
+    max_size: int | None = None,
+    *,
+    timeout: float | None = DEFAULT_POOL_WAIT,
+) -> Steps[WarmPool]:
+    """See to it that a project and environment class have a warm pool of that size, whatever there is now.
+
+    A pool that is there is resized if need be, and left alone if not. While one that was deleted still drains, its
+    place is taken: it is waited for. Others may do the same at the same time.
+
+    Args:
+        project_id: The project.
+        environment_class_id: The environment class, one of the project's prebuild classes.
+        min_size: How many instances to keep running at least; None leaves it to the pool, or to the service.
+        max_size: How many instances there may be at most; None leaves it to the pool, or to the service.
+        timeout: How long to wait for the place to become free, in seconds; None means for ever.
+
+    Returns:
+        The pool, which need not be READY; `wait_warm_pool` waits for that.
+
+    Raises:
+        WaitTimeoutError: another pool still drains after `timeout`.
+        CallError: the service refuses, for a size out of bounds for instance.
+    """
+    Patience(timeout=timeout)
+    clock = caller.world.clock
+    begin = clock()
+
+    def steps() -> Steps[WarmPool]:
+        taken: AlreadyExistsError | None = None
+        while True:
+            pools = yield from _pools(caller, project_id, environment_class_id)
+            living = [pool for pool in pools if not _is_going(pool)]
+            if living:
+                try:
+                    return (yield from _resized(caller, living[0], min_size, max_size))
+                except (FailedPreconditionError, NotFoundError):
+                    # It was deleted just now.
+                    pools = living
+            elif not pools:
+                request = models.CreateWarmPoolRequest(
+                    project_id=project_id,
+                    environment_class_id=environment_class_id,
+                    min_size=min_size,
+                    max_size=max_size,
+                )
+                try:
+                    return (yield from caller.call(CREATE_WARM_POOL, request, {})).warm_pool
+                except AlreadyExistsError as error:
+                    # Somebody else was faster, or the place is still taken by a pool that is not listed any more.
+                    taken = error
+            remaining = None if timeout is None else max(timeout - (clock() - begin), 0.001)
+            if pools:
+                yield from _gone(caller, pools[0], remaining)
+            elif taken is not None and timeout is not None and clock() - begin >= timeout:
+                raise taken
+            else:
+                yield Sleep(_PLACE_INTERVAL * caller.world.uniform(0.9, 1.1))
+
+    return steps()
+
+
+_PLACE_INTERVAL = 3.0
+"""Seconds between two attempts to take a place that is taken by nobody who can be seen."""
+
+
+def _prebuilds(caller: Caller, project_ids: Sequence[str], phases: Sequence[PrebuildPhase]) -> Steps[list[Prebuild]]:
+    """All prebuilds of the projects (of all projects, if none is named) in these phases."""
+    wanted = models.ListPrebuildsRequestFilter(project_ids=list(project_ids), phases=list(phases))
+    request = models.ListPrebuildsRequest(filter=wanted, pagination=models.PaginationRequest(page_size=_PAGE_SIZE))
+    listing = Listing[Any, Any, "Prebuild"](caller=caller, operation=LIST_PREBUILDS, request=request, options={})
+    found = yield from listing.all()
+    # A prebuild may have gone on since its page was read: what counts is what the page said.
+    return [prebuild for prebuild in found if prebuild.id]
+
+
+def _pools(caller: Caller, project_id: str, environment_class_id: str) -> Steps[list[WarmPool]]:
+    """The pools that hold the place of the project and class: one, or none."""
+    wanted = models.ListWarmPoolsRequestFilter(project_ids=[project_id], environment_class_ids=[environment_class_id])
+    request = models.ListWarmPoolsRequest(filter=wanted, pagination=models.PaginationRequest(page_size=_PAGE_SIZE))
+    listing = Listing[Any, Any, "WarmPool"](caller=caller, operation=LIST_WARM_POOLS, request=request, options={})
+    found = yield from listing.all()
+    return [pool for pool in found if pool.status.phase != WarmPoolPhase.DELETED]
+
+
+def _is_going(pool: WarmPool) -> bool:
+    return pool.status.phase.is_deleting or pool.spec.desired_phase == WarmPoolPhase.DELETED
+
+
+def _resized(caller: Caller, pool: WarmPool, min_size: int | None, max_size: int | None) -> Steps[WarmPool]:
+    if min_size in (None, pool.spec.min_size) and max_size in (None, pool.spec.max_size):
+        return pool
+    request = models.UpdateWarmPoolRequest(warm_pool_id=pool.id or "", min_size=min_size, max_size=max_size)
+    return (yield from caller.call(UPDATE_WARM_POOL, request, {})).warm_pool
+
+
+def _gone(caller: Caller, pool: WarmPool, timeout: float | None) -> Steps[object]:
+    """Wait until a pool has given up its place."""
+    goal = Reached[Any](lambda seen: seen.status.phase == WarmPoolPhase.DELETED, deletion=True)
+    return (yield from follow(caller, WARM_POOL, pool.id or "", pool, goal, Patience(timeout=timeout), None))
+
+
+def _is_of_class(prebuild: Prebuild, environment_class_id: str | None) -> bool:
+    # Ids are UUIDs, which some write in upper case.
+    found = prebuild.metadata.environment_class_id or ""
+    return environment_class_id is None or found.lower() == environment_class_id.lower()
+
+
+def _ended_at(prebuild: Prebuild) -> datetime:
+    """When a prebuild ended; what does not say so counts as new, so that nothing is deleted by mistake."""
+    metadata, status = prebuild.metadata, prebuild.status
+    return status.completion_time or metadata.updated_at
+
+
+def _without_newest(prebuilds: Sequence[Prebuild], keep: int) -> list[Prebuild]:
+    """`prebuilds`, oldest first, without the completed ones that are to stay."""
+    kept: dict[tuple[str | None, str | None], int] = {}
+    doomed: list[Prebuild] = []
+    for prebuild in reversed(prebuilds):
+        if prebuild.status.phase == PrebuildPhase.COMPLETED:
+            place = prebuild.metadata.project_id, prebuild.metadata.environment_class_id
+            kept[place] = kept.get(place, 0) + 1
+            if kept[place] <= keep:
+                continue
+        doomed.append(prebuild)
+    return doomed[::-1]
+
+
+def _note(error: PrebuildsError, done: str, prebuilds: Sequence[Prebuild]) -> None:
+    if prebuilds:
+        error.add_note(f"Before that, {len(prebuilds)} were {done}: {', '.join(each.id or '?' for each in prebuilds)}")

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from random import Random
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prebuild_wire import OPERATIONS
+from prebuild_wire.descriptors import request_class
+
+from .driver import PROJECT, SERVICE
+from .fuzzing import ODD_BYTES, ODD_TEXTS, Fuzzer, Request, damaged
+
+
+def test_no_request_does_harm():
+    """`make fuzz` sends more of these, and others each time."""
+    fuzzer = Fuzzer()
+    asyncio.run(fuzzer.run(range(4000)))
+    assert fuzzer.answers[200] > 200
+    assert fuzzer.answers[400] > 1000
+
+
+@pytest.fixture(scope="module")
+def fuzzer():
+    return Fuzzer()
+
+
+def send(fuzzer, method, body, content_type):
+    async def run():
+        status, _ = await fuzzer.ask(method, body, content_type)
+        await fuzzer.read(limit=100)
+        return status
+
+    return asyncio.run(run())
+
+
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=10)
+    | st.sampled_from([*ODD_TEXTS, PROJECT])
+    | st.text(st.characters(categories=["Cs"]), max_size=2)
+)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def bodies(method):
+    """Objects with some of the fields of the request, whatever their values, and some that it does not have."""
+    names = [name for field in request_class(method).DESCRIPTOR.fields for name in (field.json_name, field.name)]
+    return st.dictionaries(st.sampled_from(names) | st.text(max_size=5), VALUES, max_size=4)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_no_json_does_harm(fuzzer, data):
+    method = data.draw(st.sampled_from([*OPERATIONS]))
+    body = json.dumps(data.draw(bodies(method))).encode(errors="surrogatepass")
+    assert send(fuzzer, method, body, b"application/json") in (200, 400, 404, 409)
+
+
+@settings(max_examples=300, deadline=None)
+@given(method=st.sampled_from([*OPERATIONS]), body=st.binary(max_size=60) | st.sampled_from(ODD_BYTES))
+def test_no_bytes_do_harm(fuzzer, method, body):
+    assert send(fuzzer, method, body, b"application/proto") in (200, 400, 404, 409)
+
+
+def test_nothing_on_a_socket_does_harm(emulator):
+    """Whole requests with something in them flipped or lost, the lines of HTTP included."""
+    address = urlsplit(emulator.url)
+    for seed in range(300):
+        random = Random(seed)
+        method = random.choice([*OPERATIONS])
+        body = json.dumps({"projectId": PROJECT, "spec": {}}).encode()
+        request = (
+            f"POST {SERVICE}/{method} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\nConnection: close\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        ).encode() + body
+        for _ in range(random.randrange(1, 4)):
+            request = damaged(random, request)
+        with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+            try:
+                answer = connection.recv(65536)
+            except ConnectionError:
+                answer = b""
+        assert not answer.startswith(b"HTTP/1.1 500"), request
+    assert emulator.http.post(f"{SERVICE}/ListPrebuilds", json={}).status_code == 200
+
+
+def test_the_harness_notices_a_failure(monkeypatch):
+    """What looks for harm has to see it."""
+    headers = [(b"authorization", b"Bearer x"), (b"content-type", b"application/json")]
+    request = Request("POST", f"{SERVICE}/ListPrebuilds", b"", headers, [b"{}"], "ListPrebuilds")
+    fuzzer = Fuzzer()
+    asyncio.run(fuzzer.send(request))
+    monkeypatch.setattr("prebuilds.emulator.protocol.base_url", None)
+    with pytest.raises(AssertionError, match="internal"):
+        asyncio.run(fuzzer.send(request))
