@@ -24,7 +24,8 @@ from prebuilds.errors import error_class
 from .both import ID
 from .scripted import a_prebuild
 
-ERRORS = [each for each in vars(prebuilds).values() if inspect.isclass(each) and issubclass(each, PrebuildsError)]
+EXPORTED = [getattr(prebuilds, name) for name in prebuilds.__all__]
+ERRORS = [each for each in EXPORTED if inspect.isclass(each) and issubclass(each, PrebuildsError)]
 
 
 def test_every_error_of_the_package_is_public():

@@ -223,17 +223,20 @@ def test_a_pool_hears_of_a_prebuild_that_completes_at_once():
     store.close()
 
 
-def test_the_place_of_a_pool_is_free_once_it_has_drained():
+@pytest.mark.parametrize("gone", [False, True])
+def test_the_place_of_a_pool_is_free_once_it_has_drained(gone):
+    """Be it that nobody has looked at it since it was deleted."""
     store, chance = Store(), random.Random(5)
     first = a_pool(chance, START, "p", "c")
     with store.transaction(START) as transaction:
         transaction.add_pool(first)
         transaction.put_pool(delete_pool(first, START, PLAN))
         assert transaction.pool_of("p", "c").phase is WarmPoolPhase.DELETING
-    with store.transaction(START + timedelta(seconds=PLAN.draining)) as transaction:
+    drained = START + timedelta(seconds=PLAN.draining)
+    with store.transaction(drained + timedelta(seconds=PLAN.tombstone) if gone else drained) as transaction:
         assert transaction.pool_of("p", "c") is None
         transaction.add_pool(replace(first, id=some_id(chance)))
-        assert len(transaction.list_pools(Filter(), None, 10)) == 2
+        assert len(transaction.list_pools(Filter(), None, 10)) == (1 if gone else 2)
     store.close()
 
 

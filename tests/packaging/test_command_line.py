@@ -83,9 +83,10 @@ def test_the_emulator_takes_the_tokens_it_is_given_and_shows_none():
         assert not re.search("first|second|reader", process.stderr.read())
 
 
-def test_an_emulator_that_cannot_take_a_token_says_so_in_one_line():
+def test_an_emulator_that_cannot_take_a_token_says_so():
     done = prebuilds("emulator", "--token", "two words")
-    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "token" in done.stderr
     assert "two words" not in done.stderr
 
 

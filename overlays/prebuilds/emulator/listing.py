@@ -19,7 +19,7 @@ from .datafile import list_index
 
 # So many of the newest rows are looked at one by one, and of those with a right value in the first column.
 _SCANNED = 400
-_SCANNED_OF_FIRST = 400
+_SCANNED_OF_FIRST = 300
 
 # Fewer combinations than this are looked up without more ado.
 _FEW = 50

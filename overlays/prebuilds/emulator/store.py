@@ -374,7 +374,7 @@ class Transaction:
         completions = [Completion(prebuild_id, _moment(completed)) for prebuild_id, completed in rows]
         current = settled_pool(known, completions, self._now)
         if current is None:
-            # Its row would still hold the place of its project and class.
+            # Its place must be free for another one at once.
             self._connection.execute("DELETE FROM warm_pools WHERE sequence = ?", (sequence,))
         elif current is not known:
             self.put_pool(current)

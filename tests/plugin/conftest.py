@@ -1,0 +1,3 @@
+# The tests that pytester runs import modules and forget them again. httpx keeps the exceptions of the httpcore that it saw
+# first: that must not be one that has been forgotten.
+import httpcore  # noqa: F401
