@@ -5,31 +5,35 @@
 comes of a prebuild. `EmulatorControl` arranges all that in an emulator that runs, and faults as well.
 """
 
-from .app import create_app
-from .auth import Tokens
-from .clock import Clock, ManualClock, ScaledClock
-from .control import ControlError
-from .control_client import EmulatorControl
-from .errors import ConnectCode
-from .faults import (
-    DropFault,
-    ErrorFault,
-    FaultState,
-    HtmlFault,
-    LatencyFault,
-    RepeatTokenFault,
-    SlowFault,
-    StatusFault,
-    TruncateFault,
-)
-from .in_process import InProcessEmulator
-from .lifecycle import Plan
-from .outcomes import Outcome
-from .projects import Executor, PrebuildConfiguration, Project
-from .recording import RequestRecord
-from .server import EmulatorServer, Options
-from .service import PrebuildService
-from .store import Store, StoreError
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .app import create_app
+    from .auth import Tokens
+    from .clock import Clock, ManualClock, ScaledClock
+    from .control import ControlError
+    from .control_client import EmulatorControl
+    from .errors import ConnectCode
+    from .faults import (
+        DropFault,
+        ErrorFault,
+        FaultState,
+        HtmlFault,
+        LatencyFault,
+        RepeatTokenFault,
+        SlowFault,
+        StatusFault,
+        TruncateFault,
+    )
+    from .in_process import InProcessEmulator
+    from .lifecycle import Plan
+    from .outcomes import Outcome
+    from .projects import Executor, PrebuildConfiguration, Project
+    from .recording import RequestRecord
+    from .server import EmulatorServer, Options
+    from .service import PrebuildService
+    from .store import Store, StoreError
 
 __all__ = [
     "Clock",
@@ -62,3 +66,58 @@ __all__ = [
     "TruncateFault",
     "create_app",
 ]
+
+# Where the names come from. Each is loaded when it is first used: the program needs few of them.
+_HOMES = {
+    "app": ("create_app",),
+    "auth": ("Tokens",),
+    "clock": (
+        "Clock",
+        "ManualClock",
+        "ScaledClock",
+    ),
+    "control": ("ControlError",),
+    "control_client": ("EmulatorControl",),
+    "errors": ("ConnectCode",),
+    "faults": (
+        "DropFault",
+        "ErrorFault",
+        "FaultState",
+        "HtmlFault",
+        "LatencyFault",
+        "RepeatTokenFault",
+        "SlowFault",
+        "StatusFault",
+        "TruncateFault",
+    ),
+    "in_process": ("InProcessEmulator",),
+    "lifecycle": ("Plan",),
+    "outcomes": ("Outcome",),
+    "projects": (
+        "Executor",
+        "PrebuildConfiguration",
+        "Project",
+    ),
+    "recording": ("RequestRecord",),
+    "server": (
+        "EmulatorServer",
+        "Options",
+    ),
+    "service": ("PrebuildService",),
+    "store": (
+        "Store",
+        "StoreError",
+    ),
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = next((home for home, names in _HOMES.items() if name in names), None)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{home}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cache
 from typing import Final
 
 from starlette.applications import Starlette
@@ -15,7 +16,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from prebuild_wire import OPERATIONS
 
 from .auth import Tokens, bearer_token
-from .control import Control, ControlEndpoint
 from .errors import ConnectError
 from .faults import FaultInjector, connection_of
 from .protocol import DEFAULT_BODY_LIMIT, ConnectEndpoint, error_response, method_not_allowed, not_found
@@ -67,12 +67,17 @@ def create_app(
     recorder = Recorder(FaultInjector(app, service.faults), service.clock, on_record)
     if not control:
         return recorder
-    control_endpoint = ControlEndpoint(Control(service, recorder), control_token)
+
+    @cache
+    def control_endpoint() -> ASGIApp:
+        from .control import Control, ControlEndpoint  # an emulator starts sooner without
+
+        return ControlEndpoint(Control(service, recorder), control_token)
 
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
         # Not a route: what is asked of the control plane meets no faults, and is not recorded.
         within = scope["type"] == "http" and f"{scope['path']}/".startswith(f"{CONTROL_PATH}/")
-        await (control_endpoint if within else recorder)(scope, receive, send)
+        await (control_endpoint() if within else recorder)(scope, receive, send)
 
     return dispatch
 

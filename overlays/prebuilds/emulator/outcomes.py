@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
+from itertools import pairwise
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 MOST_SECONDS: Final = 10 * 366 * 24 * 3600.0
 """The longest duration that can be asked for: about ten years."""
@@ -13,7 +19,36 @@ MOST_SECONDS: Final = 10 * 366 * 24 * 3600.0
 class ControlModel(BaseModel):
     """What is told to the emulator about itself. A field that it does not know is an error, never ignored."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+    # Validators are built when they are first used: an emulator starts sooner without.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The JSON Schema, with the docstrings of the fields as their descriptions.
+
+        pydantic would read them from the source of each model when the module is imported, which takes its time.
+        """
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for base in reversed(cls.__mro__):
+            if issubclass(base, ControlModel):
+                for name, text in _docstrings(base).items():
+                    properties[name]["description"] = text
+        return schema
+
+
+def _docstrings(model: type) -> dict[str, str]:
+    """The string behind each field in the source of a class."""
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
+    found: dict[str, str] = {}
+    if isinstance(definition, ast.ClassDef):
+        for field, text in pairwise(definition.body):
+            match field, text:
+                case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(said))):
+                    found[name] = inspect.cleandoc(said)
+                case _:
+                    pass
+    return found
 
 
 def _short(phase: Any) -> Any:
