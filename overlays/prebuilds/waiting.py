@@ -70,6 +70,8 @@ _PASSING_CODES = frozenset(
     }
 )
 
+_LASTING_CODES = frozenset({ConnectCode.UNIMPLEMENTED, ConnectCode.DATA_LOSS})
+
 
 class _Item(Protocol):
     """What a `Prebuild` and a `WarmPool` have in common."""
@@ -549,7 +551,9 @@ def is_passing(error: CallError) -> bool:
     """Whether a look that failed so is worth another one."""
     if error.retryable:
         return True
-    return isinstance(error, APIError) and (error.code in _PASSING_CODES or error.status >= 500)
+    if not isinstance(error, APIError) or error.code in _LASTING_CODES:
+        return False
+    return error.code in _PASSING_CODES or error.status >= 500
 
 
 def _seen(last: _Item | None) -> str:
