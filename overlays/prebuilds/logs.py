@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import math
 from array import array
+from collections import deque
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,9 @@ from prebuild_api import models
 from prebuild_api.operations import CREATE_PREBUILD_LOGS_TOKEN, GET_PREBUILD
 from prebuilds.calls import USER_AGENT, Caller
 from prebuilds.effects import Close, Effect, Emit, Open, Read, Sleep, Steps, Stream
-from prebuilds.errors import CallError, LogError, NotFoundError, WaitTimeoutError
+from prebuilds.errors import APIError, CallError, LogError, NotFoundError, PrebuildsError, WaitTimeoutError
 from prebuilds.retries import pause_before, retry_hint
-from prebuilds.waiting import identified, is_passing
+from prebuilds.waiting import PREBUILD, identified, is_passing
 
 if TYPE_CHECKING:
     from prebuild_api.models import Prebuild
@@ -32,13 +33,31 @@ _POLL_INTERVAL = 3.0
 _SILENCE = 120.0
 """Seconds without a line after which the connection is opened anew: it may have been lost unnoticed."""
 
+_SILENCE_IN_TIME = 30.0
+"""The same for who has set a timeout, so that it is kept to within these seconds: a connection that is waiting for a
+line cannot be told to wait less."""
+
 _PAUSE_AT_THE_END = 2.0
 """Seconds without a line after which a log that still grows is taken for read, by who does not want to follow it."""
+
+_CATCHING_UP = 20.0
+"""Seconds after which it is taken for read although there was no such pause: it grows all the time."""
+
+_OUTAGE = 30.0
+"""Seconds for which the log's server may be away while the prebuild is under way, however many attempts have failed."""
+
+_MOST_BROKEN = 50
+"""How many connections, one after the other, may break off after they have repeated some of the log only."""
 
 _EARLY = 3
 """How often 502 is taken for: the log is about to be there."""
 
+_PAUSE_BETWEEN = 1.0
+_LONGEST_PAUSE_BETWEEN = 12.0
+"""Seconds before a log that has ended is read again, because the prebuild is still under way."""
+
 _EXCERPT = 200
+_EXCERPT_READ = 4096
 
 
 def logs(
@@ -54,10 +73,11 @@ def logs(
         prebuild_id: The id of the prebuild, or the prebuild itself.
         follow: Whether to wait for more, of a prebuild that is under way. If not, there are the lines that it has now,
             which may be none.
-        timeout: How long to read, in seconds; None means for as long as it takes.
+        timeout: How long to read, in seconds; None means for as long as it takes. A log that says nothing may take up
+            to 30 s longer.
 
     Raises:
-        LogError: the log cannot be read, or not to its end.
+        LogError: the log cannot be read, or not to its end. That a prebuild is deleted while its log is read is none.
         WaitTimeoutError: the log was not at its end after `timeout`.
         NotFoundError: there is no such prebuild.
         CallError: the service cannot be asked, for lack of permission for instance.
@@ -70,16 +90,22 @@ def logs(
 
 @define(frozen=True)
 class _End:
-    """How one connection to the log ended."""
+    """How one connection to the log ended. Without an error, the server fell silent, or ended the log."""
 
-    clean: bool = False
-    """Whether the server said that this is all."""
-    error: Exception | None = None
-    retry_in: float | None = None
-    """After how many seconds the server wants to be asked again."""
+    error: PrebuildsError | None = None
+    complete: bool = False
+    """Whether this was all that is to be read."""
+    opened: bool = False
+    """Whether the server gave the log at all."""
+    heard: bool = False
+    """Whether there was something in it."""
+    lasting: bool = False
+    """Whether another attempt is of no use."""
+    token_refused: bool = False
     early: bool = False
     """Whether the log is about to be there."""
-    token_refused: bool = False
+    retry_in: float | None = None
+    """After how many seconds the server wants to be asked again."""
 
 
 class _Reading:
@@ -87,127 +113,160 @@ class _Reading:
 
     def __init__(self, caller: Caller, prebuild_id: str, follow: bool, timeout: float | None) -> None:
         self._caller = caller
+        self._clock = caller.world.clock
         self._id = prebuild_id
         self._follow = follow
         self._timeout = timeout
-        self._deadline = math.inf if timeout is None else caller.world.clock() + timeout
+        self._deadline = math.inf
         self._lines = Lines()
         self._token: tuple[str, tuple[str, str, int | None]] | None = None
         """The token, and the server that it is for."""
         self._prebuild: Prebuild | None = None
+        """As it was last seen."""
 
     def steps(self) -> Stream[str]:
         """All that is needed, from finding the log to its last line."""
-        prebuild = self._prebuild = yield from self._look()
-        failures = early = 0
-        renewed = False
-        while True:
+        if self._timeout is not None:
+            self._deadline = self._clock() + self._timeout
+        prebuild: Prebuild | None = yield from self._look()
+        alive = self._clock()
+        failures = early = barren = 0
+        opened = renewed = False
+        while prebuild is not None:
             # A log is complete if it was opened after the prebuild was through, and ended of its own accord.
             over = _is_over(prebuild)
             if not prebuild.status.log_url:
                 if over or not self._follow:
                     return
-                yield from self._pause(_POLL_INTERVAL)
+                yield from self._pause(_POLL_INTERVAL * self._caller.world.uniform(0.9, 1.1))
                 prebuild = yield from self._look_again(prebuild)
                 continue
             before = self._lines.count
             end = yield from self._read(self._checked(prebuild.status.log_url), over)
-            if end.clean and (over or not self._follow):
+            if end.complete:
                 return
+            if end.opened:
+                opened, renewed, alive = True, False, self._clock()
             if self._lines.count > before:
-                failures = early = 0
-                renewed = False
+                failures = early = barren = 0
+            if end.error is None:
+                prebuild = yield from self._look_again(prebuild)
+                if prebuild is not None and not _is_over(prebuild):
+                    yield from self._pause(min(_PAUSE_BETWEEN * 1.5**barren, _LONGEST_PAUSE_BETWEEN))
+                barren = min(barren + 1, _MOST_BROKEN)
+                continue
             if end.token_refused and not renewed:
                 self._token, renewed = None, True
                 continue
             if end.early and early < _EARLY:
                 early += 1
                 yield from self._pause(1.0)
-            elif end.error is not None:
+            else:
                 failures += 1
-                if failures > self._caller.settings.retries:
+                retries = _MOST_BROKEN if end.heard else self._caller.settings.retries
+                patient = self._follow and not over and self._clock() - alive < _OUTAGE
+                if end.lasting or end.token_refused or (failures > retries and not patient):
+                    prebuild = yield from self._look_again(prebuild)
+                    if opened and (prebuild is None or _is_leaving(prebuild)):
+                        return  # its log has gone with it
                     raise end.error
-                remaining = self._deadline - self._caller.world.clock()
-                yield from self._pause(pause_before(failures, end.retry_in, remaining, self._caller.world.uniform))
-            elif self._lines.count == before:
-                yield from self._pause(1.0)  # a server that ends the log at once does so again
-            try:
-                prebuild = yield from self._look_again(prebuild)
-            except NotFoundError:
-                return
+                attempt = 1 if end.heard else failures
+                remaining = self._deadline - self._clock()
+                yield from self._pause(pause_before(attempt, end.retry_in, remaining, self._caller.world.uniform))
+            prebuild = yield from self._look_again(prebuild)
 
     def _read(self, url: httpx.URL, over: bool) -> Generator[Effect | Emit[str], Any, _End]:
         """Read the log until the connection ends, for whatever reason."""
-        token = yield from self._token_for(url)
-        quiet = _SILENCE if self._follow or over else _PAUSE_AT_THE_END
+        try:
+            token = yield from self._token_for(url)
+        except CallError as error:
+            hint = error.retry_after if isinstance(error, APIError) else None
+            return _End(error, lasting=not is_passing(error), retry_in=hint)
+        # Whoever does not follow a log that grows wants what there is now.
+        final = over or not self._follow
+        quiet = _SILENCE if over or self._follow else _PAUSE_AT_THE_END
+        remaining = max(0.001, self._deadline - self._clock())
         headers = {"Authorization": f"Bearer {token}", "Accept": "text/plain", "User-Agent": USER_AGENT}
-        remaining = max(0.001, self._deadline - self._caller.world.clock())
         try:
             stream = yield Open(url=str(url), headers=headers, timeout=min(_SILENCE, remaining))
         except httpx.RequestError as error:
-            return _End(error=self._broken(error))
+            return _End(self._broken(error, token))
+        except ValueError as error:  # of a name that cannot be one
+            return _End(self._broken(error, token), lasting=True)
         response: httpx.Response = stream.response
-        if response.status_code != 200:
+        if not response.is_success:
             excerpt = yield from self._excerpt(stream)
             yield Close(stream)
-            return self._refused(response, excerpt.replace(token, "[token]"))
+            return self._refused(response, excerpt, token)
         self._lines.begin()
         # From here on, the connection is only as patient as the caller is.
-        response.request.extensions["timeout"]["read"] = min(quiet, remaining)
-        clean, broken = False, None
+        if math.isfinite(remaining):
+            quiet = min(quiet, remaining, _SILENCE_IN_TIME)
+        response.request.extensions["timeout"]["read"] = quiet
+        begin = self._clock()
+        heard = complete = False
+        broken: LogError | None = None
         while True:
-            if self._caller.world.clock() >= self._deadline:
+            if self._clock() >= self._deadline:
                 raise self._too_late()
             try:
                 chunk = yield Read(stream)
             except httpx.ReadTimeout:
-                clean = not self._follow and not over
+                complete = final and not over
                 break
             except httpx.RequestError as error:
-                broken = self._broken(error)
+                broken = self._broken(error, token)
                 break
             if chunk is None:
-                clean = True
+                complete = final
                 break
+            heard = heard or bool(chunk)
             for line in self._lines.feed(chunk):
                 yield Emit(line)
+            if final and not over and self._clock() - begin >= _CATCHING_UP:
+                return _End(complete=True)
         yield Close(stream)
-        if clean and (over or not self._follow):
+        if complete:
             for line in self._lines.rest():
                 yield Emit(line)
-        return _End(clean=clean, error=broken)
+        return _End(broken, complete=complete, opened=True, heard=heard)
 
-    def _refused(self, response: httpx.Response, excerpt: str) -> _End:
+    def _refused(self, response: httpx.Response, excerpt: str, token: str) -> _End:
         """What an answer without a log means."""
         status = response.status_code
         said = f"HTTP {status} {response.reason_phrase}: {excerpt or 'empty body'}"
         if response.has_redirect_location:
             said += f" [It redirects to {response.headers['location'].partition('?')[0]}, where the token must not go.]"
-        error = LogError(f"the log of prebuild {self._id} cannot be read: {said}", prebuild_id=self._id, status=status)
+        text = f"the log of prebuild {self._id} cannot be read: {said}".replace(token, "[token]")
+        error = LogError(text, prebuild_id=self._id, status=status)
         if status in (401, 403):
-            return _End(error=error, token_refused=True)
-        if status == 429 or status >= 500:
+            return _End(error, token_refused=True)
+        if status in (408, 429) or status >= 500:
             hint = retry_hint(response.headers, (), self._caller.world.now)
-            return _End(error=error, retry_in=hint, early=status == 502)
-        raise error
+            return _End(error, retry_in=hint, early=status == 502)
+        return _End(error, lasting=True)
 
-    def _broken(self, cause: httpx.RequestError) -> LogError:
-        said = str(cause) or type(cause).__name__
+    def _broken(self, cause: Exception, token: str) -> LogError:
+        said = (str(cause) or type(cause).__name__).replace(token, "[token]")
         error = LogError(f"the log of prebuild {self._id} broke off: {said}", prebuild_id=self._id)
         error.__cause__ = cause
         return error
 
     def _excerpt(self, stream: Any) -> Steps[str]:
+        """The first words of an error."""
         content = b""
         try:
-            while len(content) < _EXCERPT:
+            while len(content) < _EXCERPT_READ:
                 chunk = yield Read(stream)
                 if chunk is None:
                     break
                 content += chunk
         except httpx.RequestError:
             pass  # it is only about the words of an error
-        return " ".join(content.decode(errors="replace").split())[:_EXCERPT]
+        # What is cut off must not be half of the token.
+        token = self._token[0] if self._token else ""
+        text = content[:_EXCERPT_READ].decode(errors="replace").replace(token, "[token]")
+        return " ".join(text.split())[:_EXCERPT]
 
     def _checked(self, text: str) -> httpx.URL:
         """The address of the log, if a token may be sent there."""
@@ -216,7 +275,7 @@ class _Reading:
         except httpx.InvalidURL:
             url = httpx.URL()
         wrong = ""
-        if url.scheme not in ("http", "https") or not url.host:
+        if url.scheme not in ("http", "https") or not url.host or not 0 < (url.port or 80) < 65536:
             wrong = "is no address of the web"
         elif url.scheme == "http" and self._caller.settings.base_url.startswith("https:"):
             wrong = "is not encrypted, though the service itself is"
@@ -232,33 +291,35 @@ class _Reading:
         server = (url.scheme, url.host, url.port)
         if self._token is None or self._token[1] != server:
             request = models.CreatePrebuildLogsTokenRequest(prebuild_id=self._id)
-            answer = yield from self._caller.call(CREATE_PREBUILD_LOGS_TOKEN, request, {})
-            if not answer.access_token:
+            token = (yield from self._caller.call(CREATE_PREBUILD_LOGS_TOKEN, request, {})).access_token
+            if not token or not token.isascii() or not token.isprintable() or " " in token:
                 raise LogError(
-                    f"the log of prebuild {self._id} cannot be read: the service gave no token for it",
+                    f"the log of prebuild {self._id} cannot be read: the service gave no token for it, or none that "
+                    "can stand in a header",
                     prebuild_id=self._id,
                 )
-            self._token = answer.access_token, server
+            self._token = token, server
         return self._token[0]
 
     def _look(self) -> Steps[Prebuild]:
         request = models.GetPrebuildRequest(prebuild_id=self._id)
-        return (yield from self._caller.call(GET_PREBUILD, request, {})).prebuild
+        self._prebuild = (yield from self._caller.call(GET_PREBUILD, request, {})).prebuild
+        return self._prebuild
 
-    def _look_again(self, prebuild: Prebuild) -> Steps[Prebuild]:
-        """The prebuild as it is now, or as it was if the service cannot be asked for the moment."""
+    def _look_again(self, prebuild: Prebuild) -> Steps[Prebuild | None]:
+        """The prebuild as it is now, or as it was if the service cannot be asked for the moment; None if it is gone."""
         try:
-            self._prebuild = yield from self._look()
+            return (yield from self._look())
+        except NotFoundError:
+            return None
         except CallError as error:
             if not is_passing(error):
                 raise
             return prebuild
-        return self._prebuild
 
     def _pause(self, seconds: float) -> Steps[None]:
-        clock = self._caller.world.clock
-        yield Sleep(max(0.0, min(seconds, self._deadline - clock())))
-        if clock() >= self._deadline:
+        yield Sleep(max(0.0, min(seconds, self._deadline - self._clock())))
+        if self._clock() >= self._deadline:
             raise self._too_late()
 
     def _too_late(self) -> WaitTimeoutError:
@@ -270,12 +331,20 @@ class _Reading:
 
 
 def _is_over(prebuild: Prebuild) -> bool:
-    phase = prebuild.status.phase
-    return phase.is_terminal or phase.is_deleting
+    return prebuild.status.phase.is_terminal or _is_leaving(prebuild)
+
+
+def _is_leaving(prebuild: Prebuild) -> bool:
+    return prebuild.status.phase.is_deleting or prebuild.status.phase == PREBUILD.deleted
 
 
 class Lines:
-    """The lines of a text that is read in pieces, and after a broken connection maybe again from its beginning."""
+    """The lines of a text that is read in pieces, and after a broken connection maybe again.
+
+    A connection may repeat all that has been there, the latest of it, or nothing: its first lines count as repeated as
+    far as the text so far ends with them. Where that can be read in several ways, for the sake of equal lines, the
+    longest stretch is taken for repeated. Lines are held back until that is known.
+    """
 
     def __init__(self) -> None:
         self._seen = array("q")
@@ -284,75 +353,74 @@ class Lines:
 
     @property
     def count(self) -> int:
-        """How many different lines there have been."""
+        """How many lines there have been, without those that were repeated."""
         return len(self._seen)
 
     def begin(self) -> None:
-        """A new connection begins. It may repeat all lines, the latest of them, or none."""
+        """A new connection begins. What the last one left unfinished is forgotten."""
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._partial = ""
+        self._unfinished: list[str] = []
         self._repeating = bool(self._seen)
-        self._read = 0
-        """How many lines this connection has brought, while it may be repeating."""
-        self._candidates: list[int] = []
-        """Where in the text the connection may have begun."""
-        self._repeated = 0
-        """How many of its lines are repeated for sure, unless the first candidate turns out to be right."""
-        self._held: list[str] = []
-        """The lines of this connection, as long as they may turn out to be new."""
+        # While it may be repeating, the connection is searched for in the text so far, as by Knuth, Morris and Pratt:
+        # all lines before `_place` have been compared, and the latest `_matched` of these are the first of the
+        # connection. No earlier beginning is possible any more.
+        self._place = self._matched = 0
+        self._again = array("q")
+        self._borders = array("q")
+        """For each beginning of the connection, how many lines both begin and end it, itself not counted."""
+        self._held: deque[str] = deque(maxlen=_MOST_HELD)
 
     def feed(self, chunk: bytes) -> list[str]:
         """The lines that a piece of the text completes, but for those that are repeated."""
-        *lines, self._partial = (self._partial + self._decoder.decode(chunk)).split("\n")
+        *lines, unfinished = self._decoder.decode(chunk).split("\n")
+        if lines:
+            lines[0] = "".join([*self._unfinished, lines[0]])
+            self._unfinished = []
+        self._unfinished.append(unfinished)
         return [new for line in lines for new in self._take(line.removesuffix("\r"))]
 
     def rest(self) -> list[str]:
-        """The last line, if it has no line end. The text is at its end."""
-        last, self._partial = self._partial + self._decoder.decode(b"", True), ""
-        return self._take(last) if last else []
+        """What is left when the connection has brought all that there is.
+
+        That are lines that were held back, and the last one if it has no line end.
+        """
+        last = "".join([*self._unfinished, self._decoder.decode(b"", True)])
+        new = self._take(last) if last else []
+        return new + self._compare(at_end=True) if self._repeating and self._again else new
 
     def _take(self, line: str) -> list[str]:
+        value = hash(line)
         if not self._repeating:
-            self._seen.append(hash(line))
+            self._seen.append(value)
             return [line]
-        value, position = hash(line), self._read
-        self._read += 1
-        if position == 0:
-            self._candidates = _beginnings(self._seen, value)
-        else:
-            self._candidates = [
-                begin
-                for begin in self._candidates
-                if begin + position < len(self._seen) and self._seen[begin + position] == value
-            ]
-        if len(self._held) < _MOST_HELD:
-            self._held.append(line)
-        if not self._candidates:
-            new = [*self._held[self._repeated :]] if position < _MOST_HELD else [line]
-            self._repeating, self._held = False, []
-            self._seen.extend(hash(each) for each in new)
-            return new
-        if any(begin + self._read == len(self._seen) for begin in self._candidates):
-            self._repeated = self._read
-            # The earliest beginning is the likeliest: most servers repeat everything.
-            if self._candidates[0] + self._read == len(self._seen):
-                self._repeating, self._held = False, []
-        return []
+        border = self._borders[-1] if self._borders else 0
+        while border and self._again[border] != value:
+            border = self._borders[border - 1]
+        self._borders.append(border + 1 if self._again and self._again[border] == value else 0)
+        self._again.append(value)
+        self._held.append(line)
+        return self._compare()
+
+    def _compare(self, *, at_end: bool = False) -> list[str]:
+        """Find out how much of the connection is repeated. If that is known now, the lines that are not.
+
+        `at_end`: whether the connection has brought all that it will.
+        """
+        while self._place < len(self._seen):
+            if self._matched < len(self._again) and self._again[self._matched] == self._seen[self._place]:
+                self._place += 1
+                self._matched += 1
+            elif self._matched == len(self._again) and not at_end:
+                return []
+            elif self._matched:
+                self._matched = self._borders[self._matched - 1]
+            else:
+                self._place += 1
+        self._repeating = False
+        new = self._again[self._matched :]
+        self._seen.extend(new)
+        return list(self._held)[-len(new) :] if new else []
 
 
-_MOST_HELD = 1000
+_MOST_HELD = 10_000
 """So many lines that have been there before, one after the other, are repeated and not new."""
-
-_MOST_BEGINNINGS = 64
-
-
-def _beginnings(seen: array[int], value: int) -> list[int]:
-    """Where a line of that hash stands: at the very beginning, or among the latest places."""
-    found: list[int] = []
-    for position in range(len(seen) - 1, -1, -1):
-        if seen[position] == value:
-            if len(found) < _MOST_BEGINNINGS:
-                found.append(position)
-            elif position == 0:
-                found[-1] = 0
-    return found[::-1]

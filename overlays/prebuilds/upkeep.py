@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from prebuild_api.operations import (
 )
 from prebuilds.calls import Caller
 from prebuilds.effects import Sleep, Steps, Tell
-from prebuilds.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError, PrebuildsError
+from prebuilds.errors import AlreadyExistsError, CallError, FailedPreconditionError, NotFoundError, PrebuildsError
 from prebuilds.pagination import Listing
 from prebuilds.waiting import DEFAULT_POOL_WAIT, WARM_POOL, Patience, Reached, follow
 
@@ -27,12 +28,15 @@ if TYPE_CHECKING:
 
 _PAGE_SIZE = 100
 
+_MOST_PROJECTS = 25
+"""How many projects one filter may name, says the schema."""
+
 _CANCELLABLE = [phase for phase in PrebuildPhase if phase.is_active and phase is not PrebuildPhase.CANCELLING]
 _FINISHED = [PrebuildPhase.COMPLETED, PrebuildPhase.FAILED, PrebuildPhase.CANCELLED]
 
 
 def cancel_active(
-    caller: Caller, project_id: str, *, environment_class_id: str | None = None, keep: Sequence[str] = ()
+    caller: Caller, project_id: str, *, environment_class_id: str | None = None, keep: Iterable[str] = ()
 ) -> Steps[list[Prebuild]]:
     """Cancel all prebuilds of a project that are under way, before a newer one is started for example.
 
@@ -47,24 +51,29 @@ def cancel_active(
         Those that were cancelled, as the service answered them.
 
     Raises:
-        CallError: the service cannot be asked, or refuses. Those cancelled before stay so.
+        CallError: the service cannot be asked, or refuses. Those cancelled before stay so; the error has a note.
     """
-    found = yield from _prebuilds(caller, [project_id], _CANCELLABLE)
-    cancelled: list[Prebuild] = []
-    for prebuild in found:
-        if prebuild.id in keep or not _is_of_class(prebuild, environment_class_id):
-            continue
-        try:
-            answer = yield from caller.call(
-                CANCEL_PREBUILD, models.CancelPrebuildRequest(prebuild_id=prebuild.id or ""), {}
-            )
-        except (FailedPreconditionError, NotFoundError):
-            continue
-        except PrebuildsError as error:
-            _note(error, "cancelled", cancelled)
-            raise
-        cancelled.append(answer.prebuild)
-    return cancelled
+    spared = {each.lower() for each in _ids("keep", keep)}
+
+    def steps() -> Steps[list[Prebuild]]:
+        found = yield from _prebuilds(caller, [project_id], _CANCELLABLE)
+        cancelled: list[Prebuild] = []
+        for prebuild in found:
+            if (prebuild.id or "").lower() in spared or not _is_of_class(prebuild, environment_class_id):
+                continue
+            try:
+                answer = yield from caller.call(
+                    CANCEL_PREBUILD, models.CancelPrebuildRequest(prebuild_id=prebuild.id or ""), {}
+                )
+            except (FailedPreconditionError, NotFoundError):
+                continue
+            except PrebuildsError as error:
+                _note(error, "cancelled", cancelled)
+                raise
+            cancelled.append(answer.prebuild)
+        return cancelled
+
+    return steps()
 
 
 def latest(caller: Caller, project_id: str, environment_class_id: str | None = None) -> Steps[Prebuild | None]:
@@ -85,7 +94,7 @@ def latest(caller: Caller, project_id: str, environment_class_id: str | None = N
 def prune(
     caller: Caller,
     *,
-    project_ids: Sequence[str] = (),
+    project_ids: Iterable[str] = (),
     environment_class_id: str | None = None,
     older_than: timedelta | float | None = None,
     keep: int = 1,
@@ -116,9 +125,10 @@ def prune(
     age = timedelta(seconds=older_than) if isinstance(older_than, int | float) else older_than
     if age is not None and age < timedelta(0):
         raise ValueError(f"older_than: expected 0 or more, got {older_than!r}")
+    projects = _ids("project_ids", project_ids)
 
     def steps() -> Steps[list[Prebuild]]:
-        found = yield from _prebuilds(caller, project_ids, _FINISHED)
+        found = yield from _prebuilds(caller, projects, _FINISHED)
         doomed = [prebuild for prebuild in found if _is_of_class(prebuild, environment_class_id)]
         doomed = _without_newest(sorted(doomed, key=_ended_at), keep)
         if age is not None:
@@ -169,42 +179,49 @@ def ensure_warm_pool(
 
     Raises:
         WaitTimeoutError: another pool still drains after `timeout`.
+        AlreadyExistsError: there is no pool to be seen, and yet its place is taken, after `timeout` still.
         CallError: the service refuses, for a size out of bounds for instance.
     """
     Patience(timeout=timeout)
     clock = caller.world.clock
-    begin = clock()
 
     def steps() -> Steps[WarmPool]:
+        deadline = math.inf if timeout is None else clock() + timeout
+        refusals: dict[str | None, CallError] = {}
+        gone: set[str | None] = set()
         taken: AlreadyExistsError | None = None
         while True:
             pools = yield from _pools(caller, project_id, environment_class_id)
-            living = [pool for pool in pools if not _is_going(pool)]
-            if living:
+            # A list may be a little behind.
+            pools = [pool for pool in pools if pool.id not in gone]
+            living = next((pool for pool in pools if not _is_going(pool)), None)
+            if living is not None:
+                if living.id in refusals:
+                    raise refusals[living.id]  # it has not been deleted, so that is not why
                 try:
-                    return (yield from _resized(caller, living[0], min_size, max_size))
-                except (FailedPreconditionError, NotFoundError):
-                    # It was deleted just now.
-                    pools = living
-            elif not pools:
-                request = models.CreateWarmPoolRequest(
-                    project_id=project_id,
-                    environment_class_id=environment_class_id,
-                    min_size=min_size,
-                    max_size=max_size,
-                )
-                try:
-                    return (yield from caller.call(CREATE_WARM_POOL, request, {})).warm_pool
-                except AlreadyExistsError as error:
-                    # Somebody else was faster, or the place is still taken by a pool that is not listed any more.
-                    taken = error
-            remaining = None if timeout is None else max(timeout - (clock() - begin), 0.001)
+                    return (yield from _resized(caller, living, min_size, max_size))
+                except (FailedPreconditionError, NotFoundError) as error:
+                    refusals[living.id] = error
+                    continue
             if pools:
-                yield from _gone(caller, pools[0], remaining)
-            elif taken is not None and timeout is not None and clock() - begin >= timeout:
-                raise taken
-            else:
-                yield Sleep(_PLACE_INTERVAL * caller.world.uniform(0.9, 1.1))
+                yield from _gone(caller, pools[0], None if timeout is None else max(deadline - clock(), 0.0))
+                gone.add(pools[0].id)
+                continue
+            if taken is not None:
+                # Somebody else was faster and is not listed yet, or a pool that is not listed any more drains.
+                if clock() >= deadline:
+                    raise taken
+                yield Sleep(min(_PLACE_INTERVAL * caller.world.uniform(0.9, 1.1), deadline - clock()))
+            request = models.CreateWarmPoolRequest(
+                project_id=project_id,
+                environment_class_id=environment_class_id,
+                min_size=min_size,
+                max_size=max_size,
+            )
+            try:
+                return (yield from caller.call(CREATE_WARM_POOL, request, {})).warm_pool
+            except AlreadyExistsError as error:
+                taken = error
 
     return steps()
 
@@ -213,14 +230,27 @@ _PLACE_INTERVAL = 3.0
 """Seconds between two attempts to take a place that is taken by nobody who can be seen."""
 
 
+def _ids(name: str, given: Iterable[str]) -> list[str]:
+    """The ids, each once."""
+    if isinstance(given, str):
+        raise TypeError(f"{name}: expected several ids, got one string")
+    return list(dict.fromkeys(given))
+
+
 def _prebuilds(caller: Caller, project_ids: Sequence[str], phases: Sequence[PrebuildPhase]) -> Steps[list[Prebuild]]:
-    """All prebuilds of the projects (of all projects, if none is named) in these phases."""
-    wanted = models.ListPrebuildsRequestFilter(project_ids=list(project_ids), phases=list(phases))
-    request = models.ListPrebuildsRequest(filter=wanted, pagination=models.PaginationRequest(page_size=_PAGE_SIZE))
-    listing = Listing[Any, Any, "Prebuild"](caller=caller, operation=LIST_PREBUILDS, request=request, options={})
-    found = yield from listing.all()
-    # A prebuild may have gone on since its page was read: what counts is what the page said.
-    return [prebuild for prebuild in found if prebuild.id]
+    """All prebuilds of the projects (of all projects, if none is named) in these phases.
+
+    What counts is the phase that a page said: a prebuild may have gone on since then.
+    """
+    found: list[Prebuild] = []
+    for begin in range(0, max(1, len(project_ids)), _MOST_PROJECTS):
+        some = project_ids[begin : begin + _MOST_PROJECTS]
+        wanted = models.ListPrebuildsRequestFilter(project_ids=list(some), phases=list(phases))
+        request = models.ListPrebuildsRequest(filter=wanted, pagination=models.PaginationRequest(page_size=_PAGE_SIZE))
+        listing = Listing[Any, Any, "Prebuild"](caller=caller, operation=LIST_PREBUILDS, request=request, options={})
+        found += yield from listing.all()
+    # A page that shifts while it is read may name one twice.
+    return list({prebuild.id: prebuild for prebuild in found if prebuild.id}.values())
 
 
 def _pools(caller: Caller, project_id: str, environment_class_id: str) -> Steps[list[WarmPool]]:
@@ -250,7 +280,6 @@ def _gone(caller: Caller, pool: WarmPool, timeout: float | None) -> Steps[object
 
 
 def _is_of_class(prebuild: Prebuild, environment_class_id: str | None) -> bool:
-    # Ids are UUIDs, which some write in upper case.
     found = prebuild.metadata.environment_class_id or ""
     return environment_class_id is None or found.lower() == environment_class_id.lower()
 

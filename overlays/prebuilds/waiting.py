@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
@@ -15,7 +16,7 @@ from prebuild_api.operations import CREATE_PREBUILD, GET_PREBUILD, GET_WARM_POOL
 from prebuild_api.types import to_model
 from prebuilds.calls import Caller
 from prebuilds.debugging import logger
-from prebuilds.effects import Effect, Emit, Sleep, Steps, Stream, Tell
+from prebuilds.effects import Effect, Emit, Join, Send, Sleep, Start, Steps, Stream, Tell
 from prebuilds.errors import (
     APIError,
     CallError,
@@ -46,7 +47,7 @@ DEFAULT_POLL_INTERVAL = 12.0
 """The longest pause between two looks, in seconds."""
 
 _FIRST_PAUSE = 1.0
-_GROWTH = 1.6
+_GROWTH = 1.8
 _JITTER = 0.1
 
 _LAST_LOOK = 5.0
@@ -68,6 +69,8 @@ _PASSING_CODES = frozenset(
         ConnectCode.UNAVAILABLE,
     }
 )
+
+_LASTING_CODES = frozenset({ConnectCode.UNIMPLEMENTED, ConnectCode.DATA_LOSS})
 
 
 class _Item(Protocol):
@@ -96,9 +99,10 @@ class Kind(Generic[ItemT]):
     request: Callable[[str], Any]
     item: Callable[[Any], ItemT]
     """The thing in the response."""
-    way: tuple[str, ...]
-    """The phases that it goes through one after the other if all goes well. One of them is reached as well when a later
-    one is seen, since a short phase may go by between two looks."""
+    ways: tuple[tuple[str, ...], ...]
+    """The phases, in the order in which it goes through them: the way it takes if all goes well, and those that branch
+    off. Each phase is on one of them. It is reached as well when a later one of the same way is seen, since a short
+    phase may go by between two looks."""
     ends: dict[str, tuple[type[WaitError], str]]
     """The phases from which it does not come back, with the error that each is, and how people say it."""
     deleted: str
@@ -121,13 +125,18 @@ PREBUILD: Kind[Prebuild] = Kind(
     operation=GET_PREBUILD,
     request=lambda item_id: models.GetPrebuildRequest(prebuild_id=item_id),
     item=lambda response: response.prebuild,
-    way=(
-        PrebuildPhase.PENDING,
-        PrebuildPhase.STARTING,
-        PrebuildPhase.RUNNING,
-        PrebuildPhase.STOPPING,
-        PrebuildPhase.SNAPSHOTTING,
-        PrebuildPhase.COMPLETED,
+    ways=(
+        (
+            PrebuildPhase.PENDING,
+            PrebuildPhase.STARTING,
+            PrebuildPhase.RUNNING,
+            PrebuildPhase.STOPPING,
+            PrebuildPhase.SNAPSHOTTING,
+            PrebuildPhase.COMPLETED,
+        ),
+        (PrebuildPhase.FAILED,),
+        (PrebuildPhase.CANCELLING, PrebuildPhase.CANCELLED),
+        (PrebuildPhase.DELETING, PrebuildPhase.DELETED),
     ),
     ends={
         PrebuildPhase.COMPLETED: (WaitError, "completed already"),
@@ -143,7 +152,11 @@ WARM_POOL: Kind[WarmPool] = Kind(
     operation=GET_WARM_POOL,
     request=lambda item_id: models.GetWarmPoolRequest(warm_pool_id=item_id),
     item=lambda response: response.warm_pool,
-    way=(WarmPoolPhase.PENDING, WarmPoolPhase.READY),
+    ways=(
+        (WarmPoolPhase.PENDING, WarmPoolPhase.READY),
+        (WarmPoolPhase.DEGRADED,),
+        (WarmPoolPhase.DELETING, WarmPoolPhase.DELETED),
+    ),
     ends={
         WarmPoolPhase.DELETING: (WarmPoolDeletedError, "is being deleted"),
         WarmPoolPhase.DELETED: (WarmPoolDeletedError, "was deleted"),
@@ -190,7 +203,8 @@ def wait(
     Args:
         prebuild_id: The id of the prebuild, or the prebuild itself.
         until: What to wait for: a phase (`"PREBUILD_PHASE_RUNNING"`, which is reached too when a later one on the way
-            to COMPLETED is seen), any of several, or a function that is asked whether a prebuild will do.
+            to COMPLETED is seen, as CANCELLING is when CANCELLED is seen), any of several, or a function that is asked
+            whether a prebuild will do.
         timeout: How long to wait, in seconds; None means for ever. By default a little longer than the two hours that a
             prebuild may take.
         on_update: Called with the prebuild as it is first seen, and after each change. What it raises ends the wait.
@@ -208,7 +222,7 @@ def wait(
         CallError: the service cannot be asked, for lack of permission for instance.
     """
     patience = Patience(timeout=timeout, poll_interval=poll_interval, stalled_after=stalled_after)
-    return _until(caller, PREBUILD, prebuild_id, until, patience, on_update)
+    return _until(caller, PREBUILD, prebuild_id, _reached(PREBUILD, until), patience, on_update)
 
 
 def wait_warm_pool(
@@ -243,7 +257,7 @@ def wait_warm_pool(
         CallError: the service cannot be asked, for lack of permission for instance.
     """
     patience = Patience(timeout=timeout, poll_interval=poll_interval, stalled_after=stalled_after)
-    return _until(caller, WARM_POOL, warm_pool_id, until, patience, on_update)
+    return _until(caller, WARM_POOL, warm_pool_id, _reached(WARM_POOL, until), patience, on_update)
 
 
 def watch(
@@ -297,7 +311,7 @@ def create_and_wait(
 ) -> Steps[Prebuild]:
     """Start a prebuild, and wait until it is COMPLETED: `create` and `wait` in one.
 
-    If the wait ends in an error, the prebuild is left as it is; the error carries it.
+    If the wait ends in an error, the prebuild is left as it is; the error carries it, or has a note with its id.
 
     Args:
         project_id: The project to make a prebuild of.
@@ -320,10 +334,16 @@ def create_and_wait(
         environment_class_id=environment_class_id,
         spec=to_model(models.PrebuildSpec, {} if spec is None else spec, "spec"),
     )
+    wanted = _reached(PREBUILD, until)  # a bad one must not cost a prebuild
 
     def steps() -> Steps[Prebuild]:
-        created = yield from caller.call(CREATE_PREBUILD, request, {})
-        return (yield from _until(caller, PREBUILD, created.prebuild, until, patience, on_update))
+        created = (yield from caller.call(CREATE_PREBUILD, request, {})).prebuild
+        try:
+            return (yield from _until(caller, PREBUILD, created, wanted, patience, on_update))
+        except PrebuildsError as error:
+            if not isinstance(error, WaitError):
+                error.add_note(f"The prebuild {created.id} was started, and is left as it is.")
+            raise
 
     return steps()
 
@@ -357,7 +377,10 @@ def wait_all(
         WaitManyError: some did not complete. It carries those that did, and an error for each of the others.
     """
     patience = Patience(timeout=timeout, poll_interval=poll_interval, stalled_after=stalled_after)
-    waits = [_until(caller, PREBUILD, each, until, patience, on_update) for each in prebuilds]
+    if isinstance(prebuilds, str):
+        raise TypeError("prebuilds: expected several ids or prebuilds, got one string")
+    wanted = _reached(PREBUILD, until)
+    waits = [_until(caller, PREBUILD, each, wanted, patience, on_update) for each in prebuilds]
 
     def steps() -> Steps[list[Prebuild]]:
         outcomes = yield from _together(waits, caller.world.clock)
@@ -419,6 +442,7 @@ def follow(
         failure: CallError | None = None
         try:
             item = yield from _look(caller, kind, item_id, max(deadline - world.clock(), _LAST_LOOK))
+            looked = world.clock()
         except NotFoundError as error:
             # ASSUMPTION: what was there and is not found any more has been deleted; servers need not
             # show the phase DELETED.
@@ -427,30 +451,32 @@ def follow(
                 raise
             return Ended(seen, reached=False, gone=error)
         except CallError as error:
-            lasts = last is None and world.clock() - begin >= _FIRST_ANSWER
+            looked = world.clock()
+            lasts = last is None and looked - begin >= _FIRST_ANSWER
             if lasts or not is_passing(error):
                 raise
             failure = error
         else:
             if item != last:
-                changed = world.clock()
+                changed, last = looked, item
                 if notify is not None:
                     yield notify(item)
-            last = item
             if goal.test(item):
                 return Ended(item, reached=True)
             phase = item.status.phase
             if phase == kind.deleted or (not goal.deletion and (phase in kind.ends or phase.is_terminal)):
                 return Ended(item, reached=False)
-        now = world.clock()
-        if now >= deadline:
-            said = f"{_seen(last)} after {patience.timeout:g} s" + (f" [last look: {failure}]" if failure else "")
-            raise kind.error(WaitTimeoutError, said, item_id, last) from failure
-        if patience.stalled_after is not None and now - changed >= patience.stalled_after:
-            said = f"has not changed for {now - changed:.0f} s, and {_seen(last)}"
-            raise kind.error(StalledError, said, item_id, last) from failure
+            # Only a look can tell that nothing has changed.
+            if patience.stalled_after is not None and looked - changed >= patience.stalled_after:
+                said = f"has not changed for {looked - changed:.0f} s, and {_seen(item)}"
+                raise kind.error(StalledError, said, item_id, item)
+        # What was looked at in time, but kept the caller busy until now, is looked at once more.
+        if looked >= deadline:
+            said = f"{_seen(last or known)} after {patience.timeout:g} s"
+            said += f" [last look: {failure}]" if failure else ""
+            raise kind.error(WaitTimeoutError, said, item_id, last or known) from failure
         jitter = world.uniform(1 - _JITTER, 1 + _JITTER)
-        yield Sleep(min(pause * jitter, deadline - now))
+        yield Sleep(max(0.0, min(pause * jitter, deadline - world.clock())))
         pause = min(pause * _GROWTH, patience.poll_interval)
 
 
@@ -458,13 +484,12 @@ def _until(
     caller: Caller,
     kind: Kind[ItemT],
     item: str | ItemT,
-    goal: Goal[ItemT],
+    wanted: Reached[ItemT],
     patience: Patience,
     on_update: Callable[[ItemT], object] | None,
 ) -> Steps[ItemT]:
     """Wait for something, and raise if it cannot be reached any more. Arguments are checked at once."""
     item_id, known = identified(f"{kind.noun.replace(' ', '_')}_id", item)
-    wanted = _reached(kind, goal)
 
     def notify(seen: ItemT) -> Tell:
         return Tell(cast("Any", on_update), seen)
@@ -506,9 +531,8 @@ def _reached(kind: Kind[ItemT], goal: Goal[ItemT]) -> Reached[ItemT]:
             raise ValueError(f"until: {phase!r} is no phase of a {kind.noun}: {', '.join(phases)}")
     if not wanted:
         raise ValueError("until: expected at least one phase")
-    first = min((kind.way.index(phase) for phase in wanted if phase in kind.way), default=len(kind.way))
-    enough = wanted.union(kind.way[first:])
-    return Reached(lambda item: item.status.phase in enough, deletion=kind.deleted in wanted)
+    enough = wanted.union(*(way[way.index(phase) :] for phase in wanted for way in kind.ways if phase in way))
+    return Reached(lambda item: item.status.phase in enough, deletion=kind.deleted in enough)
 
 
 def _never(_item: object) -> bool:
@@ -527,7 +551,9 @@ def is_passing(error: CallError) -> bool:
     """Whether a look that failed so is worth another one."""
     if error.retryable:
         return True
-    return isinstance(error, APIError) and (error.code in _PASSING_CODES or error.status >= 500)
+    if not isinstance(error, APIError) or error.code in _LASTING_CODES:
+        return False
+    return error.code in _PASSING_CODES or error.status >= 500
 
 
 def _seen(last: _Item | None) -> str:
@@ -535,31 +561,53 @@ def _seen(last: _Item | None) -> str:
     return "has not been seen" if last is None else f"is {str(last.status.phase).partition('_PHASE_')[2]}"
 
 
+_AT_ONCE = 8
+"""How many requests of a wait for many prebuilds are under way at the same time."""
+
+
 def _together(all_steps: list[Steps[T]], clock: Callable[[], float]) -> Steps[list[T | PrebuildsError]]:
-    """Carry out several waits at once: while one of them pauses, it is the turn of the others.
+    """Carry out several waits at once: while one of them pauses, or waits for an answer, it is the turn of the others.
 
     The outcome of each is its result, or the error that it ended with.
     """
     outcomes: dict[int, T | PrebuildsError] = {}
-    turns = [(clock(), number) for number in range(len(all_steps))]
+    turns: deque[_Turn] = deque((number, steps.send, None) for number, steps in enumerate(all_steps))
+    pauses: list[tuple[float, int]] = []
     try:
-        while turns:
-            due, number = heapq.heappop(turns)
-            if due > clock():
-                yield Sleep(due - clock())
-            try:
-                paused = yield from _turn(all_steps[number])
-            except PrebuildsError as error:
-                outcomes[number] = error
-                continue
-            if isinstance(paused, Sleep):
-                heapq.heappush(turns, (clock() + paused.seconds, number))
-            else:
-                outcomes[number] = paused.result
+        while turns or pauses:
+            asked: list[tuple[int, Any]] = []
+            while turns and len(asked) < _AT_ONCE:
+                number, resume, outcome = turns.popleft()
+                try:
+                    effect = yield from _advance(all_steps[number], resume, outcome)
+                except PrebuildsError as error:
+                    outcomes[number] = error
+                    continue
+                if isinstance(effect, Sleep):
+                    heapq.heappush(pauses, (clock() + effect.seconds, number))
+                elif isinstance(effect, Send):
+                    asked.append((number, (yield Start(_single(effect)))))
+                else:
+                    outcomes[number] = effect.result
+            for number, handle in asked:
+                steps = all_steps[number]
+                try:
+                    turns.append((number, steps.send, (yield Join(handle))))
+                except Exception as error:  # noqa: BLE001 - it is for `steps` to handle
+                    turns.append((number, steps.throw, error))
+            if not turns and pauses and pauses[0][0] > clock():
+                yield Sleep(pauses[0][0] - clock())
+            while pauses and pauses[0][0] <= clock():
+                _, number = heapq.heappop(pauses)
+                turns.append((number, all_steps[number].send, None))
     finally:
         for steps in all_steps:
             steps.close()
     return [outcomes[number] for number in range(len(all_steps))]
+
+
+_Turn = tuple[int, Callable[[Any], Effect], Any]
+"""The number of a wait, how it is resumed, and with what."""
 
 
 @define(frozen=True)
@@ -567,18 +615,20 @@ class _Done(Generic[T]):
     result: T
 
 
-def _turn(steps: Steps[T]) -> Steps[Sleep | _Done[T]]:
-    """Carry out `steps` up to its next pause, or to its end."""
-    resume: Callable[[Any], Effect] = steps.send
-    outcome: Any = None
+def _advance(steps: Steps[T], resume: Callable[[Any], Effect], outcome: Any) -> Steps[Sleep | Send | _Done[T]]:
+    """Carry out `steps` up to its next pause or request, or to its end."""
     while True:
         try:
             effect = resume(outcome)
         except StopIteration as stop:
             return _Done(stop.value)
-        if isinstance(effect, Sleep):
+        if isinstance(effect, Sleep | Send):
             return effect
         try:
             outcome, resume = (yield effect), steps.send
         except Exception as error:  # noqa: BLE001 - it is for `steps` to handle
             outcome, resume = error, steps.throw
+
+
+def _single(effect: Effect) -> Steps[Any]:
+    return (yield effect)

@@ -1,26 +1,40 @@
-"""Waiting for prebuilds, without a network or a clock."""
+"""Waiting for prebuilds and pools: without a network or a clock, and with both clients on the time of an emulator."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import random
+import threading
+from collections import Counter
+
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from prebuild_api.models import Prebuild, PrebuildPhase
+from prebuild_api.models import Prebuild, PrebuildPhase, WarmPoolPhase
 from prebuilds import (
+    CallError,
     NotFoundError,
     PermissionDeniedError,
     PrebuildCancelledError,
     PrebuildDeletedError,
     PrebuildFailedError,
+    StalledError,
     UnavailableError,
     WaitError,
+    WaitManyError,
     WaitTimeoutError,
+    WarmPoolDeletedError,
 )
-from prebuilds.waiting import wait
+from prebuilds.emulator import Plan
+from prebuilds.waiting import PREBUILD, WARM_POOL, Kind, create_and_wait, wait, wait_all, wait_warm_pool, watch
 
-from .both import ID
+from .both import ID, KINDS
+from .emulated import CLASS, PROJECT, Emulated, Played
 from .rehearsal import Rehearsal, answer, error
-from .scripted import a_prebuild
+from .scripted import Answer, ScriptedServer, a_prebuild
 
 NOT_FOUND = error("not_found", 404, "no such prebuild")
 
@@ -185,9 +199,9 @@ def test_a_timeout_of_zero_is_one_look():
 
 
 def test_without_a_timeout_it_goes_on_and_on():
-    rehearsal = Rehearsal(lambda now: seen("COMPLETED" if now > 1e6 else "RUNNING"))
+    rehearsal = Rehearsal(lambda now: seen("COMPLETED" if now > 1e5 else "RUNNING"))
     wait_for(rehearsal, timeout=None)
-    assert rehearsal.time > 1e6
+    assert rehearsal.time > 1e5
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
@@ -205,3 +219,502 @@ def test_what_on_update_raises_ends_it():
 
     with pytest.raises(LookupError, match="enough"):
         wait_for(Rehearsal([seen("RUNNING")]), on_update=on_update)
+
+
+# -- What is waited for ------------------------------------------------------------------------------------------------
+
+
+def phases_of(kind: Kind) -> set[str]:
+    return set(type(next(iter(kind.ends))))
+
+
+@pytest.mark.parametrize("kind", [PREBUILD, WARM_POOL], ids=lambda kind: kind.noun)
+def test_every_phase_of_the_schema_is_on_exactly_one_way(kind):
+    on_ways = [phase for way in kind.ways for phase in way]
+    assert len(on_ways) == len(set(on_ways))
+    assert phases_of(kind) - set(on_ways) == {phase for phase in phases_of(kind) if phase.is_unspecified}
+
+
+def test_the_ways_of_a_prebuild_end_where_the_schema_says_so():
+    terminal = {phase for phase in PrebuildPhase if phase.is_terminal}
+    assert {way[-1] for way in PREBUILD.ways} == terminal == set(PREBUILD.ends)
+    for way in PREBUILD.ways:
+        assert all(phase.is_active or phase.is_deleting for phase in way[:-1])
+    active = {phase for phase in PrebuildPhase if phase.is_active}
+    assert active == {phase for way in PREBUILD.ways for phase in way[:-1]} - {PrebuildPhase.DELETING}
+
+
+def test_a_warm_pool_does_not_come_back_from_deletion_and_from_nothing_else():
+    assert set(WARM_POOL.ends) == {phase for phase in WarmPoolPhase if phase.is_deleting or phase.is_terminal}
+
+
+MAIN = [phase.removeprefix("PREBUILD_PHASE_") for phase in PREBUILD.ways[0]]
+
+
+@pytest.mark.parametrize(("wanted", "seen_first"), [(a, b) for a in MAIN for b in MAIN])
+def test_a_phase_is_reached_when_a_later_one_on_its_way_is_seen(wanted, seen_first):
+    rehearsal = Rehearsal([seen(seen_first), seen("COMPLETED")])
+    found = rehearsal.run(wait(rehearsal.caller, ID, until=f"PREBUILD_PHASE_{wanted}"))
+    reached = MAIN.index(seen_first) >= MAIN.index(wanted)
+    assert found.status.phase == f"PREBUILD_PHASE_{seen_first if reached else 'COMPLETED'}"
+
+
+@pytest.mark.parametrize(
+    ("until", "last"), [("CANCELLING", "CANCELLED"), ("DELETING", "DELETED"), ("DELETED", "DELETED")]
+)
+def test_so_it_is_beside_the_usual_way(until, last):
+    rehearsal = Rehearsal([seen("RUNNING"), seen(last)])
+    rehearsal.run(wait(rehearsal.caller, ID, until=f"PREBUILD_PHASE_{until}"))
+
+
+@pytest.mark.parametrize("until", ["DELETED", "DELETING"])
+def test_who_waits_for_the_deletion_waits_through_other_ends_until_it_is_gone(until):
+    rehearsal = Rehearsal([seen("RUNNING"), seen("COMPLETED"), seen("COMPLETED"), NOT_FOUND])
+    found = rehearsal.run(wait(rehearsal.caller, ID, until=f"PREBUILD_PHASE_{until}"))
+    assert found.status.phase is PrebuildPhase.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("until", "script", "kind"),
+    [
+        (PrebuildPhase.FAILED, ["RUNNING", "FAILED"], None),
+        (PrebuildPhase.FAILED, ["RUNNING", "COMPLETED"], WaitError),
+        (PrebuildPhase.FAILED, ["RUNNING", "CANCELLED"], PrebuildCancelledError),
+        ([PrebuildPhase.FAILED, PrebuildPhase.CANCELLED], ["RUNNING", "CANCELLED"], None),
+        ({PrebuildPhase.STOPPING, PrebuildPhase.FAILED}, ["RUNNING", "SNAPSHOTTING"], None),
+        ({PrebuildPhase.STOPPING, PrebuildPhase.FAILED}, ["RUNNING", "FAILED"], None),
+        (lambda prebuild: bool(prebuild.status.log_url), ["RUNNING", "RUNNING+"], None),
+        (lambda prebuild: False, ["RUNNING", "COMPLETED"], WaitError),
+    ],
+)
+def test_several_phases_and_functions_can_be_waited_for(until, script, kind):
+    answers = [seen(each.rstrip("+"), **({"logUrl": "https://l/"} if "+" in each else {})) for each in script]
+    rehearsal = Rehearsal(answers)
+    if kind is None:
+        found = rehearsal.run(wait(rehearsal.caller, ID, until=until))
+        assert found.status.phase == f"PREBUILD_PHASE_{script[-1].rstrip('+')}"
+    else:
+        with pytest.raises(WaitError) as caught:
+            rehearsal.run(wait(rehearsal.caller, ID, until=until))
+        assert type(caught.value) is kind
+    assert len(rehearsal.sent) == len(script)
+
+
+BAD = ["COMPLETED", "PREBUILD_PHASE_TELEPORTING", "WARM_POOL_PHASE_READY", "", [], ["PREBUILD_PHASE_RUNNING", "x"]]
+
+
+@pytest.mark.parametrize("until", BAD)
+def test_a_phase_that_is_none_is_refused_before_anything_is_sent(until):
+    caller = Rehearsal([]).caller
+    for attempt in (
+        lambda: wait(caller, ID, until=until),
+        lambda: create_and_wait(caller, project_id=ID, until=until),
+        lambda: wait_all(caller, [], until=until),
+    ):
+        with pytest.raises(ValueError, match="until"):
+            attempt()
+
+
+@pytest.mark.parametrize("name", ["timeout", "poll_interval", "stalled_after"])
+@pytest.mark.parametrize("seconds", [-1.0, float("nan")])
+@pytest.mark.parametrize("method", [wait, wait_warm_pool, watch])
+def test_times_have_to_make_sense(method, name, seconds):
+    with pytest.raises(ValueError, match=name):
+        method(Rehearsal([]).caller, ID, **{name: seconds})
+
+
+# -- What is certain, and what is not ----------------------------------------------------------------------------------
+
+
+@given(st.floats(1, 7200), st.integers(0, 2**32), st.floats(0, 1.0))
+def test_the_end_is_noticed_within_15_seconds_whenever_it_is(duration, seed, latency):
+    rehearsal = Rehearsal(lambda now: seen("COMPLETED" if now >= duration else "RUNNING"), latency=latency)
+    rehearsal.chance = random.Random(seed).uniform
+    wait_for(rehearsal)
+    assert duration <= rehearsal.time <= duration + 15
+    assert len(rehearsal.sent) <= 8 + duration / 10.7
+
+
+@given(st.integers(0, 2**32))
+def test_ten_minutes_never_cost_more_than_60_looks(seed):
+    rehearsal = Rehearsal(lambda now: seen("COMPLETED" if now >= 600 else "RUNNING"))
+    rehearsal.chance = random.Random(seed).uniform
+    wait_for(rehearsal)
+    assert len(rehearsal.sent) <= 60
+
+
+def test_not_even_if_every_pause_is_the_shortest():
+    rehearsal = Rehearsal(lambda now: seen("COMPLETED" if now >= 600 else "RUNNING"), chance=0.0)
+    wait_for(rehearsal)
+    assert len(rehearsal.sent) <= 60
+
+
+TRANSIENT = {
+    "refused": httpx.ConnectError("refused"),
+    "timeout": httpx.ReadTimeout(""),
+    "dropped": httpx.RemoteProtocolError("hung up"),
+    "truncated": answer(200, '{"prebuild"'),
+    "html 502": answer(502, "<html>"),
+    "html 500": answer(500, "oops"),
+    "503": answer(503),
+    "504": answer(504),
+    "429": error("resource_exhausted", 429),
+    "429 with hint": error("resource_exhausted", 429, retry_after="3"),
+    "internal": error("internal", 500),
+    "unavailable": error("unavailable", 503),
+    "aborted": error("aborted", 409),
+    "canceled": error("canceled", 499),
+    "deadline": error("deadline_exceeded", 504),
+}
+LASTING = {
+    "denied": error("permission_denied", 403),
+    "token": error("unauthenticated", 401),
+    "argument": error("invalid_argument", 400),
+    "unimplemented": error("unimplemented", 501),
+    "data loss": error("data_loss", 500),
+    "path": answer(404, "<html>"),
+    "redirect": answer(302, "", location="https://elsewhere.example/"),
+    "not an object": answer(200, {"prebuild": 7}),
+}
+
+
+@pytest.mark.parametrize("failure", TRANSIENT.values(), ids=TRANSIENT)
+@pytest.mark.parametrize("retries", [0, 2])
+def test_each_passing_failure_is_waited_through(failure, retries):
+    script = [*[failure] * 4, seen("RUNNING"), *[failure] * 30, seen("COMPLETED")]
+    assert wait_for(Rehearsal(script, retries=retries)).status.phase is PrebuildPhase.COMPLETED
+
+
+@pytest.mark.parametrize("failure", LASTING.values(), ids=LASTING)
+def test_each_lasting_failure_ends_it(failure):
+    rehearsal = Rehearsal([seen("RUNNING"), failure])
+    with pytest.raises(CallError):
+        wait_for(rehearsal)
+    assert len(rehearsal.sent) == 2
+
+
+def test_an_outage_is_no_stall():
+    rehearsal = Rehearsal(
+        lambda now: seen("RUNNING") if now < 50 else answer(503) if now < 200 else seen("COMPLETED"), retries=0
+    )
+    rehearsal.run(wait(rehearsal.caller, ID, stalled_after=60))
+
+
+def test_a_prebuild_that_does_not_move_is_stalled():
+    rehearsal = Rehearsal(lambda now: seen("RUNNING", statusVersion=str(min(int(now) // 100, 5)), logUrl="https://l/"))
+    with pytest.raises(StalledError, match=r"has not changed for 1[89]\d\d s, and is RUNNING .*https://l/") as caught:
+        rehearsal.run(wait(rehearsal.caller, ID, stalled_after=1800))
+    assert caught.value.prebuild.status.status_version == "5"
+    assert 2300 <= rehearsal.time <= 2330
+
+
+def test_a_slow_callback_is_no_stall():
+    rehearsal = Rehearsal([seen("RUNNING"), seen("STOPPING"), seen("COMPLETED")])
+
+    def slowly(_):
+        rehearsal.time += 500
+
+    rehearsal.run(wait(rehearsal.caller, ID, stalled_after=60, on_update=slowly))
+
+
+def test_a_slow_callback_does_not_cost_the_last_look():
+    rehearsal = Rehearsal([seen("RUNNING"), seen("COMPLETED")])
+
+    def slowly(_):
+        rehearsal.time += 500
+
+    rehearsal.run(wait(rehearsal.caller, ID, timeout=100, on_update=slowly))
+
+
+def test_who_knows_the_prebuild_gets_it_with_the_error_though_it_was_never_seen():
+    known = Prebuild.from_dict(a_prebuild("PREBUILD_PHASE_PENDING", logUrl="https://l/"))
+    with pytest.raises(WaitTimeoutError, match="is PENDING after 20 s") as caught:
+        wait_for(Rehearsal(lambda now: answer(503), retries=0), known, timeout=20)
+    assert caught.value.prebuild is known
+    with pytest.raises(WaitTimeoutError, match="has not been seen after 20 s") as caught:
+        wait_for(Rehearsal(lambda now: answer(503), retries=0), timeout=20)
+    assert caught.value.prebuild is None
+
+
+@pytest.mark.parametrize("phase", ["COMPLETED", "FAILED"])
+def test_a_warning_is_written_to_the_log(phase, caplog):
+    with contextlib.suppress(PrebuildFailedError):
+        wait_for(Rehearsal([seen("RUNNING"), seen(phase, warningMessage="no devcontainer")]))
+    assert [(each.levelname, each.name) for each in caplog.records] == [("WARNING", "prebuilds")]
+    assert "no devcontainer" in caplog.text
+    assert ID in caplog.text
+
+
+# -- Starting, and waiting for it --------------------------------------------------------------------------------------
+
+
+def test_create_and_wait_starts_one_and_waits_for_it():
+    rehearsal = Rehearsal([seen("PENDING"), seen("RUNNING"), seen("COMPLETED")])
+    made = rehearsal.run(create_and_wait(rehearsal.caller, project_id=ID, spec={"timeout": "600s"}))
+    assert made.status.phase is PrebuildPhase.COMPLETED
+    assert [send.path.rpartition("/")[2] for send in rehearsal.sent] == ["CreatePrebuild", "GetPrebuild", "GetPrebuild"]
+    assert rehearsal.bodies()[0] == {"projectId": ID, "spec": {"timeout": "600s"}}
+    assert rehearsal.bodies()[1] == {"prebuildId": made.id}
+
+
+def test_a_create_that_may_have_run_is_not_repeated():
+    rehearsal = Rehearsal([httpx.ReadTimeout("")])
+    with pytest.raises(CallError) as caught:
+        rehearsal.run(create_and_wait(rehearsal.caller, project_id=ID))
+    assert caught.value.maybe_executed
+
+
+def test_the_wait_for_a_new_prebuild_does_not_create_another():
+    rehearsal = Rehearsal([seen("PENDING"), *[answer(503)] * 20, seen("COMPLETED")], retries=1)
+    rehearsal.run(create_and_wait(rehearsal.caller, project_id=ID))
+    assert sum(send.path.endswith("CreatePrebuild") for send in rehearsal.sent) == 1
+
+
+@pytest.mark.parametrize("then", [seen("FAILED"), NOT_FOUND, lambda: None])
+def test_what_goes_wrong_afterwards_tells_which_prebuild_it_was(then):
+    rehearsal = Rehearsal(lambda now: answer(503) if len(rehearsal.sent) > 1 else seen("PENDING"), retries=0)
+    if not callable(then):
+        rehearsal = Rehearsal([seen("PENDING"), then])
+    with pytest.raises(WaitError) as caught:
+        rehearsal.run(create_and_wait(rehearsal.caller, project_id=ID, timeout=50))
+    assert caught.value.prebuild.id == a_prebuild()["id"]
+
+
+def test_a_failure_of_another_kind_has_a_note():
+    rehearsal = Rehearsal([seen("PENDING"), error("permission_denied", 403)])
+    with pytest.raises(PermissionDeniedError) as caught:
+        rehearsal.run(create_and_wait(rehearsal.caller, project_id=ID))
+    assert a_prebuild()["id"] in caught.value.__notes__[0]
+
+
+# -- Many at once ------------------------------------------------------------------------------------------------------
+
+
+def numbered(number: int) -> str:
+    return a_prebuild(number=number)["id"]
+
+
+class Many:
+    """Prebuilds that end at their times, in their phases."""
+
+    def __init__(self, ends: dict[int, tuple[float, str]], **options) -> None:
+        self.ends = ends
+        self.looks: Counter[int] = Counter()
+        self.rehearsal = Rehearsal(self._answer, **options)
+
+    def _answer(self, now):
+        number = int(json.loads(self.rehearsal.sent[-1].content)["prebuildId"][-12:])
+        self.looks[number] += 1
+        end, phase = self.ends[number]
+        if now < end:
+            return answer(200, {"prebuild": a_prebuild("PREBUILD_PHASE_RUNNING", number=number)})
+        if phase == "GONE":
+            return NOT_FOUND
+        return answer(200, {"prebuild": a_prebuild(f"PREBUILD_PHASE_{phase}", number=number, failureMessage="f")})
+
+    def wait(self, **arguments):
+        rehearsal = self.rehearsal
+        return rehearsal.run(wait_all(rehearsal.caller, [numbered(each) for each in self.ends], **arguments))
+
+
+def test_all_are_returned_in_the_order_in_which_they_were_given():
+    numbers = list(range(300))
+    random.Random(4).shuffle(numbers)
+    many = Many({number: (30.0 + number, "COMPLETED") for number in numbers})
+    assert [each.id for each in many.wait()] == [numbered(number) for number in numbers]
+    assert 329 <= many.rehearsal.time <= 329 + 15
+    assert max(many.looks.values()) <= 60
+
+
+def test_hundreds_pause_together():
+    many = Many(dict.fromkeys(range(200), (600.0, "COMPLETED")))
+    many.wait()
+    assert len(many.rehearsal.slept) <= 60
+    assert 600 <= many.rehearsal.time <= 615
+
+
+def test_mixed_ends_are_told_together():
+    ends = {1: (5.0, "COMPLETED"), 2: (9.0, "FAILED"), 3: (1.0, "CANCELLED"), 4: (3.0, "GONE"), 5: (0.0, "GONE")}
+    many = Many({**ends, 6: (1e9, "COMPLETED"), 7: (400.0, "COMPLETED")})
+    with pytest.raises(WaitManyError, match="5 of 7 prebuilds did not complete: prebuild .*2 failed: f") as caught:
+        many.wait(timeout=1000)
+    kinds = [type(each) for each in caught.value.errors]
+    expected = [PrebuildFailedError, PrebuildCancelledError, PrebuildDeletedError, NotFoundError, WaitTimeoutError]
+    assert kinds == expected
+    assert [each.id for each in caught.value.prebuilds] == [numbered(1), numbered(7)]
+    assert many.rehearsal.time == pytest.approx(1000)
+
+
+def test_none_is_none():
+    assert Many({}).wait() == []
+
+
+def test_one_string_is_not_several_ids():
+    with pytest.raises(TypeError, match="prebuilds: expected several"):
+        wait_all(Rehearsal([]).caller, ID)
+
+
+def test_what_a_callback_raises_ends_the_wait_for_all():
+    many = Many({1: (5.0, "COMPLETED"), 2: (5.0, "COMPLETED")})
+
+    def refuse(_):
+        raise LookupError("enough")
+
+    with pytest.raises(LookupError):
+        many.wait(on_update=refuse)
+    assert len(many.rehearsal.sent) <= 2
+
+
+def test_each_change_of_each_is_told_once():
+    many = Many({number: (7.0 * number, "COMPLETED") for number in range(1, 10)})
+    told = Counter()
+    many.wait(on_update=lambda each: told.update([(each.id, each.status.phase)]))
+    assert set(told.values()) == {1}
+    assert len(told) == 18
+
+
+# -- Warm pools --------------------------------------------------------------------------------------------------------
+
+
+def pool(phase: str, **status):
+    times = {"createdAt": "2026-03-01T09:00:00Z", "updatedAt": "2026-03-01T09:00:00Z"}
+    status = {"phase": f"WARM_POOL_PHASE_{phase}", **status}
+    return answer(200, {"warmPool": {"id": ID, "metadata": times, "spec": {}, "status": status}})
+
+
+def wait_for_pool(script, **arguments):
+    rehearsal = Rehearsal(script)
+    return rehearsal.run(wait_warm_pool(rehearsal.caller, ID, **arguments))
+
+
+def test_a_pool_is_waited_for_until_it_is_ready():
+    told = []
+    found = wait_for_pool([pool("PENDING"), pool("DEGRADED"), pool("NEW"), pool("READY")], on_update=told.append)
+    assert found.status.phase is WarmPoolPhase.READY
+    assert [each.status.phase.rpartition("_")[2] for each in told] == ["PENDING", "DEGRADED", "NEW", "READY"]
+
+
+@pytest.mark.parametrize("end", [pool("DELETING"), pool("DELETED"), NOT_FOUND])
+def test_a_pool_that_is_deleted_is_not_waited_for(end):
+    with pytest.raises(WarmPoolDeletedError) as caught:
+        wait_for_pool([pool("PENDING"), end])
+    assert caught.value.warm_pool.id == ID
+    assert caught.value.prebuild is None
+
+
+@pytest.mark.parametrize("end", [pool("DELETED"), NOT_FOUND])
+@pytest.mark.parametrize("until", [WarmPoolPhase.DELETED, [WarmPoolPhase.DELETING]])
+def test_unless_that_is_what_is_waited_for(end, until):
+    wait_for_pool([pool("READY"), end], until=until)
+    wait_for_pool([pool("READY"), pool("DELETING"), end], until=WarmPoolPhase.DELETED)
+
+
+def test_a_pool_that_stays_degraded_says_why():
+    with pytest.raises(WaitTimeoutError, match="warm pool .* is DEGRADED after 60 s: no capacity"):
+        wait_for_pool(lambda now: pool("DEGRADED", failureMessage="no capacity"), timeout=60)
+
+
+# -- Both clients, on the time of an emulator --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ten_minutes_of_the_emulator_cost_at_most_60_looks(kind):
+    plan = Plan(pending=20, starting=40, running=440, stopping=40, snapshotting=60)
+    for seed in range(3):
+        with Emulated(kind, plan, seed=seed) as emulated:
+            phases = []
+            made = emulated(
+                "create_and_wait", project_id=PROJECT, on_update=lambda each, to=phases: to.append(each.status.phase)
+            )
+            assert made.status.phase is PrebuildPhase.COMPLETED
+            assert 600 <= emulated.time <= 615
+            assert emulated.calls["retrieve"] <= 60
+            assert emulated.calls["create"] == 1
+            assert phases[0] is PrebuildPhase.PENDING
+            assert [*dict.fromkeys(phases)] == sorted(set(phases), key=PREBUILD.ways[0].index)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_clients_tell_the_same_of_every_end(kind):
+    with Emulated(kind, Plan(running=100)) as emulated:
+        too_slow = emulated.create(spec={"timeout": "300s"})
+        emulated.clock.advance(120)
+
+        def cancel_it(prebuild):
+            if prebuild.status.phase is PrebuildPhase.RUNNING and emulated.kind == "sync":
+                emulated("cancel", prebuild_id=prebuild.id)
+            return cancel_it_later(prebuild) if emulated.kind == "async" else None
+
+        async def cancel_it_later(prebuild):
+            if prebuild.status.phase is PrebuildPhase.RUNNING:
+                await emulated.client.prebuilds.cancel(prebuild_id=prebuild.id)
+
+        with pytest.raises(PrebuildCancelledError):
+            emulated("wait", too_slow, on_update=cancel_it)
+        other = emulated.create()
+        with pytest.raises(WaitTimeoutError, match="is RUNNING"):
+            emulated("wait", other, timeout=60)
+        assert emulated("wait", other, until="PREBUILD_PHASE_SNAPSHOTTING").id == other.id
+        done = emulated("wait", other.id)
+        emulated("delete", prebuild_id=done.id)
+        with pytest.raises(PrebuildDeletedError):
+            emulated("wait", done.id)
+        assert emulated("wait", done, until="PREBUILD_PHASE_DELETED").id == done.id
+        emulated.clock.advance(300)
+        with pytest.raises(NotFoundError):
+            emulated("wait", done.id)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_clients_wait_for_many(kind):
+    with Emulated(kind) as emulated:
+        made = []
+        for _ in range(30):
+            made.append(emulated.create())
+            emulated.clock.advance(2)
+        emulated("cancel", prebuild_id=made[7].id)
+        with pytest.raises(WaitManyError, match="1 of 30") as caught:
+            emulated("wait_all", iter([each.id for each in made]))
+        assert [each.id for each in caught.value.prebuilds] == [each.id for each in made if each.id != made[7].id]
+        assert 358 <= emulated.time <= 358 + 15
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_clients_wait_for_a_pool(kind):
+    with Emulated(kind) as emulated:
+        made = emulated("create_warm_pool", project_id=PROJECT, environment_class_id=CLASS).warm_pool
+        with pytest.raises(WaitTimeoutError, match="is PENDING"):
+            emulated("wait_warm_pool", made.id)
+        emulated.create()
+        assert emulated("wait_warm_pool", made).status.phase is WarmPoolPhase.READY
+        emulated("delete_warm_pool", warm_pool_id=made.id)
+        with pytest.raises(WarmPoolDeletedError):
+            emulated("wait_warm_pool", made)
+        emulated("wait_warm_pool", made, until="WARM_POOL_PHASE_DELETED")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bad_arguments_cost_no_request_of_either_client(kind):
+    with Emulated(kind) as emulated:
+        for method, arguments in {
+            "create_and_wait": {"project_id": PROJECT, "until": "COMPLETED"},
+            "wait": {"prebuild_id": ID, "poll_interval": 0},
+            "wait_all": {"prebuilds": ID},
+            "wait_warm_pool": {"warm_pool_id": ""},
+        }.items():
+            with pytest.raises((ValueError, TypeError)):
+                emulated(method, **arguments)
+        assert not emulated.calls
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_requests_of_a_wait_for_many_are_under_way_side_by_side(kind):
+    together = threading.Barrier(8, timeout=20)
+
+    def look(request):
+        together.wait()
+        return Answer(body={"prebuild": a_prebuild("PREBUILD_PHASE_COMPLETED", number=int(request.body["prebuildId"]))})
+
+    with ScriptedServer(look) as server, Played(kind, server.url) as played:
+        found = played("wait_all", [str(number) for number in range(1, 17)])
+    assert [each.id for each in found] == [numbered(number) for number in range(1, 17)]

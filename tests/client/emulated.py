@@ -1,0 +1,103 @@
+"""Either client, on the time of an emulator on a real socket: a pause of the client moves it on."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any, Self
+
+from prebuilds import AsyncPrebuildClient, PrebuildClient
+from prebuilds.effects import World
+from prebuilds.emulator import EmulatorServer, ManualClock
+
+from .both import TOKEN
+
+PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
+CLASS = "d2c94c27-3b76-4a42-b88c-95a85e392c68"
+
+
+class Played:
+    """Carries out the methods of either client, for tests that need not know which."""
+
+    def __init__(self, kind: str, url: str, world: World | None = None, **options: Any) -> None:
+        self.kind = kind
+        self.calls: Counter[str] = Counter()
+        self._stack = ExitStack()
+        options.setdefault("on_attempt", self._count)
+        if kind == "sync":
+            self.client: Any = self._stack.enter_context(PrebuildClient(TOKEN, base_url=url, _world=world, **options))
+        else:
+            self._runner = self._stack.enter_context(asyncio.Runner())
+            self.client = AsyncPrebuildClient(TOKEN, base_url=url, _world=world, **options)
+            self._stack.callback(lambda: self._runner.run(self.client.aclose()))
+
+    def _count(self, attempt: Any) -> None:
+        self.calls[attempt.operation.removeprefix("prebuilds.")] += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def __call__(self, method: str, /, *args: Any, **arguments: Any) -> Any:
+        outcome = getattr(self.client.prebuilds, method)(*args, **arguments)
+        return outcome if self.kind == "sync" else self._runner.run(outcome)
+
+    def stream(self, method: str, /, *args: Any, **arguments: Any) -> Iterator[Any]:
+        """What the method yields; closing it closes the client's iterator."""
+        values = getattr(self.client.prebuilds, method)(*args, **arguments)
+        return values if self.kind == "sync" else self._drawn(values)
+
+    def _drawn(self, values: Any) -> Iterator[Any]:
+        try:
+            while True:
+                try:
+                    value = self._runner.run(anext(values))
+                except StopAsyncIteration:
+                    return
+                yield value
+        finally:
+            self._runner.run(values.aclose())
+
+
+class Emulated(Played):
+    def __init__(self, kind: str, plan: Any = None, *, seed: int = 1) -> None:
+        self.clock = ManualClock()
+        self._begin = self.clock.now()
+        with ExitStack() as stack:
+            url = stack.enter_context(EmulatorServer(clock=self.clock, plan=plan)).url
+            super().__init__(kind, url, self.world(seed))
+            self._servers = stack.pop_all()
+        self.url = url
+
+    def world(self, seed: int) -> World:
+        def sleep(seconds: float) -> None:
+            # The clock counts microseconds: a shorter pause would be none.
+            self.clock.advance(math.ceil(seconds * 1e6) / 1e6)
+
+        async def async_sleep(seconds: float) -> None:
+            sleep(seconds)
+
+        return World(
+            clock=lambda: self.time,
+            now=lambda: self.clock.now().timestamp(),
+            uniform=random.Random(seed).uniform,
+            sleep=sleep,
+            async_sleep=async_sleep,
+        )
+
+    @property
+    def time(self) -> float:
+        return (self.clock.now() - self._begin).total_seconds()
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        self._servers.close()
+
+    def create(self, **arguments: Any) -> Any:
+        return self("create", **{"project_id": PROJECT, "environment_class_id": CLASS, **arguments}).prebuild
