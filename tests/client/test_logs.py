@@ -96,7 +96,7 @@ def test_lines_are_those_of_the_server_whatever_the_pieces(lines, ends, sizes):
     content = b"\n".join(lines) + (b"\n" if ends and lines else b"")
     expected = content.decode(errors="replace").split("\n")
     expected = [line.removesuffix("\r") for line in expected[:-1]] + ([expected[-1]] if expected[-1] else [])
-    assert Service(Flow(*pieces(content, sizes))).read() == [line.removesuffix("\r") for line in expected]
+    assert Service(Flow(*pieces(content, sizes))).read() == expected
 
 
 def test_letters_and_line_ends_may_be_split_and_nothing_else_ends_a_line():
