@@ -133,7 +133,7 @@ def _given_token(argument: Token | None) -> tuple[Token, str]:
     if callable(argument):
         return argument, "the callable bearer_token"
     token, source = _first(argument, "the argument bearer_token", TOKEN_VARIABLES)
-    return checked_token(token, source), source
+    return _checked_token(token, source), source
 
 
 def _first(argument: str | None, name: str, variables: tuple[str, ...]) -> tuple[str, str]:
@@ -146,7 +146,12 @@ def _first(argument: str | None, name: str, variables: tuple[str, ...]) -> tuple
     return "", ""
 
 
-def checked_token(token: str, source: str) -> str:
+def can_be_token(text: str) -> bool:
+    """Whether `text` can stand in a header as a token."""
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
+
+
+def _checked_token(token: str, source: str) -> str:
     """`token`, if it can be one.
 
     Raises:
@@ -157,7 +162,7 @@ def checked_token(token: str, source: str) -> str:
         raise ConfigurationError(
             f"there is no token for the service: pass bearer_token=..., or set {', '.join(most)} or {last}"
         )
-    if not token.isascii() or not token.isprintable() or " " in token:
+    if not can_be_token(token):
         raise ConfigurationError(f"the token in {source} has characters that no token can have")
     return token
 
