@@ -27,7 +27,7 @@ from prebuilds.errors import (
     request_id,
 )
 from prebuilds.retries import RetryBudget, judge_answer, pause_before, retry_hint
-from prebuilds.settings import Settings, checked_retries, checked_timeout
+from prebuilds.settings import Settings, checked_retries, checked_timeout, merged_headers
 from prebuilds.version import __version__
 
 RequestT = TypeVar("RequestT", bound=Model)
@@ -80,13 +80,12 @@ class Caller:
         retries = checked_retries(options.get("retries", self.settings.retries))
         on_attempt = options.get("on_attempt", self.settings.on_attempt)
         content = encode_json({**request.to_dict(), **options.get("extra_body", {})})
-        headers = {
-            "User-Agent": USER_AGENT,
-            **self.settings.headers,
-            **options.get("headers", {}),
-            "Content-Type": "application/json",
-            "Connect-Protocol-Version": "1",
-        }
+        headers = merged_headers(
+            {"User-Agent": USER_AGENT},
+            self.settings.headers,
+            options.get("headers", {}),
+            {"Content-Type": "application/json", "Connect-Protocol-Version": "1"},
+        )
         clock = self.world.clock
         deadline = math.inf if timeout is None else clock() + timeout
         maybe_executed = asked_for_token = False
@@ -314,7 +313,7 @@ def _send(
     """One attempt of a call that has `remaining` seconds; infinity is for ever."""
     if math.isfinite(remaining):
         milliseconds = min(max(1, math.ceil(remaining * 1000)), _LONGEST_DEADLINE)
-        headers = {**headers, "Connect-Timeout-Ms": str(milliseconds)}
+        headers = merged_headers(headers, {"Connect-Timeout-Ms": str(milliseconds)})
         if not last and operation.idempotency != "unsafe":
             # A server that hangs must not use up the time in which another attempt may succeed.
             remaining /= 2

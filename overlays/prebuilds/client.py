@@ -20,7 +20,7 @@ from prebuilds.effects import World
 from prebuilds.errors import ClientClosedError, ConfigurationError
 from prebuilds.methods import AsyncPrebuilds, Prebuilds
 from prebuilds.retries import RetryBudget
-from prebuilds.settings import DEFAULT_RETRIES, DEFAULT_TIMEOUT, ClientOptions, Settings, Token
+from prebuilds.settings import DEFAULT_RETRIES, DEFAULT_TIMEOUT, ClientOptions, Settings, Token, merged_headers
 
 _BOTH = "http_client and transport cannot both be given: an http_client has a transport of its own"
 
@@ -105,7 +105,9 @@ class _ClientBase:
             "timeout": settings.timeout,
             "follow_redirects": False,  # wherever they lead, the token must not
             "limits": httpx.Limits(max_connections=None, max_keepalive_connections=MOST_CONNECTIONS),
-            "headers": {**(given.headers if given else {}), "Connect-Protocol-Version": "1", **settings.headers},
+            "headers": merged_headers(
+                given.headers if given else {}, {"Connect-Protocol-Version": "1"}, settings.headers
+            ),
         }
 
 

@@ -130,6 +130,8 @@ class Driver:
 
     def _exchange(self, http: httpx.Client, exchange: _Exchange) -> httpx.Response:
         response = http.send(exchange.request(http), stream=True)
+        if response.is_stream_consumed:
+            return response  # a transport or a hook of the caller has read it
         try:
             body = _Body(response)
             try:
@@ -241,6 +243,8 @@ class AsyncDriver:
         import anyio
 
         response = await http.send(request, stream=True)
+        if response.is_stream_consumed:
+            return response  # a transport or a hook of the caller has read it
         try:
             body = _Body(response)
             # Cancelled rather than left: the generators of httpx close only when an exception passes them.

@@ -101,9 +101,17 @@ class Settings:
             token_source=token_source,
             timeout=checked_timeout(options.get("timeout", self.timeout)),
             retries=checked_retries(options.get("retries", self.retries)),
-            headers={**self.headers, **options.get("headers", {})},
+            headers=merged_headers(self.headers, options.get("headers", {})),
             on_attempt=options.get("on_attempt", self.on_attempt),
         )
+
+
+def merged_headers(*layers: Mapping[str, str]) -> dict[str, str]:
+    """The headers of all layers; a later one replaces an earlier one of the same name, in whatever case."""
+    found: dict[str, tuple[str, str]] = {}
+    for layer in layers:
+        found.update({name.lower(): (name, value) for name, value in layer.items()})
+    return dict(found.values())
 
 
 def checked_timeout(timeout: float | None) -> float | None:
