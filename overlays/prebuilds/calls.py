@@ -27,7 +27,7 @@ from prebuilds.errors import (
     request_id,
 )
 from prebuilds.retries import RetryBudget, judge_answer, pause_before, retry_hint
-from prebuilds.settings import Settings, checked_retries, checked_timeout
+from prebuilds.settings import Settings, checked_retries, checked_timeout, merged_headers
 from prebuilds.version import __version__
 
 RequestT = TypeVar("RequestT", bound=Model)
@@ -37,6 +37,9 @@ USER_AGENT = f"prebuilds-python/{__version__}"
 
 _LONGEST_DEADLINE = 9_999_999_999
 """In milliseconds: `Connect-Timeout-Ms` has ten digits at most."""
+
+_LONGEST_TEXT = 2000
+"""How many characters of what a server said stand in the text of an error."""
 
 _SHORTEST_SECRET = 12
 
@@ -52,7 +55,7 @@ _NOT_SENT = (
 )
 
 # The failures that lie in the request or in how the client is set up, so that repeating is no use.
-_LASTING = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.ProxyError)
+_LASTING = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 
 
 @define(frozen=True, kw_only=True)
@@ -77,13 +80,12 @@ class Caller:
         retries = checked_retries(options.get("retries", self.settings.retries))
         on_attempt = options.get("on_attempt", self.settings.on_attempt)
         content = encode_json({**request.to_dict(), **options.get("extra_body", {})})
-        headers = {
-            "User-Agent": USER_AGENT,
-            **self.settings.headers,
-            **options.get("headers", {}),
-            "Content-Type": "application/json",
-            "Connect-Protocol-Version": "1",
-        }
+        headers = merged_headers(
+            {"User-Agent": USER_AGENT},
+            self.settings.headers,
+            options.get("headers", {}),
+            {"Content-Type": "application/json", "Connect-Protocol-Version": "1"},
+        )
         clock = self.world.clock
         deadline = math.inf if timeout is None else clock() + timeout
         maybe_executed = asked_for_token = False
@@ -209,7 +211,7 @@ class Caller:
         kind = RequestTimeoutError if timed_out else ConnectionFailedError
         said = str(cause) or type(cause).__name__
         distrust = _distrust(cause)
-        lasting = isinstance(cause, _LASTING) or bool(distrust)
+        lasting = isinstance(cause, _LASTING) or _refused_by_proxy(cause) or bool(distrust)
         error = kind(
             self._words(
                 operation,
@@ -265,6 +267,8 @@ class Caller:
         maybe_executed: bool,
         request: httpx.Request | None,
     ) -> str:
+        if len(said) > _LONGEST_TEXT:
+            said = f"{said[:_LONGEST_TEXT]}..."
         text = f"prebuilds.{operation.client_method} failed: {what}: {said}"
         if advice:
             text += f" [{advice}]"
@@ -308,8 +312,8 @@ def _send(
 ) -> Send:
     """One attempt of a call that has `remaining` seconds; infinity is for ever."""
     if math.isfinite(remaining):
-        milliseconds = min(math.ceil(remaining * 1000), _LONGEST_DEADLINE)
-        headers = {**headers, "Connect-Timeout-Ms": str(milliseconds)}
+        milliseconds = min(max(1, math.ceil(remaining * 1000)), _LONGEST_DEADLINE)
+        headers = merged_headers(headers, {"Connect-Timeout-Ms": str(milliseconds)})
         if not last and operation.idempotency != "unsafe":
             # A server that hangs must not use up the time in which another attempt may succeed.
             remaining /= 2
@@ -328,6 +332,12 @@ def _distrust(cause: BaseException | None) -> str:
             return "The server does not speak TLS there: should the base URL start with http://?"
         cause = cause.__cause__ or cause.__context__
     return ""
+
+
+def _refused_by_proxy(cause: BaseException) -> bool:
+    """Whether a proxy refuses to connect, and for good as far as it says."""
+    # The message of the exception begins with the status that the proxy answered.
+    return isinstance(cause, httpx.ProxyError) and not str(cause).startswith(("502", "503", "504"))
 
 
 def _proxy_advice(cause: BaseException) -> str:

@@ -15,16 +15,17 @@ from prebuild_api.operations import Attempt
 from prebuilds.calls import Caller
 from prebuilds.credentials import BearerAuth
 from prebuilds.debugging import set_up_logging
-from prebuilds.drivers import AsyncDriver, Driver
+from prebuilds.drivers import MOST_CONNECTIONS, AsyncDriver, Driver, async_gate, gate
 from prebuilds.effects import World
 from prebuilds.errors import ClientClosedError, ConfigurationError
 from prebuilds.methods import AsyncPrebuilds, Prebuilds
 from prebuilds.retries import RetryBudget
-from prebuilds.settings import DEFAULT_RETRIES, DEFAULT_TIMEOUT, ClientOptions, Settings, Token
-
-_MOST_CONNECTIONS = 100
+from prebuilds.settings import DEFAULT_RETRIES, DEFAULT_TIMEOUT, ClientOptions, Settings, Token, merged_headers
 
 _BOTH = "http_client and transport cannot both be given: an http_client has a transport of its own"
+
+
+_GONE = "the HTTP client that sends the requests of this client has been closed"
 
 
 class _ClientBase:
@@ -103,8 +104,10 @@ class _ClientBase:
             "auth": BearerAuth(settings.token),
             "timeout": settings.timeout,
             "follow_redirects": False,  # wherever they lead, the token must not
-            "limits": httpx.Limits(max_connections=_MOST_CONNECTIONS, max_keepalive_connections=_MOST_CONNECTIONS),
-            "headers": {**(given.headers if given else {}), "Connect-Protocol-Version": "1", **settings.headers},
+            "limits": httpx.Limits(max_connections=None, max_keepalive_connections=MOST_CONNECTIONS),
+            "headers": merged_headers(
+                given.headers if given else {}, {"Connect-Protocol-Version": "1"}, settings.headers
+            ),
         }
 
 
@@ -171,6 +174,7 @@ class PrebuildClient(_ClientBase):
         self._given = http_client
         self._transport = transport if http_client is None else _Through(lambda: http_client)
         self._http: httpx.Client | None = None
+        self._gate = gate()
         self._add_methods()
 
     def _share(self, owner: PrebuildClient) -> None:
@@ -178,7 +182,7 @@ class PrebuildClient(_ClientBase):
         self._add_methods()
 
     def _add_methods(self) -> None:
-        driver = Driver(self.get_httpx_client, self._caller.world)
+        driver = Driver(self.get_httpx_client, self._caller.world, self._gate)
         self.prebuilds = Prebuilds(self._caller, driver)
 
     def get_httpx_client(self) -> httpx.Client:
@@ -252,6 +256,7 @@ class AsyncPrebuildClient(_ClientBase):
         self._given = http_client
         self._transport = transport if http_client is None else _AsyncThrough(lambda: http_client)
         self._http: httpx.AsyncClient | None = None
+        self._gate = async_gate()
         self._add_methods()
 
     def _share(self, owner: AsyncPrebuildClient) -> None:
@@ -259,7 +264,7 @@ class AsyncPrebuildClient(_ClientBase):
         self._add_methods()
 
     def _add_methods(self) -> None:
-        driver = AsyncDriver(self.get_async_httpx_client, self._caller.world)
+        driver = AsyncDriver(self.get_async_httpx_client, self._caller.world, self._gate)
         self.prebuilds = AsyncPrebuilds(self._caller, driver)
 
     def get_async_httpx_client(self) -> httpx.AsyncClient:
@@ -299,7 +304,10 @@ class _Through(httpx.BaseTransport):
         self._client = client
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        return self._client().send(request, stream=True, auth=None, follow_redirects=False)
+        client = self._client()
+        if client.is_closed:
+            raise ClientClosedError(_GONE)
+        return client.send(request, stream=True, auth=None, follow_redirects=False)
 
 
 class _AsyncThrough(httpx.AsyncBaseTransport):
@@ -309,4 +317,7 @@ class _AsyncThrough(httpx.AsyncBaseTransport):
         self._client = client
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return await self._client().send(request, stream=True, auth=None, follow_redirects=False)
+        client = self._client()
+        if client.is_closed:
+            raise ClientClosedError(_GONE)
+        return await client.send(request, stream=True, auth=None, follow_redirects=False)

@@ -8,9 +8,7 @@ from typing import Any
 import httpx
 
 from prebuilds.errors import PrebuildsError, TokenError
-from prebuilds.settings import Token, checked_token
-
-_SOURCE = "the answer of the callable bearer_token"
+from prebuilds.settings import Token, can_be_token
 
 
 class BearerAuth(httpx.Auth):
@@ -63,5 +61,9 @@ def _no_token(error: Exception) -> TokenError:
 def _bearing(request: httpx.Request, token: object) -> httpx.Request:
     if not isinstance(token, str):
         raise TokenError(f"the callable bearer_token answered {type(token).__name__}, not a string")
-    request.headers["Authorization"] = f"Bearer {checked_token(token.strip(), _SOURCE)}"
+    token = token.strip()
+    if not can_be_token(token):
+        what = "a string with characters that no token can have" if token else "an empty string"
+        raise TokenError(f"the callable bearer_token answered {what}")
+    request.headers["Authorization"] = f"Bearer {token}"
     return request

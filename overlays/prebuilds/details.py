@@ -107,7 +107,8 @@ def _element(fields: _Fields) -> str:
     name = f".{fields.text(2)}"
     for number in (6, 8, 9):  # a position, or the key of a map
         if fields.has(number):
-            return f"{name}[{fields.last_number(number)}]"
+            value = fields.last_number(number)
+            return f"{name}[{value - 2**64 if number == 8 and value >= 2**63 else value}]"
     if fields.has(7):
         return f"{name}[{'true' if fields.last_number(7) else 'false'}]"
     return f"{name}[{fields.text(10)!r}]" if fields.has(10) else name

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import suppress
 from contextvars import copy_context
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import httpx
 
@@ -29,11 +32,18 @@ from prebuilds.effects import (
     run,
     run_async,
 )
+from prebuilds.errors import ClientClosedError
 
 if TYPE_CHECKING:
     import asyncio
 
+    import anyio
+
 T = TypeVar("T")
+
+MOST_CONNECTIONS = 100
+"""How many exchanges of a client go on at a time; more of them wait. The pool of httpx does not see to it: it loses a
+connection for good when a call is cancelled, or times out, in the moment in which it is given one."""
 
 _CONNECT_TIMEOUT = 10.0
 """The most seconds for one attempt to connect: a host that drops packets must not use up the deadline of a call that
@@ -42,13 +52,21 @@ another attempt might save."""
 _ERROR_LIMIT = 1_048_576
 """How many bytes of an error are read. Nobody needs more of them, and an endless one must not fill the memory."""
 
+_LEAST = 0.001
+"""Seconds that are given at least: no time at all has a meaning of its own to a socket."""
+
+_PIECE = 1024
+"""How many bytes of an error are decompressed at a time."""
+
 
 class Driver:
     """Carries out logic in the thread of the caller, with an HTTP client that is made when it is first needed."""
 
-    def __init__(self, http: Callable[[], httpx.Client], world: World) -> None:
+    def __init__(self, http: Callable[[], httpx.Client], world: World, gate: threading.Semaphore) -> None:
         self.http = http
         self.world = world
+        self.gate = gate
+        """Lets as many exchanges through at a time as there may be connections."""
 
     def run(self, steps: Steps[T]) -> T:
         """The result of `steps`."""
@@ -99,27 +117,47 @@ class Driver:
 
     def _send(self, effect: Send) -> httpx.Response:
         http = self.http()
-        exchange = _Exchange(effect, self.world)
-        response = http.send(exchange.request(http), stream=True)
+        exchange = _Exchange(effect)
+        if not self.gate.acquire(timeout=exchange.limit()):
+            raise httpx.PoolTimeout(_TOO_MANY)
         try:
-            body = exchange.body_of(response)
+            return self._exchange(http, exchange)
+        except RuntimeError as error:
+            _check_open(http, error)
+            raise
+        finally:
+            self.gate.release()
+
+    def _exchange(self, http: httpx.Client, exchange: _Exchange) -> httpx.Response:
+        response = http.send(exchange.request(http), stream=True)
+        if response.is_stream_consumed:
+            return response  # a transport or a hook of the caller has read it
+        try:
+            body = _Body(response)
             try:
                 for chunk in response.iter_raw():
                     if not body.takes(chunk):
+                        break
+                    if exchange.remaining() <= 0:
+                        body.ran_out()
                         break
             except httpx.TransportError as error:
                 body.broke(error)
         finally:
             response.close()
-        return body.complete()
+        return body.complete(exchange)
 
 
 class AsyncDriver:
     """As `Driver`, for asynchronous code: under asyncio, and under trio, where nothing is started ahead of time."""
 
-    def __init__(self, http: Callable[[], httpx.AsyncClient], world: World) -> None:
+    def __init__(
+        self, http: Callable[[], httpx.AsyncClient], world: World, gate: Callable[[], anyio.Semaphore]
+    ) -> None:
         self.http = http
         self.world = world
+        self.gate = gate
+        """As with `Driver`."""
 
     async def run(self, steps: Steps[T]) -> T:
         """The result of `steps`."""
@@ -176,43 +214,91 @@ class AsyncDriver:
         import anyio  # httpx brings it
 
         http = self.http()
-        exchange = _Exchange(effect, self.world)
+        exchange = _Exchange(effect)
+        gate = self.gate()
+        try:
+            with anyio.fail_after(exchange.limit()):
+                await gate.acquire()
+        except TimeoutError as error:
+            raise httpx.PoolTimeout(_TOO_MANY) from error
+        try:
+            return await _unharmed(lambda: self._in_time(http, exchange))
+        except RuntimeError as error:
+            _check_open(http, error)
+            raise
+        finally:
+            gate.release()
+
+    async def _in_time(self, http: httpx.AsyncClient, exchange: _Exchange) -> httpx.Response:
+        import anyio
+
+        limit = exchange.limit()
         request = exchange.request(http)
         try:
             # What httpx is told is a limit for each step, this is one for all of them.
-            with anyio.fail_after(None if math.isinf(effect.timeout) else effect.timeout + _GRACE):
-                response = await http.send(request, stream=True)
-                try:
-                    body = exchange.body_of(response)
-                    try:
-                        async for chunk in response.aiter_raw():
-                            if not body.takes(chunk):
-                                break
-                    except httpx.TransportError as error:
-                        body.broke(error)
-                finally:
-                    await response.aclose()
+            with anyio.fail_after(None if limit is None else limit + _GRACE):
+                return await self._exchange(http, exchange, request)
         except TimeoutError as error:
             raise httpx.ReadTimeout("the answer took too long", request=request) from error
-        return body.complete()
 
+    async def _exchange(self, http: httpx.AsyncClient, exchange: _Exchange, request: httpx.Request) -> httpx.Response:
+        import anyio
+
+        response = await http.send(request, stream=True)
+        if response.is_stream_consumed:
+            return response  # a transport or a hook of the caller has read it
+        try:
+            body = _Body(response)
+            # Cancelled rather than left: the generators of httpx close only when an exception passes them.
+            reading = anyio.CancelScope(deadline=anyio.current_time() + exchange.remaining())
+            try:
+                with reading:
+                    async for chunk in response.aiter_raw():
+                        if not body.takes(chunk):
+                            reading.cancel()
+            except httpx.TransportError as error:
+                body.broke(error)
+            if reading.cancelled_caught and not body.suffices:
+                body.ran_out()
+        finally:
+            await response.aclose()
+        return body.complete(exchange)
+
+
+def gate() -> threading.Semaphore:
+    """What lets as many exchanges through at a time as there may be connections."""
+    return threading.Semaphore(MOST_CONNECTIONS)
+
+
+def async_gate() -> Callable[[], anyio.Semaphore]:
+    """As `gate`, made when it is first needed, so that anyio is loaded no sooner."""
+
+    @cache
+    def made() -> anyio.Semaphore:
+        import anyio
+
+        return anyio.Semaphore(MOST_CONNECTIONS)
+
+    return made
+
+
+_TOO_MANY = f"{MOST_CONNECTIONS} calls are under way, and this one's time was over before one of them had ended"
 
 _GRACE = 0.05
 """Seconds that an exchange may take beyond what each of its steps may, so that the step that took too long is named."""
 
 
 class _Exchange:
-    """One request and its response, within one time limit."""
+    """One request and its response, within one time limit: of real time, which is what a network takes."""
 
-    def __init__(self, effect: Send, world: World) -> None:
+    def __init__(self, effect: Send) -> None:
         self._effect = effect
-        self._clock = world.clock
-        self._begin = world.clock()
+        self._begin = time.monotonic()
 
     def request(self, http: httpx.Client | httpx.AsyncClient) -> httpx.Request:
         effect = self._effect
-        limit = None if math.isinf(effect.timeout) else effect.timeout
-        connect = min(effect.timeout, _CONNECT_TIMEOUT)
+        limit = self.limit()
+        connect = _CONNECT_TIMEOUT if limit is None else min(limit, _CONNECT_TIMEOUT)
         return http.build_request(
             "POST",
             effect.path,
@@ -221,52 +307,78 @@ class _Exchange:
             timeout=httpx.Timeout(limit, connect=connect),
         )
 
-    def body_of(self, response: httpx.Response) -> _Body:
-        return _Body(response, self._clock, self._begin, self._effect.timeout)
+    def limit(self) -> float | None:
+        """How many seconds are left, more than 0; None if there is no end."""
+        return None if math.isinf(self._effect.timeout) else max(self.remaining(), _LEAST)
+
+    def elapsed(self) -> float:
+        return time.monotonic() - self._begin
+
+    def remaining(self) -> float:
+        return self._effect.timeout - self.elapsed()
 
 
 class _Body:
     """Collects the body of a response."""
 
-    def __init__(self, response: httpx.Response, clock: Callable[[], float], begin: float, timeout: float) -> None:
+    def __init__(self, response: httpx.Response) -> None:
         self._response = response
-        self._clock = clock
-        self._begin = begin
-        self._deadline = begin + timeout
         self._chunks: list[bytes] = []
         self._size = 0
+
+    @property
+    def suffices(self) -> bool:
+        """Whether no more is wanted, though more may come."""
+        return self._response.is_error and self._size >= _ERROR_LIMIT
 
     def takes(self, chunk: bytes) -> bool:
         """Add a chunk; whether more is wanted."""
         self._chunks.append(chunk)
         self._size += len(chunk)
-        if self._clock() > self._deadline:
-            raise httpx.ReadTimeout("the answer took too long", request=self._response.request)
-        return not (self._response.is_error and self._size >= _ERROR_LIMIT)
+        return not self.suffices
 
     def broke(self, error: httpx.TransportError) -> None:
         """The body broke off. An error is told by its status then; of anything else, the whole is needed."""
         if not self._response.is_error:
             raise error
 
-    def complete(self) -> httpx.Response:
+    def ran_out(self) -> None:
+        """The time is over."""
+        self.broke(httpx.ReadTimeout("the answer took too long", request=self._response.request))
+
+    def complete(self, exchange: _Exchange) -> httpx.Response:
         """The response with its body, decompressed."""
         content = b"".join(self._chunks)
-        try:
-            response = self._with(content, self._response.headers)
-        except httpx.DecodingError:
-            if not self._response.is_error:
-                raise
-            headers = self._response.headers.copy()
+        headers = self._response.headers
+        if self._response.is_error:
+            content = _beginning(content, headers)
+            headers = headers.copy()
             headers.pop("content-encoding", None)
-            response = self._with(content, headers)
-        response.elapsed = timedelta(seconds=self._clock() - self._begin)
-        return response
-
-    def _with(self, content: bytes, headers: httpx.Headers) -> httpx.Response:
-        return httpx.Response(
+        response = httpx.Response(
             self._response.status_code, headers=headers, content=content, request=self._response.request
         )
+        response.elapsed = timedelta(seconds=exchange.elapsed())
+        return response
+
+
+def _beginning(content: bytes, headers: httpx.Headers) -> bytes:
+    """The body of an error decompressed, as far as it can be and makes sense: a little may become very much."""
+    pieces = (content[start : start + _PIECE] for start in range(0, len(content), _PIECE))
+    found = bytearray()
+    try:
+        for part in httpx.Response(500, headers=headers, content=pieces).iter_bytes():
+            found += part
+            if len(found) >= _ERROR_LIMIT:
+                break
+    except httpx.DecodingError:
+        return bytes(found) or content
+    return bytes(found)
+
+
+def _check_open(http: httpx.Client | httpx.AsyncClient, error: RuntimeError) -> None:
+    """Of an HTTP client that has been closed, httpx raises a RuntimeError like any other."""
+    if http.is_closed:
+        raise ClientClosedError("the client has been closed: make a new one") from error
 
 
 def _get(effect: Open) -> httpx.Request:
@@ -377,11 +489,50 @@ class _Later:
         self.coroutine.close()
 
 
-def _started(coroutine: Coroutine[Any, Any, Any]) -> _Task | _Later:
+async def _unharmed(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Do some work of httpx so that it can be cancelled at any moment.
+
+    Where httpx must not be disturbed, when it gives a connection back for example, it asks anyio to hold off. That
+    holds off what anyio cancels, but not `asyncio.Task.cancel`, which would leave a connection open and out of reach.
+    So the work is done in a task that nobody but anyio cancels.
+    """
+    import anyio
+
+    if not _under_asyncio():
+        return await work()
+    import asyncio
+
+    scope = anyio.CancelScope()
+
+    async def cancellable() -> T | None:
+        with scope:
+            return await work()
+        return None
+
+    task = asyncio.create_task(cancellable())
+    try:
+        return cast("T", await asyncio.shield(task))
+    except asyncio.CancelledError:
+        scope.cancel()
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # seen, so that nobody complains that it was not
+        raise
+
+
+def _under_asyncio() -> bool:
     import asyncio
 
     try:
-        loop = asyncio.get_running_loop()
+        asyncio.get_running_loop()
     except RuntimeError:
-        return _Later(coroutine)
-    return _Task(loop.create_task(coroutine))
+        return False
+    return True
+
+
+def _started(coroutine: Coroutine[Any, Any, Any]) -> _Task | _Later:
+    import asyncio
+
+    return _Task(asyncio.create_task(coroutine)) if _under_asyncio() else _Later(coroutine)

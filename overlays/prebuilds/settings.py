@@ -101,9 +101,17 @@ class Settings:
             token_source=token_source,
             timeout=checked_timeout(options.get("timeout", self.timeout)),
             retries=checked_retries(options.get("retries", self.retries)),
-            headers={**self.headers, **options.get("headers", {})},
+            headers=merged_headers(self.headers, options.get("headers", {})),
             on_attempt=options.get("on_attempt", self.on_attempt),
         )
+
+
+def merged_headers(*layers: Mapping[str, str]) -> dict[str, str]:
+    """The headers of all layers; a later one replaces an earlier one of the same name, in whatever case."""
+    found: dict[str, tuple[str, str]] = {}
+    for layer in layers:
+        found.update({name.lower(): (name, value) for name, value in layer.items()})
+    return dict(found.values())
 
 
 def checked_timeout(timeout: float | None) -> float | None:
@@ -133,7 +141,7 @@ def _given_token(argument: Token | None) -> tuple[Token, str]:
     if callable(argument):
         return argument, "the callable bearer_token"
     token, source = _first(argument, "the argument bearer_token", TOKEN_VARIABLES)
-    return checked_token(token, source), source
+    return _checked_token(token, source), source
 
 
 def _first(argument: str | None, name: str, variables: tuple[str, ...]) -> tuple[str, str]:
@@ -146,7 +154,12 @@ def _first(argument: str | None, name: str, variables: tuple[str, ...]) -> tuple
     return "", ""
 
 
-def checked_token(token: str, source: str) -> str:
+def can_be_token(text: str) -> bool:
+    """Whether `text` can stand in a header as a token."""
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
+
+
+def _checked_token(token: str, source: str) -> str:
     """`token`, if it can be one.
 
     Raises:
@@ -157,7 +170,7 @@ def checked_token(token: str, source: str) -> str:
         raise ConfigurationError(
             f"there is no token for the service: pass bearer_token=..., or set {', '.join(most)} or {last}"
         )
-    if not token.isascii() or not token.isprintable() or " " in token:
+    if not can_be_token(token):
         raise ConfigurationError(f"the token in {source} has characters that no token can have")
     return token
 

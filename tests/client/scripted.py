@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -47,9 +49,11 @@ class Request:
 
 
 class ScriptedServer:
-    """Answers its script in order, and the last of it for ever."""
+    """Answers its script in order, and the last of it for ever; over TLS if there is a certificate in `tls`."""
 
-    def __init__(self, *script: Answer | Callable[[Request], Answer]) -> None:
+    def __init__(
+        self, *script: Answer | Callable[[Request], Answer], host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+    ) -> None:
         self.script = list(script) or [Answer()]
         self.requests: list[Request] = []
         lock = threading.Lock()
@@ -57,7 +61,7 @@ class ScriptedServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True  # the head and the body of an answer do not wait for one another
+            disable_nagle_algorithm = True  # or else each answer waits 40 ms for an acknowledgement
 
             def do_POST(self):
                 size = int(self.headers.get("content-length", 0))
@@ -89,14 +93,22 @@ class ScriptedServer:
                 if answer.cut:
                     self.close_connection = True
 
+            do_CONNECT = do_POST  # noqa: N815 - the name that http.server looks for
+
             def log_message(self, *arguments: object) -> None:
                 pass
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
 
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+            address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+        self._server = Server((host, 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        authority = f"[{host}]" if ":" in host else host
+        self.port = self._server.server_port
+        self.url = f"http{'s' if tls else ''}://{authority}:{self.port}"
 
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))

@@ -46,6 +46,7 @@ FAILURES: list[tuple[Step, bool, bool]] = [
     (httpx.ConnectTimeout(""), False, True),
     (httpx.PoolTimeout(""), False, True),
     (httpx.ProxyError("407 Proxy Authentication Required"), False, False),
+    (httpx.ProxyError("503 Service Unavailable"), False, True),
     (httpx.UnsupportedProtocol("gopher"), False, False),
     (httpx.ReadError(""), True, True),
     (httpx.WriteError(""), True, True),

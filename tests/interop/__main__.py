@@ -32,7 +32,7 @@ def main():
 def emulator():
     """An emulator in a process of its own, and its URL."""
     # A prebuild takes about half a second: long enough to be cancelled, short enough to be waited for.
-    options = ["--port", "0", "--speed", "500", "--token", "writer", "--read-only-token", "reader"]
+    options = ["--port", "0", "--log", "none", "--speed", "500", "--token", "writer", "--read-only-token", "reader"]
     command = [sys.executable, "-m", "prebuilds", "emulator", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

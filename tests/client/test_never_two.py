@@ -1,0 +1,192 @@
+"""Calls that meet faults on a real network, in front of the real emulator: what was done is done once, and known."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import httpx
+import pytest
+
+from prebuilds import AsyncPrebuildClient, CallError, PrebuildClient
+from prebuilds.emulator import EmulatorServer, ManualClock, Plan
+from prebuilds.settings import DEFAULT_RETRIES
+
+from .both import KINDS, TOKEN
+from .relay import CALL, FAULTS, PASSED, PASSING, Fault, Playground, Relay
+
+CALLS = 1000
+WORKERS = 80
+
+
+@dataclass
+class Call:
+    """One call of a test, and what it meets."""
+
+    id: str
+    faults: list[Fault]
+    """What its attempts meet; when they are used up, nothing is in the way."""
+    met: list[str] = field(default_factory=list)
+    """How its attempts ended."""
+    result: Any = None
+    error: Exception | None = None
+
+    @property
+    def timeout(self) -> float:
+        return 0.7 if any(fault.never_ends for fault in self.faults) else 5.0
+
+
+def calls(faults: tuple[Fault, ...], again: float, seed: int) -> list[Call]:
+    """Calls that meet each fault first in turn, and with a probability another one, and another one."""
+    dice = random.Random(seed)
+    made = []
+    for number in range(CALLS):
+        drawn = [faults[number % len(faults)]]
+        while dice.random() < again:
+            drawn.append(dice.choice(faults))
+        made.append(Call(str(uuid.UUID(int=dice.getrandbits(128), version=4)), drawn))
+    dice.shuffle(made)
+    return made
+
+
+def play(call: Call, relay: Relay) -> Callable[[object], None]:
+    """Prepare the relay for the first attempt of a call; the result prepares it for the next one after each."""
+    faults = iter(call.faults)
+
+    def prepare(_: object = None) -> None:
+        fault = next(faults, PASSED)
+        relay.next(fault)
+
+    def count(attempt: Any) -> None:
+        call.met.append(f"{attempt.duration:.2f} {attempt.retry_in} {attempt.error!r:.100}")
+        prepare()
+
+    prepare()
+    return count
+
+
+Ask = Callable[[Any, Call, Callable[[object], None]], Any]
+
+
+def carry_out(kind: str, all_calls: list[Call], ask: Ask, url: str, playground: Playground) -> list[Relay]:
+    """Make the calls, many at a time; the relays that they went through."""
+    relays = [playground.relay(url) for _ in range(WORKERS)]
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # to make one for each client takes seconds, and here is no TLS
+    waiting: SimpleQueue[Call] = SimpleQueue()
+    for call in all_calls:
+        waiting.put(call)
+
+    def taken() -> Iterator[Call]:
+        while True:
+            try:
+                yield waiting.get_nowait()
+            except Empty:
+                return
+
+    def work(relay: Relay) -> None:
+        with PrebuildClient(TOKEN, base_url=relay.url, transport=httpx.HTTPTransport(verify=tls)) as client:
+            for call in taken():
+                try:
+                    call.result = ask(client, call, play(call, relay))
+                except CallError as error:
+                    call.error = error
+
+    async def work_async(relay: Relay) -> None:
+        transport = httpx.AsyncHTTPTransport(verify=tls)
+        async with AsyncPrebuildClient(TOKEN, base_url=relay.url, transport=transport) as client:
+            for call in taken():
+                try:
+                    call.result = await ask(client, call, play(call, relay))
+                except CallError as error:
+                    call.error = error
+
+    if kind == "sync":
+        with ThreadPoolExecutor(WORKERS) as pool:
+            list(pool.map(work, relays))
+    else:
+
+        async def main() -> None:
+            await asyncio.gather(*map(work_async, relays))
+
+        asyncio.run(main())
+    return relays
+
+
+def create(client: Any, call: Call, on_attempt: Callable[[object], None]) -> Any:
+    return client.prebuilds.create(
+        project_id=call.id,
+        spec={},
+        timeout=call.timeout,
+        headers={CALL: call.id},
+        on_attempt=on_attempt,
+    )
+
+
+@pytest.fixture
+def emulator():
+    with EmulatorServer(clock=ManualClock(), plan=Plan()) as server:
+        yield server
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_thousand_creates_through_faults_never_make_two_and_never_lie(kind, emulator):
+    all_calls = calls(FAULTS, again=0.35, seed=3)
+    with Playground() as playground:
+        relays = carry_out(kind, all_calls, create, emulator.url, playground)
+        forwarded = Counter(call for relay in relays for call in relay.forwarded)
+        met = Counter(arrival.fault for relay in relays for arrival in relay.arrivals)
+    with PrebuildClient(TOKEN, base_url=emulator.url) as client:
+        made = Counter(each.metadata.project_id for each in client.prebuilds.list(page_size=100))
+
+    assert set(made) <= {call.id for call in all_calls}
+    assert set(made.values()) == {1}
+    assert forwarded == made
+    for call in all_calls:
+        if call.error is None:
+            assert call.result.prebuild.metadata.project_id == call.id
+            assert made[call.id] == 1, call
+            continue
+        assert call.error.maybe_executed or not made[call.id], call
+        if all(fault.surely_unharmed for fault in call.faults[: len(call.met)]):
+            assert not call.error.maybe_executed, call
+        # What failed had a reason to.
+        assert not all(fault.surely_unharmed and fault.name != "429 without a hint" for fault in call.faults), call
+
+    # The test has been one: every fault was met, and both endings were common.
+    assert set(FAULTS) - set(met) == {fault for fault in FAULTS if fault.refuses}
+    succeeded = sum(call.error is None for call in all_calls)
+    assert 100 < succeeded < 900
+    assert any(len(call.met) > 2 and call.error is None for call in all_calls)
+
+
+def retrieve(client: Any, call: Call, on_attempt: Callable[[object], None]) -> Any:
+    return client.prebuilds.retrieve(prebuild_id=call.id, timeout=4.5, headers={CALL: call.id}, on_attempt=on_attempt)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_thousand_reads_succeed_though_three_in_ten_requests_meet_a_fault(kind, emulator):
+    with PrebuildClient(TOKEN, base_url=emulator.url) as client:
+        ids = [client.prebuilds.create(project_id=str(uuid.uuid4()), spec={}).prebuild.id for _ in range(50)]
+    dice = random.Random(5)
+    all_calls = [
+        Call(
+            ids[number % len(ids)],
+            [dice.choice(PASSING) if dice.random() < 0.3 else PASSED for _ in range(DEFAULT_RETRIES + 1)],
+        )
+        for number in range(CALLS)
+    ]
+    with Playground() as playground:
+        relays = carry_out(kind, all_calls, retrieve, emulator.url, playground)
+        met = {arrival.fault for relay in relays for arrival in relay.arrivals}
+    assert [call for call in all_calls if call.error is not None] == []
+    assert [call for call in all_calls if call.result.prebuild.id != call.id] == []
+    assert {*PASSING, PASSED} - met == {fault for fault in PASSING if fault.refuses}
+    assert sum(len(call.met) > 1 for call in all_calls) > 200

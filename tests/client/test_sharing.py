@@ -1,0 +1,202 @@
+"""One client in many threads or tasks: every caller gets its own answer, and no connection is lost or left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prebuilds import (
+    AsyncPrebuildClient,
+    PrebuildClient,
+)
+from prebuilds.emulator import EmulatorServer, ManualClock
+
+from .both import KINDS, TOKEN
+from .relay import CALL, DRIPS, DROPPED_BEFORE, HANGS_AFTER, HANGS_BEFORE, PASSED, Fault, Playground, Relay
+
+MOST_CONNECTIONS = 100
+
+TCP_TABLE = Path("/proc/net/tcp")
+
+needs_the_table = pytest.mark.skipif(not TCP_TABLE.exists(), reason="only Linux lists its connections there")
+
+
+def open_connections(port: int) -> int:
+    """How many established connections clients of this machine have to a port."""
+    rows = (line.split() for line in TCP_TABLE.read_text().splitlines()[1:])
+    return sum(row[2].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    with EmulatorServer(clock=ManualClock()) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def ids(emulator) -> list[str]:
+    with PrebuildClient(TOKEN, base_url=emulator.url) as client:
+        return [client.prebuilds.create(project_id=str(uuid.uuid4()), spec={}).prebuild.id for _ in range(200)]
+
+
+@pytest.fixture
+def relay(emulator):
+    with Playground() as playground:
+        yield playground.relay(emulator.url)
+
+
+@needs_the_table
+def test_sixteen_threads_share_a_client(ids, relay):
+    dice = random.Random(1)
+    relay.choose = lambda call: DROPPED_BEFORE if dice.random() < 0.05 else PASSED
+    most: list[int] = []
+
+    def work(number: int) -> list[tuple[str, str]]:
+        begin.wait()
+        asking = ids[number::16] * 3
+        seen = [(asked, client.prebuilds.retrieve(prebuild_id=asked).prebuild.id) for asked in asking]
+        most.append(open_connections(relay.port))
+        return seen
+
+    begin = threading.Barrier(16)
+    with PrebuildClient(TOKEN, base_url=relay.url) as client:
+        with ThreadPoolExecutor(16) as pool:
+            seen = [pair for pairs in pool.map(work, range(16)) for pair in pairs]
+        assert len(seen) == 600
+        assert all(asked == got for asked, got in seen)
+        assert 1 <= max(most) <= 16
+    assert open_connections(relay.port) == 0
+
+
+def fault_of(call: str) -> Fault:
+    """What a call meets is in its name: the relay serves many at once."""
+    return {"hangs": HANGS_AFTER, "drips": DRIPS, "drops": DROPPED_BEFORE}.get(call, PASSED)
+
+
+@needs_the_table
+def test_two_hundred_tasks_share_a_client_though_many_are_cancelled(ids, relay):
+    relay.choose = fault_of
+    dice = random.Random(2)
+    complaints: list[Any] = []
+
+    async def work(client: AsyncPrebuildClient, asked: str, faults: list[str]) -> list[tuple[str, str]]:
+        seen = []
+        for fault in faults:
+            answer = await client.prebuilds.retrieve(prebuild_id=asked, headers={CALL: fault}, timeout=30)
+            seen.append((asked, answer.prebuild.id))
+        return seen
+
+    async def cancel_midway(task: asyncio.Task[Any]) -> None:
+        await asyncio.sleep(dice.uniform(0, 0.6))
+        task.cancel()
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+        async with AsyncPrebuildClient(TOKEN, base_url=relay.url) as client:
+            lasting = [asyncio.create_task(work(client, asked, [""] * 2)) for asked in ids[::2]]
+            doomed = [
+                asyncio.create_task(work(client, asked, [*dice.choices(["", "drips", "drops"], k=2), "hangs"]))
+                for asked in ids[1::2]
+            ]
+            await asyncio.gather(*map(cancel_midway, doomed))
+            assert all(isinstance(end, asyncio.CancelledError) for end in await gathered(doomed))
+            seen = [pair for pairs in await asyncio.gather(*lasting) for pair in pairs]
+            assert len(seen) == 200
+            assert all(asked == got for asked, got in seen)
+            assert open_connections(relay.port) <= MOST_CONNECTIONS
+
+            # All connections of the pool can be had at once, and after that serve more callers than there are of them.
+            relay.choose = lambda call: HANGS_BEFORE
+            relay.arrivals.clear()
+            hanging = [asyncio.create_task(work(client, each, [""])) for each in ids[:MOST_CONNECTIONS]]
+            await until_arrived(relay, MOST_CONNECTIONS)
+            assert open_connections(relay.port) == MOST_CONNECTIONS
+            for task in hanging:
+                task.cancel()
+            await gathered(hanging)
+            assert open_connections(relay.port) == 0
+            relay.choose = fault_of
+            answers = await asyncio.gather(*(client.prebuilds.retrieve(prebuild_id=each) for each in ids[:150]))
+            assert [answer.prebuild.id for answer in answers] == ids[:150]
+            assert 0 < open_connections(relay.port) <= MOST_CONNECTIONS
+        assert open_connections(relay.port) == 0
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())
+    gc.collect()
+    assert complaints == []
+
+
+async def until_arrived(relay: Relay, count: int) -> None:
+    async with asyncio.timeout(20):
+        while len(relay.arrivals) < count:  # noqa: ASYNC110 - they are counted in another thread
+            await asyncio.sleep(0.01)
+
+
+async def gathered(tasks: list[Any]) -> list[Any]:
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@needs_the_table
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_call_that_its_caller_interrupts_leaves_no_connection_behind(kind, ids, relay):
+    class Interruption(BaseException):
+        """As Ctrl-C is one."""
+
+    def interrupt(attempt: Any) -> None:
+        raise Interruption
+
+    async def main() -> None:
+        async with AsyncPrebuildClient(TOKEN, base_url=relay.url, on_attempt=interrupt) as client:
+            for asked in ids[:5]:
+                with pytest.raises(Interruption):
+                    await client.prebuilds.retrieve(prebuild_id=asked)
+            assert open_connections(relay.port) == 1
+        assert open_connections(relay.port) == 0
+
+    if kind == "async":
+        asyncio.run(main())
+        return
+    with PrebuildClient(TOKEN, base_url=relay.url, on_attempt=interrupt) as client:
+        for asked in ids[:5]:
+            with pytest.raises(Interruption):
+                client.prebuilds.retrieve(prebuild_id=asked)
+        assert open_connections(relay.port) == 1
+    assert open_connections(relay.port) == 0
+
+
+@needs_the_table
+def test_tasks_cancelled_while_they_wait_for_a_connection_leave_it_to_others(ids, relay):
+    async def main() -> None:
+        async with AsyncPrebuildClient(TOKEN, base_url=relay.url) as client:
+            for ticks in range(1, 9):
+                relay.arrivals.clear()
+                holders = [asyncio.create_task(hang(client, each)) for each in ids[:100]]
+                await until_arrived(relay, 100)
+                waiting = [asyncio.create_task(hang(client, each)) for each in ids[100:200]]
+                await asyncio.sleep(0.1)
+                for task in holders:
+                    task.cancel()
+                # Each is about to be given a connection that a holder gives up.
+                for _ in range(ticks):
+                    await asyncio.sleep(0)
+                for task in waiting:
+                    task.cancel()
+                assert all(isinstance(end, asyncio.CancelledError) for end in await gathered(holders + waiting))
+            answers = await asyncio.gather(*(client.prebuilds.retrieve(prebuild_id=each, timeout=20) for each in ids))
+            assert [answer.prebuild.id for answer in answers] == ids
+        assert open_connections(relay.port) == 0
+
+    async def hang(client: AsyncPrebuildClient, asked: str) -> Any:
+        return await client.prebuilds.retrieve(prebuild_id=asked, headers={CALL: "hangs"})
+
+    relay.choose = fault_of
+    asyncio.run(main())
