@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import assert_type
 
 import httpx
@@ -19,7 +20,9 @@ from prebuilds import (
     APIError,
     AsyncPrebuildClient,
     AsyncPrebuildsPage,
+    Attempt,
     ConnectCode,
+    FieldViolation,
     ListPrebuildsRequestFilter,
     NotFoundError,
     Prebuild,
@@ -32,6 +35,7 @@ from prebuilds import (
     PrebuildTrigger,
     ResponseError,
     WaitError,
+    WaitManyError,
     WarmPool,
     WarmPoolsPage,
 )
@@ -43,7 +47,18 @@ def configure(http: httpx.Client, headers: Mapping[str, str]) -> None:
     PrebuildClient(bearer_token=None, base_url="https://app.ona.com/api", timeout=None, retries=0)
     client = PrebuildClient(headers=headers, http_client=http)
     assert_type(client.base_url, str)
+    assert_type(client.with_options(timeout=5, retries=0, headers=headers), PrebuildClient)
+    client.with_options(timeout=None, bearer_token=lambda: "token")
+    client.with_options(max_retries=0)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     client.close()
+
+
+def configure_tokens(http: httpx.HTTPTransport) -> None:
+    async def token() -> str:
+        return "token"
+
+    PrebuildClient(lambda: "token", transport=http)
+    AsyncPrebuildClient(token)
 
 
 def create(client: PrebuildClient) -> None:
@@ -109,6 +124,37 @@ def wait(client: PrebuildClient) -> None:
     client.prebuilds.wait("id", on_update=print)
 
 
+def follow(client: PrebuildClient, prebuild: Prebuild, pool: WarmPool) -> None:
+    assert_type(client.prebuilds.wait(prebuild, until="PREBUILD_PHASE_RUNNING", stalled_after=60), Prebuild)
+    client.prebuilds.wait(prebuild, until={PrebuildPhase.FAILED, PrebuildPhase.COMPLETED})
+    client.prebuilds.wait(prebuild, until=lambda seen: seen.status.environment_id is not None)
+    client.prebuilds.wait(prebuild, untill="")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.prebuilds.wait(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(client.prebuilds.wait_all([prebuild, "id"]), list[Prebuild])
+    assert_type(client.prebuilds.create_and_wait(project_id="p", spec={"timeout": "600s"}), Prebuild)
+    assert_type(client.prebuilds.wait_warm_pool(pool, on_update=print), WarmPool)
+    for seen in client.prebuilds.watch(prebuild, timeout=60):
+        assert_type(seen, Prebuild)
+    for line in client.prebuilds.logs("id", follow=False):
+        assert_type(line, str)
+
+
+def keep_in_order(client: PrebuildClient) -> None:
+    assert_type(client.prebuilds.cancel_active("p"), list[Prebuild])
+    assert_type(client.prebuilds.latest("p", "class"), Prebuild | None)
+    assert_type(client.prebuilds.prune(older_than=timedelta(days=3), keep=2, dry_run=True), list[Prebuild])
+    assert_type(client.prebuilds.ensure_warm_pool("p", "class", 0, 3), WarmPool)
+
+
+def observe(attempts: list[Attempt]) -> None:
+    client = PrebuildClient(on_attempt=attempts.append)
+    client.prebuilds.retrieve(prebuild_id="id", on_attempt=attempts.append)
+    for attempt in attempts:
+        assert_type(attempt.response, httpx.Response | None)
+        assert_type(attempt.status, int | None)
+        assert_type(attempt.retry_in, float | None)
+
+
 def errors(client: PrebuildClient) -> None:
     try:
         client.prebuilds.wait("id")
@@ -118,6 +164,10 @@ def errors(client: PrebuildClient) -> None:
         assert_type(error.prebuild, Prebuild | None)
     except WaitError as error:
         assert_type(error.item_id, str)
+        assert_type(error.failure_message, str | None)
+        assert_type(error.log_url, str | None)
+    except WaitManyError as error:
+        assert_type(error.prebuilds, list[Prebuild])
     except APIError as error:
         assert_type(error.status, int)
         assert_type(error.message, str)
@@ -125,6 +175,8 @@ def errors(client: PrebuildClient) -> None:
         assert_type(error.operation, str)
         assert_type(error.retryable, bool)
         assert_type(error.maybe_executed, bool)
+        assert_type(error.violations, list[FieldViolation])
+        assert_type(error.request_id, str | None)
     except ResponseError as error:
         assert_type(error.status, int)
     except PrebuildsError:
@@ -153,5 +205,13 @@ async def asynchronous(http: httpx.AsyncClient) -> None:
             print(prebuild.status.phase)
 
         assert_type(await client.prebuilds.wait("id", on_update=on_update), Prebuild)
+        assert_type(await client.prebuilds.latest("p"), Prebuild | None)
+        assert_type(client.with_options(retries=1), AsyncPrebuildClient)
+        async for seen in client.prebuilds.watch("id"):
+            assert_type(seen, Prebuild)
+        async for line in client.prebuilds.logs("id"):
+            assert_type(line, str)
+        waits = [asyncio.create_task(client.prebuilds.wait(each)) for each in ("a", "b")]
+        assert_type(await waits[0], Prebuild)
         answer = await get_prebuild.asyncio(client=client, body=GetPrebuildRequest(prebuild_id="i"))
         assert_type(answer, GetPrebuildResponse | ConnectError)
