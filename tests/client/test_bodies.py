@@ -20,6 +20,7 @@ from prebuilds import (
     FieldViolation,
     InvalidArgumentError,
     PermissionDeniedError,
+    PrebuildClient,
     RequestTimeoutError,
     RetryInfo,
     UnavailableError,
@@ -27,9 +28,10 @@ from prebuilds import (
     Violations,
 )
 
-from .both import ID, KINDS, LOOPS, call, using
+from .both import ID, KINDS, LOOPS, TOKEN, call, using
 from .relay import Fault, Playground, http, said
 from .scripted import Answer, ScriptedServer, a_prebuild, an_error
+from .test_sharing import needs_the_table, open_connections
 
 MIB = 2**20
 JSON = {"content-type": "application/json"}
@@ -363,6 +365,18 @@ def test_an_endless_error_ends(kind, relay):
     error, duration = time_of_failure(kind, relay.url)
     assert (type(error), error.status) == (UnknownError, 500)
     assert duration < 0.4
+
+
+@needs_the_table
+def test_an_error_that_is_not_read_to_its_end_gives_its_connection_up(relay):
+    head = b"HTTP/1.1 500 Oh\r\ncontent-length: 1000000000\r\n\r\n"
+    relay.next(said("endless", head + b"x" * 3 * MIB, hangs=True))
+    attempts: list[Any] = []
+    with PrebuildClient(TOKEN, base_url=relay.url, on_attempt=attempts.append) as client:
+        with pytest.raises(UnknownError):
+            client.prebuilds.retrieve(prebuild_id=ID)
+        assert open_connections(relay.port) == 0
+        assert len(attempts) == 1
 
 
 @pytest.mark.parametrize("kind", LOOPS)
