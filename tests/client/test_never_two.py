@@ -168,7 +168,7 @@ def test_a_thousand_creates_through_faults_never_make_two_and_never_lie(kind, em
 
 
 def retrieve(client: Any, call: Call, on_attempt: Callable[[object], None]) -> Any:
-    return client.prebuilds.retrieve(prebuild_id=call.id, timeout=4.5, headers={CALL: call.id}, on_attempt=on_attempt)
+    return client.prebuilds.retrieve(prebuild_id=call.id, timeout=8, headers={CALL: call.id}, on_attempt=on_attempt)
 
 
 @pytest.mark.parametrize("kind", KINDS)
