@@ -201,7 +201,10 @@ class PrebuildClient(_ClientBase):
             return self._http
 
     def close(self) -> None:
-        """Close the connections, and refuse further calls. A second time changes nothing."""
+        """Close the connections, and refuse further calls. A second time changes nothing.
+
+        What other threads have under way should have ended: a call that is waiting for its answer goes on waiting.
+        """
         with self._lock:
             http, self._http, self._closed = self._http, None, True
         if http is not None:
