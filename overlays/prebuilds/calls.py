@@ -27,7 +27,14 @@ from prebuilds.errors import (
     request_id,
 )
 from prebuilds.retries import RetryBudget, judge_answer, pause_before, retry_hint
-from prebuilds.settings import Settings, checked_retries, checked_timeout, merged_headers
+from prebuilds.settings import (
+    Settings,
+    checked_callback,
+    checked_headers,
+    checked_retries,
+    checked_timeout,
+    merged_headers,
+)
 from prebuilds.version import __version__
 
 RequestT = TypeVar("RequestT", bound=Model)
@@ -35,8 +42,8 @@ ResponseT = TypeVar("ResponseT", bound=Model)
 
 USER_AGENT = f"prebuilds-python/{__version__}"
 
-_LONGEST_DEADLINE = 9_999_999_999
-"""In milliseconds: `Connect-Timeout-Ms` has ten digits at most."""
+_LONGEST_DEADLINE = 9_999_999.0
+"""In seconds, 115 days; what is longer is for ever. `Connect-Timeout-Ms` has ten digits at most."""
 
 _LONGEST_TEXT = 2000
 """How many characters of what a server said stand in the text of an error."""
@@ -74,20 +81,21 @@ class Caller:
         Raises:
             CallError: the call failed for good.
             TokenError: the callable that gives the token failed.
+            TypeError: an option is of the wrong kind.
             ValueError: an option has a value that cannot be right.
         """
         timeout = checked_timeout(options.get("timeout", self.settings.timeout))
         retries = checked_retries(options.get("retries", self.settings.retries))
-        on_attempt = options.get("on_attempt", self.settings.on_attempt)
+        on_attempt = checked_callback(options.get("on_attempt", self.settings.on_attempt))
         content = encode_json({**request.to_dict(), **options.get("extra_body", {})})
         headers = merged_headers(
             {"User-Agent": USER_AGENT},
             self.settings.headers,
-            options.get("headers", {}),
+            checked_headers(options.get("headers")),
             {"Content-Type": "application/json", "Connect-Protocol-Version": "1"},
         )
         clock = self.world.clock
-        deadline = math.inf if timeout is None else clock() + timeout
+        deadline = math.inf if timeout is None or timeout > _LONGEST_DEADLINE else clock() + timeout
         maybe_executed = asked_for_token = False
         attempt = 0
         while True:
@@ -312,7 +320,7 @@ def _send(
 ) -> Send:
     """One attempt of a call that has `remaining` seconds; infinity is for ever."""
     if math.isfinite(remaining):
-        milliseconds = min(max(1, math.ceil(remaining * 1000)), _LONGEST_DEADLINE)
+        milliseconds = max(1, math.ceil(remaining * 1000))
         headers = merged_headers(headers, {"Connect-Timeout-Ms": str(milliseconds)})
         if not last and operation.idempotency != "unsafe":
             # A server that hangs must not use up the time in which another attempt may succeed.
