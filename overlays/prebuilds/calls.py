@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import ssl
 from typing import Any, NoReturn, TypeVar
 
@@ -282,7 +283,7 @@ class Caller:
             text += f" [{advice}]"
         if maybe_executed and operation.idempotency == "unsafe":
             text += " [The call may have taken effect: look before you repeat it.]"
-        return self._redacted(text, request)
+        return readable(self._redacted(text, request))
 
     def _redacted(self, text: str, request: httpx.Request | None) -> str:
         """`text` without the token, which a server or a library might have repeated."""
@@ -292,6 +293,14 @@ class Caller:
             if isinstance(token, str) and len(token) >= _SHORTEST_SECRET:
                 text = text.replace(token, "[token]")
         return text
+
+
+def readable(text: str) -> str:
+    """`text` with a mark for each character that would command a terminal, or cannot be written anywhere."""
+    return _COMMANDS.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+_COMMANDS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def check_options(resource: type, operation: Operation[Any, Any], options: CallOptions) -> None:
