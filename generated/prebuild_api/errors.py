@@ -45,7 +45,7 @@ def connect_error(response: httpx.Response) -> ConnectError | None:
 
 def status_error(response: httpx.Response) -> ConnectError:
     """An error with the code that belongs to the HTTP status, and the beginning of the body as its message."""
-    excerpt = " ".join(response.text[: 4 * _EXCERPT].split())[:_EXCERPT]
+    excerpt = " ".join(_text(response)[: 4 * _EXCERPT].split())[:_EXCERPT]
     return ConnectError(
         code=code_of_status(response.status_code),
         message=f"HTTP {response.status_code} {response.reason_phrase}: {excerpt or 'empty body'}",
@@ -55,6 +55,14 @@ def status_error(response: httpx.Response) -> ConnectError:
 def read_error(response: httpx.Response) -> ConnectError:
     """The error that `response` stands for, whether it carries a Connect error or not; never raises."""
     return connect_error(response) or status_error(response)
+
+
+def _text(response: httpx.Response) -> str:
+    try:
+        text = response.text
+    except Exception:  # noqa: BLE001 - of a charset that is not that of the body, or none of text at all, codecs raise anything
+        text = ""
+    return text or response.content.decode("utf-8", "replace")
 
 
 def _code_and_message(source: dict[str, Any]) -> ConnectError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import ssl
 from typing import Any, NoReturn, TypeVar
 
@@ -27,7 +28,14 @@ from prebuilds.errors import (
     request_id,
 )
 from prebuilds.retries import RetryBudget, judge_answer, pause_before, retry_hint
-from prebuilds.settings import Settings, checked_retries, checked_timeout, merged_headers
+from prebuilds.settings import (
+    Settings,
+    checked_callback,
+    checked_headers,
+    checked_retries,
+    checked_timeout,
+    merged_headers,
+)
 from prebuilds.version import __version__
 
 RequestT = TypeVar("RequestT", bound=Model)
@@ -35,8 +43,8 @@ ResponseT = TypeVar("ResponseT", bound=Model)
 
 USER_AGENT = f"prebuilds-python/{__version__}"
 
-_LONGEST_DEADLINE = 9_999_999_999
-"""In milliseconds: `Connect-Timeout-Ms` has ten digits at most."""
+_LONGEST_DEADLINE = 9_999_999.0
+"""In seconds, 115 days; what is longer is for ever. `Connect-Timeout-Ms` has ten digits at most."""
 
 _LONGEST_TEXT = 2000
 """How many characters of what a server said stand in the text of an error."""
@@ -74,20 +82,21 @@ class Caller:
         Raises:
             CallError: the call failed for good.
             TokenError: the callable that gives the token failed.
+            TypeError: an option is of the wrong kind.
             ValueError: an option has a value that cannot be right.
         """
         timeout = checked_timeout(options.get("timeout", self.settings.timeout))
         retries = checked_retries(options.get("retries", self.settings.retries))
-        on_attempt = options.get("on_attempt", self.settings.on_attempt)
+        on_attempt = checked_callback(options.get("on_attempt", self.settings.on_attempt))
         content = encode_json({**request.to_dict(), **options.get("extra_body", {})})
         headers = merged_headers(
             {"User-Agent": USER_AGENT},
             self.settings.headers,
-            options.get("headers", {}),
+            checked_headers(options.get("headers")),
             {"Content-Type": "application/json", "Connect-Protocol-Version": "1"},
         )
         clock = self.world.clock
-        deadline = math.inf if timeout is None else clock() + timeout
+        deadline = math.inf if timeout is None or timeout > _LONGEST_DEADLINE else clock() + timeout
         maybe_executed = asked_for_token = False
         attempt = 0
         while True:
@@ -274,7 +283,7 @@ class Caller:
             text += f" [{advice}]"
         if maybe_executed and operation.idempotency == "unsafe":
             text += " [The call may have taken effect: look before you repeat it.]"
-        return self._redacted(text, request)
+        return readable(self._redacted(text, request))
 
     def _redacted(self, text: str, request: httpx.Request | None) -> str:
         """`text` without the token, which a server or a library might have repeated."""
@@ -284,6 +293,14 @@ class Caller:
             if isinstance(token, str) and len(token) >= _SHORTEST_SECRET:
                 text = text.replace(token, "[token]")
         return text
+
+
+def readable(text: str) -> str:
+    """`text` with a mark for each character that would command a terminal, or cannot be written anywhere."""
+    return _COMMANDS.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+_COMMANDS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def check_options(resource: type, operation: Operation[Any, Any], options: CallOptions) -> None:
@@ -312,7 +329,7 @@ def _send(
 ) -> Send:
     """One attempt of a call that has `remaining` seconds; infinity is for ever."""
     if math.isfinite(remaining):
-        milliseconds = min(max(1, math.ceil(remaining * 1000)), _LONGEST_DEADLINE)
+        milliseconds = max(1, math.ceil(remaining * 1000))
         headers = merged_headers(headers, {"Connect-Timeout-Ms": str(milliseconds)})
         if not last and operation.idempotency != "unsafe":
             # A server that hangs must not use up the time in which another attempt may succeed.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
 import threading
 from collections.abc import Callable, Mapping
 from copy import copy
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import httpx
 from attrs import evolve
@@ -15,12 +17,17 @@ from prebuild_api.operations import Attempt
 from prebuilds.calls import Caller
 from prebuilds.credentials import BearerAuth
 from prebuilds.debugging import set_up_logging
-from prebuilds.drivers import MOST_CONNECTIONS, AsyncDriver, Driver, async_gate, gate
+from prebuilds.drivers import MOST_CONNECTIONS, AsyncDriver, Driver, async_gate, gate, running_loop
 from prebuilds.effects import World
 from prebuilds.errors import ClientClosedError, ConfigurationError
 from prebuilds.methods import AsyncPrebuilds, Prebuilds
 from prebuilds.retries import RetryBudget
 from prebuilds.settings import DEFAULT_RETRIES, DEFAULT_TIMEOUT, ClientOptions, Settings, Token, merged_headers
+
+if TYPE_CHECKING:
+    import asyncio
+
+T = TypeVar("T")
 
 _BOTH = "http_client and transport cannot both be given: an http_client has a transport of its own"
 
@@ -115,7 +122,8 @@ class PrebuildClient(_ClientBase):
     """A client of the PrebuildService.
 
     It may be shared by threads, and keeps its connections until `close` or the end of a `with`
-    block.
+    block. A process that is forked off opens connections of its own; those of an `http_client` or
+    a `transport` that was handed in are up to the caller.
 
         with PrebuildClient() as client:
             prebuild = client.prebuilds.create_and_wait(project_id=...)
@@ -169,11 +177,11 @@ class PrebuildClient(_ClientBase):
             on_attempt=on_attempt,
             world=_world,
         )
-        if http_client is not None and transport is not None:
-            raise ConfigurationError(_BOTH)
+        _check_given(http_client, httpx.Client, transport, "handle_request")
         self._given = http_client
         self._transport = transport if http_client is None else _Through(lambda: http_client)
         self._http: httpx.Client | None = None
+        self._process = 0
         self._gate = gate()
         self._add_methods()
 
@@ -196,8 +204,11 @@ class PrebuildClient(_ClientBase):
         """
         with self._lock:
             self._check_open()
-            if self._http is None:
-                self._http = httpx.Client(**self._http_arguments(self._given), transport=self._transport)
+            # On a connection that two processes share, each would read answers that are for the other.
+            if self._http is None or self._process != os.getpid():
+                arguments = self._http_arguments(self._given)
+                self._http = _made(lambda: httpx.Client(**arguments, transport=self._transport))
+                self._process = os.getpid()
             return self._http
 
     def close(self) -> None:
@@ -227,7 +238,8 @@ class AsyncPrebuildClient(_ClientBase):
     """A client of the PrebuildService for asynchronous code, under asyncio and trio.
 
     It may be shared by the tasks of one event loop, and keeps its connections until `aclose` or the
-    end of an `async with` block. Arguments, attributes and errors are those of `PrebuildClient`;
+    end of an `async with` block. In another event loop, of a second `asyncio.run` for example, it
+    opens new ones. Arguments, attributes and errors are those of `PrebuildClient`;
     `http_client` is an `httpx.AsyncClient`, `transport` an `httpx.AsyncBaseTransport`, and the
     functions that are called back may be asynchronous.
     """
@@ -254,11 +266,11 @@ class AsyncPrebuildClient(_ClientBase):
             on_attempt=on_attempt,
             world=_world,
         )
-        if http_client is not None and transport is not None:
-            raise ConfigurationError(_BOTH)
+        _check_given(http_client, httpx.AsyncClient, transport, "handle_async_request")
         self._given = http_client
         self._transport = transport if http_client is None else _AsyncThrough(lambda: http_client)
         self._http: httpx.AsyncClient | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._gate = async_gate()
         self._add_methods()
 
@@ -277,14 +289,20 @@ class AsyncPrebuildClient(_ClientBase):
             ClientClosedError: the client has been closed.
         """
         self._check_open()
-        if self._http is None:
-            self._http = httpx.AsyncClient(**self._http_arguments(self._given), transport=self._transport)
+        if self._http is None or self._is_elsewhere():
+            arguments = self._http_arguments(self._given)
+            self._http = _made(lambda: httpx.AsyncClient(**arguments, transport=self._transport))
+        self._loop = running_loop() or self._loop
         return self._http
+
+    def _is_elsewhere(self) -> bool:
+        """Whether the connections belong to another event loop: they can neither be used here nor closed."""
+        return running_loop() not in (self._loop, None) and self._loop is not None
 
     async def aclose(self) -> None:
         """Close the connections, and refuse further calls. A second time changes nothing."""
         http, self._http, self._closed = self._http, None, True
-        if http is not None:
+        if http is not None and not self._is_elsewhere():
             await http.aclose()
 
     async def __aenter__(self) -> Self:
@@ -298,6 +316,40 @@ class AsyncPrebuildClient(_ClientBase):
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+
+def _check_given(http_client: object, kind: type, transport: object, method: str) -> None:
+    """Refuse what cannot send requests for this kind of client.
+
+    Raises:
+        ConfigurationError: both are given.
+        TypeError: one of them is for the other kind of client.
+    """
+    if http_client is not None and transport is not None:
+        raise ConfigurationError(_BOTH)
+    if http_client is not None and not isinstance(http_client, kind):
+        raise TypeError(f"http_client: expected an httpx.{kind.__name__}, got {http_client!r}")
+    if transport is not None and not hasattr(transport, method):
+        raise TypeError(f"transport: expected one that has {method}(), as httpx.{kind.__name__} takes it")
+
+
+_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+"""What httpx reads from the environment; those of proxies may be written small."""
+
+
+def _made(make: Callable[[], T]) -> T:
+    """An HTTP client that looks at the environment.
+
+    Raises:
+        ConfigurationError: what the environment says cannot be right.
+    """
+    try:
+        return make()
+    except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
+        found = [name for each in _VARIABLES for name in (each, each.lower()) if os.environ.get(name)]
+        advice = f" [It was set up by the environment: look at {', '.join(found)}.]" if found else ""
+        said = re.sub("//[^/@]*@", "//[credentials]@", str(error))  # of a proxy
+        raise ConfigurationError(f"the HTTP client cannot be set up: {said}{advice}") from None
 
 
 class _Through(httpx.BaseTransport):

@@ -442,7 +442,9 @@ class _Thread:
     def stop(self) -> None:
         self._stopped = True
         self._wanted.set()
-        self._thread.join()
+        # The collection of garbage may happen anywhere, in this very thread too.
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
 
     def _run(self, steps: Steps[Any]) -> None:
         try:
@@ -498,7 +500,7 @@ async def _unharmed(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """
     import anyio
 
-    if not _under_asyncio():
+    if running_loop() is None:
         return await work()
     import asyncio
 
@@ -522,17 +524,17 @@ async def _unharmed(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         raise
 
 
-def _under_asyncio() -> bool:
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop of asyncio in which this is called; None if there is none."""
     import asyncio
 
     try:
-        asyncio.get_running_loop()
+        return asyncio.get_running_loop()
     except RuntimeError:
-        return False
-    return True
+        return None
 
 
 def _started(coroutine: Coroutine[Any, Any, Any]) -> _Task | _Later:
     import asyncio
 
-    return _Task(asyncio.create_task(coroutine)) if _under_asyncio() else _Later(coroutine)
+    return _Task(asyncio.create_task(coroutine)) if running_loop() else _Later(coroutine)

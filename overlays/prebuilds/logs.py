@@ -18,7 +18,7 @@ from attrs import define
 
 from prebuild_api import models
 from prebuild_api.operations import CREATE_PREBUILD_LOGS_TOKEN, GET_PREBUILD
-from prebuilds.calls import USER_AGENT, Caller
+from prebuilds.calls import USER_AGENT, Caller, readable
 from prebuilds.effects import Close, Effect, Emit, Open, Read, Sleep, Steps, Stream
 from prebuilds.errors import APIError, CallError, LogError, NotFoundError, PrebuildsError, WaitTimeoutError
 from prebuilds.retries import pause_before, retry_hint
@@ -266,7 +266,7 @@ class _Reading:
         # What is cut off must not be half of the token.
         token = self._token[0] if self._token else ""
         text = content[:_EXCERPT_READ].decode(errors="replace").replace(token, "[token]")
-        return " ".join(text.split())[:_EXCERPT]
+        return readable(" ".join(text.split())[:_EXCERPT])
 
     def _checked(self, text: str) -> httpx.URL:
         """The address of the log, if a token may be sent there."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Self, TypedDict
+from numbers import Real
+from typing import Any, Self, TypedDict, cast
 
 import httpx
 from attrs import define, evolve, field
@@ -66,8 +68,11 @@ class Settings:
         """Complete the arguments of a client from the environment.
 
         Raises:
-            ConfigurationError: there is no token, or a value that cannot be right.
+            ConfigurationError: there is no token, or an address that cannot be right.
+            TypeError: a value is of the wrong kind.
+            ValueError: another value cannot be right.
         """
+        _expect("base_url", base_url, str, type(None))
         url, url_source = _first(base_url, "the argument base_url", BASE_URL_VARIABLES)
         token, token_source = _given_token(bearer_token)
         return cls(
@@ -76,8 +81,8 @@ class Settings:
             base_url=_checked_url(url, url_source) if url else DEFAULT_BASE_URL,
             timeout=checked_timeout(timeout),
             retries=checked_retries(retries),
-            headers=dict(headers or {}),
-            on_attempt=on_attempt,
+            headers=merged_headers(checked_headers(headers)),
+            on_attempt=checked_callback(on_attempt),
         )
 
     def but(self, options: ClientOptions) -> Self:
@@ -85,7 +90,7 @@ class Settings:
 
         Raises:
             ConfigurationError: the token cannot be one.
-            TypeError: there is no such option.
+            TypeError: there is no such option, or a value is of the wrong kind.
             ValueError: another value cannot be right.
         """
         unknown = set(options) - ClientOptions.__optional_keys__
@@ -101,8 +106,8 @@ class Settings:
             token_source=token_source,
             timeout=checked_timeout(options.get("timeout", self.timeout)),
             retries=checked_retries(options.get("retries", self.retries)),
-            headers=merged_headers(self.headers, options.get("headers", {})),
-            on_attempt=options.get("on_attempt", self.on_attempt),
+            headers=merged_headers(self.headers, checked_headers(options.get("headers"))),
+            on_attempt=checked_callback(options.get("on_attempt", self.on_attempt)),
         )
 
 
@@ -118,8 +123,10 @@ def checked_timeout(timeout: float | None) -> float | None:
     """`timeout`, if it can be one.
 
     Raises:
+        TypeError: it is no number.
         ValueError: it is not more than 0 seconds.
     """
+    _expect("timeout", timeout, Real, type(None))
     if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout: expected seconds, more than 0, or None, got {timeout!r}")
     return timeout
@@ -129,15 +136,69 @@ def checked_retries(retries: int) -> int:
     """`retries`, if it can be a number of retries.
 
     Raises:
+        TypeError: it is no whole number.
         ValueError: it is negative.
     """
+    _expect("retries", retries, int)
     if retries < 0:
         raise ValueError(f"retries: expected 0 or more, got {retries!r}")
     return retries
 
 
+def checked_headers(headers: Mapping[str, str] | None) -> Mapping[str, str]:
+    """`headers`, if they can be sent. Their values may be secret, and are not told.
+
+    Raises:
+        TypeError: they are none, or one of them is no string.
+        ValueError: one has characters that cannot be sent, or is about the length of the request.
+    """
+    _expect("headers", headers, Mapping, type(None))
+    given = cast("Mapping[object, object]", headers or {})
+    for name, value in given.items():
+        if not (isinstance(name, str) and isinstance(value, str)):
+            raise TypeError(f"headers: expected strings, got {type(value).__name__} for {name!r}")
+        if not _HEADER_NAME.fullmatch(name) or name.lower() in _FRAMING:
+            raise ValueError(f"headers: {name!r} cannot be given")
+        if not _HEADER_VALUE.fullmatch(value):
+            raise ValueError(f"headers: {name} has a value with characters that cannot be sent: only ASCII can")
+    return headers or {}
+
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t -~]*")
+_FRAMING = ("content-length", "transfer-encoding")
+
+
+def checked_callback(callback: Callable[[Attempt], object] | None) -> Callable[[Attempt], object] | None:
+    """`on_attempt`, if it can be called: one that cannot is not to be found out after the call has taken effect.
+
+    Raises:
+        TypeError: it cannot.
+    """
+    _expect("on_attempt", callback, Callable, type(None))
+    return callback
+
+
+def _expect(name: str, value: object, *kinds: Any) -> None:
+    """Refuse what is of another kind. It is not shown, since it may be secret."""
+    if not isinstance(value, kinds):
+        said = ", ".join(_KINDS[kind] for kind in kinds)
+        raise TypeError(f"{name}: expected {said}, got {type(value).__name__}")
+
+
+_KINDS: dict[Any, str] = {
+    Callable: "a function",
+    Mapping: "a mapping of names to strings",
+    Real: "a number of seconds",
+    int: "a whole number",
+    str: "a string",
+    type(None): "or None",
+}
+
+
 def _given_token(argument: Token | None) -> tuple[Token, str]:
     """The token, and where it came from."""
+    _expect("bearer_token", argument, str, Callable, type(None))
     if callable(argument):
         return argument, "the callable bearer_token"
     token, source = _first(argument, "the argument bearer_token", TOKEN_VARIABLES)
@@ -189,4 +250,11 @@ def _checked_url(text: str, source: str) -> str:
         )
     if url.query or url.fragment:
         raise ConfigurationError(f"the base URL {text!r} in {source} has a query or a fragment")
+    try:
+        possible = "%20" not in url.host and 0 < (url.port or 80) < 65536
+        url.host.encode("idna")  # as the look-up of the address does, with a UnicodeError
+    except UnicodeError:
+        possible = False
+    if not possible:
+        raise ConfigurationError(f"the base URL {text!r} in {source} has a host or port that cannot be")
     return text.rstrip("/")

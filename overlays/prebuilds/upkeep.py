@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,7 @@ def cancel_active(
     Raises:
         CallError: the service cannot be asked, or refuses. Those cancelled before stay so; the error has a note.
     """
+    (project_id,) = _ids("project_id", [project_id])
     spared = {each.lower() for each in _ids("keep", keep)}
 
     def steps() -> Steps[list[Prebuild]]:
@@ -86,9 +87,14 @@ def latest(caller: Caller, project_id: str, environment_class_id: str | None = N
     Raises:
         CallError: the service cannot be asked, or refuses.
     """
-    found = yield from _prebuilds(caller, [project_id], [PrebuildPhase.COMPLETED])
-    matching = [prebuild for prebuild in found if _is_of_class(prebuild, environment_class_id)]
-    return max(matching, key=_ended_at, default=None)
+    projects = _ids("project_id", [project_id])
+
+    def steps() -> Steps[Prebuild | None]:
+        found = yield from _prebuilds(caller, projects, [PrebuildPhase.COMPLETED])
+        matching = [prebuild for prebuild in found if _is_of_class(prebuild, environment_class_id)]
+        return max(matching, key=_ended_at, default=None)
+
+    return steps()
 
 
 def prune(
@@ -183,6 +189,8 @@ def ensure_warm_pool(
         CallError: the service refuses, for a size out of bounds for instance.
     """
     Patience(timeout=timeout)
+    (project_id,) = _ids("project_id", [project_id])
+    (environment_class_id,) = _ids("environment_class_id", [environment_class_id])
     clock = caller.world.clock
 
     def steps() -> Steps[WarmPool]:
@@ -231,10 +239,14 @@ _PLACE_INTERVAL = 3.0
 
 
 def _ids(name: str, given: Iterable[str]) -> list[str]:
-    """The ids, each once."""
+    """The ids, each once. One that is missing must not be taken for all that there are."""
     if isinstance(given, str):
         raise TypeError(f"{name}: expected several ids, got one string")
-    return list(dict.fromkeys(given))
+    found: dict[Any, None] = dict.fromkeys(given)
+    for each in found:
+        if not isinstance(each, str) or not each.strip():
+            raise ValueError(f"{name}: expected an id, got {each!r}")
+    return list(found)
 
 
 def _prebuilds(caller: Caller, project_ids: Sequence[str], phases: Sequence[PrebuildPhase]) -> Steps[list[Prebuild]]:
@@ -249,8 +261,17 @@ def _prebuilds(caller: Caller, project_ids: Sequence[str], phases: Sequence[Preb
         request = models.ListPrebuildsRequest(filter=wanted, pagination=models.PaginationRequest(page_size=_PAGE_SIZE))
         listing = Listing[Any, Any, "Prebuild"](caller=caller, operation=LIST_PREBUILDS, request=request, options={})
         found += yield from listing.all()
-    # A page that shifts while it is read may name one twice.
-    return list({prebuild.id: prebuild for prebuild in found if prebuild.id}.values())
+    # A page that shifts while it is read may name one twice, and a server that does not know a filter may name any:
+    # what is not meant must not be cancelled or deleted.
+    meant = {each.lower() for each in project_ids}
+    return list({each.id: each for each in found if each.id and _is_meant(each, meant, phases)}.values())
+
+
+def _is_meant(prebuild: Prebuild, project_ids: Collection[str], phases: Collection[PrebuildPhase]) -> bool:
+    project_id = prebuild.metadata.project_id
+    return prebuild.status.phase in phases and not (
+        project_ids and project_id and project_id.lower() not in project_ids
+    )
 
 
 def _pools(caller: Caller, project_id: str, environment_class_id: str) -> Steps[list[WarmPool]]:
@@ -259,7 +280,14 @@ def _pools(caller: Caller, project_id: str, environment_class_id: str) -> Steps[
     request = models.ListWarmPoolsRequest(filter=wanted, pagination=models.PaginationRequest(page_size=_PAGE_SIZE))
     listing = Listing[Any, Any, "WarmPool"](caller=caller, operation=LIST_WARM_POOLS, request=request, options={})
     found = yield from listing.all()
-    return [pool for pool in found if pool.status.phase != WarmPoolPhase.DELETED]
+    place = project_id.lower(), environment_class_id.lower()
+    return [pool for pool in found if pool.status.phase != WarmPoolPhase.DELETED and _place(pool, place) == place]
+
+
+def _place(pool: WarmPool, unsaid: tuple[str, str]) -> tuple[str, str]:
+    """The project and class of a pool; `unsaid` is what it does not say."""
+    metadata = pool.metadata
+    return (metadata.project_id or unsaid[0]).lower(), (metadata.environment_class_id or unsaid[1]).lower()
 
 
 def _is_going(pool: WarmPool) -> bool:

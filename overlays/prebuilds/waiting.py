@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable
+from collections.abc import Awaitable, Callable, Collection, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from attrs import define
@@ -85,7 +85,7 @@ class _Item(Protocol):
 ItemT = TypeVar("ItemT", bound=_Item)
 T = TypeVar("T")
 
-Goal = str | Collection[str] | Callable[[ItemT], bool]
+Goal = str | Collection[str] | Callable[[ItemT], bool | Awaitable[bool]]
 """What is waited for: a phase, any of several, or whatever a function says."""
 
 
@@ -204,7 +204,7 @@ def wait(
         prebuild_id: The id of the prebuild, or the prebuild itself.
         until: What to wait for: a phase (`"PREBUILD_PHASE_RUNNING"`, which is reached too when a later one on the way
             to COMPLETED is seen, as CANCELLING is when CANCELLED is seen), any of several, or a function that is asked
-            whether a prebuild will do.
+            whether a prebuild will do (for an asynchronous client it may be asynchronous).
         timeout: How long to wait, in seconds; None means for ever. By default a little longer than the two hours that a
             prebuild may take.
         on_update: Called with the prebuild as it is first seen, and after each change. What it raises ends the wait.
@@ -242,7 +242,7 @@ def wait_warm_pool(
     Args:
         warm_pool_id: The id of the pool, or the pool itself.
         until: What to wait for: a phase (`"WARM_POOL_PHASE_DELETED"` once it has been deleted, say), any of several, or
-            a function that is asked whether a pool will do.
+            a function that is asked whether a pool will do (for an asynchronous client it may be asynchronous).
         timeout: How long to wait, in seconds; None means for ever.
         on_update: Called with the pool as it is first seen, and after each change. What it raises ends the wait. For an
             asynchronous client it may be asynchronous.
@@ -403,7 +403,7 @@ def wait_all(
 class Reached(Generic[ItemT]):
     """When a wait is over."""
 
-    test: Callable[[ItemT], bool]
+    test: Callable[[ItemT], bool | Awaitable[bool]]
     deletion: bool = False
     """Whether the deletion is what is waited for, so that no other end counts."""
 
@@ -461,7 +461,7 @@ def follow(
                 changed, last = looked, item
                 if notify is not None:
                     yield notify(item)
-            if goal.test(item):
+            if (yield Tell(goal.test, item)):
                 return Ended(item, reached=True)
             phase = item.status.phase
             if phase == kind.deleted or (not goal.deletion and (phase in kind.ends or phase.is_terminal)):
@@ -510,7 +510,7 @@ def _until(
 
 def identified(name: str, item: str | ItemT) -> tuple[str, ItemT | None]:
     """The id of something, and the thing itself if that was given."""
-    item_id, known = (item, None) if isinstance(item, str) else (item.id, item)
+    item_id, known = (item, None) if isinstance(item, str) else (getattr(item, "id", None), item)
     if not item_id:
         raise ValueError(f"{name}: expected an id, or something that has one")
     return item_id, known

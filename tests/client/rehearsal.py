@@ -115,7 +115,7 @@ class Rehearsal:
                 self.slept.append(seconds)
                 self.time += seconds
             case Tell(callback, value):
-                callback(value)
+                return callback(value)
             case Start(steps):
                 try:
                     outcome = self.run(steps)

@@ -182,6 +182,28 @@ def test_a_page_in_any_encoding_is_told(kind, encoding):
     assert type(error) is UnknownError
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "charset", ["utf-16", "utf-32", "idna", "punycode", "zlib", "hex", "rot13", "undefined", "\xff"]
+)
+def test_a_page_in_another_encoding_than_it_says_is_told_by_its_status(kind, charset):
+    error, _ = failure(
+        kind, Answer(502, b"<html>bad gateway</html>", {"content-type": f"text/html; charset={charset}"})
+    )
+    assert type(error) is UnavailableError
+    assert "bad gateway" in str(error)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "body", [b"\x1b]0;title\x07\x1b[31mred\0", {"code": "unavailable", "message": "\x1b]0;title\x07\x1b[31mred\0"}]
+)
+def test_what_a_server_says_does_not_command_the_terminal(kind, body):
+    error, _ = failure(kind, Answer(503, body))
+    assert "\N{REPLACEMENT CHARACTER}[31mred\N{REPLACEMENT CHARACTER}" in str(error)
+    assert str(error).replace("\N{REPLACEMENT CHARACTER}", "").isprintable()
+
+
 # Details
 
 

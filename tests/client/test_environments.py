@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import ssl
+import traceback
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -309,3 +311,34 @@ def test_a_host_that_does_not_exist_is_a_connection_failure_that_says_which(kind
 
 def test_a_token_error_is_a_configuration_error():
     assert issubclass(TokenError, ConfigurationError)
+
+
+# What the environment says to httpx
+
+
+@pytest.mark.parametrize("kind", LOOPS)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALL_PROXY", "socks5://user:hidden-word@127.0.0.1:1"),
+        ("https_proxy", "gopher://user:hidden-word@127.0.0.1:1"),
+        ("HTTP_PROXY", " http://user:hidden-word@127.0.0.1:1"),
+        ("SSL_CERT_FILE", "/nowhere/certificates.pem"),
+    ],
+)
+def test_an_environment_that_cannot_be_right_is_named(kind, name, value, monkeypatch):
+    if name == "ALL_PROXY" and find_spec("socksio"):
+        pytest.skip("httpx knows this kind of proxy here")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=f"look at .*{name}") as caught:
+        call(kind, "http://127.0.0.1:1")
+    assert "hidden-word" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("kind", LOOPS)
+def test_what_the_environment_says_does_not_concern_an_http_client_that_was_handed_in(kind, monkeypatch):
+    http = httpx.Client() if kind == "sync" else httpx.AsyncClient()
+    monkeypatch.setenv("ALL_PROXY", "gopher://127.0.0.1:1")
+    with ScriptedServer() as server:
+        answer = using(kind, through(kind, http, look), base_url=server.url, http_client=http)
+    assert answer.prebuild.id

@@ -15,7 +15,7 @@ import pytest
 
 from prebuild_api.models import ListPrebuildsResponse
 from prebuild_wire.models import CreatePrebuildRequest
-from prebuilds import AsyncPrebuildClient, InvalidArgumentError, PrebuildClient
+from prebuilds import AsyncPrebuildClient, Attempt, InvalidArgumentError, PrebuildClient
 from prebuilds.emulator import ManualClock
 from prebuilds.emulator.lifecycle import SubjectRecord
 from prebuilds.emulator.service import Call, PrebuildService
@@ -151,6 +151,26 @@ def test_breaking_out_leaves_nothing_running(kind):
 
             asyncio.run(main())
     assert len(server.requests) <= 2
+
+
+def test_a_list_that_is_collected_as_garbage_in_its_own_background_ends_there():
+    lists: list[object] = []
+    ready = threading.Event()
+
+    def forget(attempt: Attempt) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            assert ready.wait(PATIENCE)
+            lists.clear()
+
+    with ScriptedServer(Pages()) as server, PrebuildClient(TOKEN, base_url=server.url) as client:
+        found = iter(client.prebuilds.list(on_attempt=forget))
+        assert [number_of(next(found)), number_of(next(found))] == [1, 2]
+        (thread,) = (each for each in threading.enumerate() if each.name == "prebuilds")
+        lists.append(found)
+        del found
+        ready.set()
+        thread.join(PATIENCE)
+        assert (lists, background()) == ([], [])
 
 
 def test_breaking_out_does_not_wait_for_pauses_between_attempts():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 
+import httpx
 import pytest
 
 from prebuilds import (
@@ -12,7 +13,7 @@ from prebuilds import (
 )
 from prebuilds.settings import BASE_URL_VARIABLES, TOKEN_VARIABLES
 
-from .both import ID, TOKEN
+from .both import ID, KINDS, TOKEN, call
 from .scripted import Answer, ScriptedServer, an_error
 
 CLIENTS = (PrebuildClient, AsyncPrebuildClient)
@@ -81,6 +82,10 @@ def test_the_base_url_comes_from_the_argument_the_environment_or_the_default(mon
         "https://host/api?x=1",
         "http://[::1/api",
         "http://host:port/",
+        "http://host:99999/",
+        "http://two words/",
+        "http://host..example/",
+        f"http://{64 * 'a'}.example/",
     ],
 )
 def test_a_base_url_that_is_none_is_refused(url, monkeypatch):
@@ -95,6 +100,77 @@ def test_a_base_url_that_is_none_is_refused(url, monkeypatch):
 def test_impossible_patience_is_a_value_error(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         PrebuildClient(TOKEN, **options)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("bearer_token", b"secret-bytes"),
+        ("bearer_token", ["secret-bytes"]),
+        ("base_url", 8080),
+        ("timeout", "5"),
+        ("timeout", httpx.Timeout(5)),
+        ("retries", 1.5),
+        ("retries", None),
+        ("headers", [("X-Secret", "secret-bytes")]),
+        ("headers", {"X-Secret": b"secret-bytes"}),
+        ("headers", {"X-Number": 5}),
+        ("on_attempt", 5),
+        ("http_client", 5),
+        ("transport", 5),
+    ],
+)
+def test_a_value_of_another_kind_is_a_type_error_that_names_the_option(client, option, value):
+    with pytest.raises(TypeError, match=f"^{option}: expected") as caught:
+        client(**{"bearer_token": TOKEN, option: value})
+    assert "secret-bytes" not in str(caught.value)
+
+
+def test_what_is_for_the_other_kind_of_client_is_refused():
+    for http_client in (httpx.AsyncClient(), httpx.Client):
+        with pytest.raises(TypeError, match=r"http_client: expected an httpx\.Client"):
+            PrebuildClient(TOKEN, http_client=http_client)
+    with pytest.raises(TypeError, match=r"http_client: expected an httpx\.AsyncClient"):
+        AsyncPrebuildClient(TOKEN, http_client=httpx.Client())
+    with pytest.raises(TypeError, match="handle_request"):
+        PrebuildClient(TOKEN, transport=httpx.AsyncHTTPTransport())
+    with pytest.raises(TypeError, match="handle_async_request"):
+        AsyncPrebuildClient(TOKEN, transport=httpx.HTTPTransport())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Team": "Zoë"},
+        {"X-Team": "a\nX-Other: b"},
+        {"X Team": "a"},
+        {"": "a"},
+        {"Content-Length": "3"},
+        {"transfer-encoding": "chunked"},
+    ],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_headers_that_cannot_be_sent_are_refused_before_anything_is(kind, headers):
+    with pytest.raises(ValueError, match="^headers: "):
+        PrebuildClient(TOKEN, headers=headers)
+    with pytest.raises(ValueError, match="^headers: "):
+        PrebuildClient(TOKEN).with_options(headers=headers)
+    with ScriptedServer() as server:
+        for wrong in ({"headers": headers}, {"on_attempt": 5}):
+            with pytest.raises((TypeError, ValueError), match=next(iter(wrong))):
+                call(kind, server.url, "create", project_id=ID, **wrong)
+        assert server.requests == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("timeout", [1e10, 1e300, float("inf"), None])
+def test_more_time_than_can_be_told_is_no_limit(kind, timeout):
+    with ScriptedServer() as server:
+        assert call(kind, server.url, prebuild_id=ID, timeout=timeout).prebuild.id
+        assert "connect-timeout-ms" not in server.requests[0].headers
+        call(kind, server.url, prebuild_id=ID, timeout=9_999_999)
+        assert server.requests[1].headers["connect-timeout-ms"] == "9999999000"
 
 
 def test_the_token_is_never_shown(caplog):
@@ -126,8 +202,6 @@ def test_the_token_is_never_shown(caplog):
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_nothing_is_opened_before_the_first_call(client, monkeypatch):
-    import httpx
-
     monkeypatch.setattr(httpx, "Client", None)
     monkeypatch.setattr(httpx, "AsyncClient", None)
     client(TOKEN)

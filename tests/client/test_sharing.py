@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import random
+import subprocess
+import sys
 import threading
 import uuid
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,12 +19,14 @@ import pytest
 
 from prebuilds import (
     AsyncPrebuildClient,
+    ClientClosedError,
     PrebuildClient,
 )
 from prebuilds.emulator import EmulatorServer, ManualClock
 
 from .both import KINDS, TOKEN
 from .relay import CALL, DRIPS, DROPPED_BEFORE, HANGS_AFTER, HANGS_BEFORE, PASSED, Fault, Playground, Relay
+from .scripted import Answer, Request, ScriptedServer, a_prebuild
 
 MOST_CONNECTIONS = 100
 
@@ -200,3 +206,66 @@ def test_tasks_cancelled_while_they_wait_for_a_connection_leave_it_to_others(ids
 
     relay.choose = fault_of
     asyncio.run(main())
+
+
+# One client in several event loops and processes
+
+
+@pytest.mark.parametrize("option", ["itself", "with_options"])
+def test_a_client_outlives_the_event_loop_that_it_was_first_used_in(ids, relay, option):
+    client = AsyncPrebuildClient(TOKEN, base_url=relay.url, retries=0)
+    used = client if option == "itself" else client.with_options(timeout=20)
+
+    async def look(count: int) -> None:
+        answers = await asyncio.gather(*(used.prebuilds.retrieve(prebuild_id=each) for each in ids[:count]))
+        assert [answer.prebuild.id for answer in answers] == ids[:count]
+
+    async def end() -> None:
+        await client.aclose()
+        with pytest.raises(ClientClosedError):
+            await look(1)
+
+    with warnings.catch_warnings():
+        # What an event loop leaves open when it ends is closed by the garbage collection, which says so.
+        warnings.simplefilter("ignore", ResourceWarning)
+        for count in (1, 3, 150, 3):
+            asyncio.run(look(count))
+            gc.collect()
+        asyncio.run(end())
+        gc.collect()
+
+
+FORKED = """
+import os, sys
+from prebuilds import PrebuildClient
+
+client = PrebuildClient("anything", base_url=sys.argv[1], retries=0)
+client.prebuilds.retrieve(prebuild_id=sys.argv[2])
+for asked in sys.argv[3:]:
+    if os.fork() == 0:
+        break
+else:
+    asked = sys.argv[2]
+for _ in range(5):
+    if client.prebuilds.retrieve(prebuild_id=asked).prebuild.id != asked:
+        print("wrong answer")
+print("done", flush=True)
+if asked == sys.argv[2]:
+    for _ in sys.argv[3:]:
+        os.wait()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only Unix forks")
+def test_processes_that_are_forked_get_their_own_answers(ids):
+    all_ask = threading.Barrier(4, timeout=10)
+
+    def answer(request: Request) -> Answer:
+        if len(server.requests) > 1:
+            all_ask.wait()
+        return Answer(200, {"prebuild": {**a_prebuild(), "id": request.body["prebuildId"]}})
+
+    with ScriptedServer(answer) as server:
+        arguments = [sys.executable, "-c", FORKED, server.url, *ids[:4]]
+        output = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    assert (output.stdout, output.stderr) == (4 * "done\n", "")

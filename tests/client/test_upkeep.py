@@ -115,6 +115,53 @@ def test_one_string_is_not_several_ids(emulated, method, arguments):
     assert not emulated.calls
 
 
+@pytest.mark.parametrize("missing", [None, "", " "])
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("cancel_active", lambda missing: {"project_id": missing}),
+        ("cancel_active", lambda missing: {"project_id": PROJECT, "keep": [PROJECT, missing]}),
+        ("latest", lambda missing: {"project_id": missing}),
+        ("prune", lambda missing: {"project_ids": [PROJECT, missing]}),
+        ("ensure_warm_pool", lambda missing: {"project_id": missing, "environment_class_id": CLASS}),
+        ("ensure_warm_pool", lambda missing: {"project_id": PROJECT, "environment_class_id": missing}),
+    ],
+)
+def test_an_id_that_is_missing_is_refused_before_anything_is_asked(emulated, method, arguments, missing):
+    with pytest.raises(ValueError, match="expected an id, got"):
+        emulated(method, **arguments(missing))
+    assert not emulated.calls
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", ["cancel_active", "prune", "latest"])
+def test_what_a_server_lists_though_it_was_not_asked_for_is_left_alone(kind, method):
+    phases = ["COMPLETED", "FAILED", "DELETING", "RUNNING", "CANCELLING", "SOMETHING_NEW"]
+    listed = [a_prebuild(f"PREBUILD_PHASE_{phase}", number=number) for number, phase in enumerate(phases)]
+    elsewhere = [a_prebuild(f"PREBUILD_PHASE_{phase}", number=10 + number) for number, phase in enumerate(phases)]
+    for each in listed:
+        each["metadata"]["projectId"] = PROJECT.upper()
+    for each in elsewhere:
+        each["metadata"]["projectId"] = OTHER_PROJECT
+    touched = []
+
+    def touch(body):
+        touched.append(body["prebuildId"])
+        return Answer(body={"prebuild": listed[0]})
+
+    arguments = {"project_ids": [PROJECT], "keep": 0} if method == "prune" else {"project_id": PROJECT}
+    with (
+        service(listed=elsewhere + listed, CancelPrebuild=touch, DeletePrebuild=touch) as server,
+        Played(kind, server.url) as played,
+    ):
+        found = played(method, **arguments)
+    if method == "latest":
+        assert found.id == listed[0]["id"]
+    else:
+        meant = listed[3:4] if method == "cancel_active" else listed[:2]
+        assert sorted(touched) == [each["id"] for each in meant]
+
+
 # -- latest ------------------------------------------------------------------------------------------------------------
 
 
@@ -341,6 +388,14 @@ def test_an_update_that_is_refused_for_another_reason_is_an_error(refusal):
     with pytest.raises((FailedPreconditionError, CallError)):
         story.ensure(0, 5)
     assert story.rehearsal.time == 0
+
+
+def test_a_pool_of_another_place_is_not_taken_for_the_one_that_is_meant():
+    others = [pool(number=number) for number in (3, 4)]
+    others[0]["metadata"]["projectId"] = OTHER_PROJECT
+    others[1]["metadata"]["environmentClassId"] = OTHER_CLASS
+    story = Story(("List", others), ("Create", pool(number=2)))
+    assert story.ensure(1, 1).id == pool(number=2)["id"]
 
 
 def test_a_create_that_is_refused_is_an_error():

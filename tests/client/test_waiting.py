@@ -31,7 +31,7 @@ from prebuilds import (
 from prebuilds.emulator import Plan
 from prebuilds.waiting import PREBUILD, WARM_POOL, Kind, create_and_wait, wait, wait_all, wait_warm_pool, watch
 
-from .both import ID, KINDS
+from .both import ID, KINDS, LOOPS, using
 from .emulated import CLASS, PROJECT, Emulated, Played
 from .rehearsal import Rehearsal, answer, error
 from .scripted import Answer, ScriptedServer, a_prebuild
@@ -211,6 +211,33 @@ def test_ten_minutes_cost_at_most_60_looks_and_the_end_is_noticed_within_15_seco
     assert len(rehearsal.sent) <= 60
     assert rehearsal.time < 615
     assert rehearsal.slept[0] <= 1.1
+
+
+@pytest.mark.parametrize("kind", LOOPS)
+@pytest.mark.parametrize("method", ["wait", "wait_all"])
+def test_an_asynchronous_function_is_awaited_for_what_it_says(kind, method):
+    async def is_running(prebuild: Prebuild) -> bool:
+        return prebuild.status.phase == PrebuildPhase.RUNNING
+
+    with ScriptedServer(Answer(200, {"prebuild": a_prebuild("PREBUILD_PHASE_PENDING")}), Answer()) as server:
+
+        def work(client):
+            given = ID if method == "wait" else [ID]
+            return getattr(client.prebuilds, method)(given, until=is_running, poll_interval=0.01, timeout=30)
+
+        if kind == "sync":
+            with pytest.raises(TypeError, match="use AsyncPrebuildClient"):
+                using(kind, work, base_url=server.url)
+            return
+        found = using(kind, work, base_url=server.url)
+        assert (found if method == "wait" else found[0]).status.phase == PrebuildPhase.RUNNING
+        assert len(server.requests) == 2
+
+
+def test_what_is_no_prebuild_cannot_be_waited_for():
+    for nothing in (None, "", Prebuild.from_dict({**a_prebuild(), "id": ""}), 5):
+        with pytest.raises(ValueError, match="prebuild_id: expected an id"):
+            wait_for(Rehearsal([]), nothing)
 
 
 def test_what_on_update_raises_ends_it():
