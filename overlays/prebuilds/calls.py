@@ -43,8 +43,8 @@ ResponseT = TypeVar("ResponseT", bound=Model)
 
 USER_AGENT = f"prebuilds-python/{__version__}"
 
-_LONGEST_DEADLINE = 9_999_999.0
-"""In seconds, 115 days; what is longer is for ever. `Connect-Timeout-Ms` has ten digits at most."""
+_LONGEST_DEADLINE = 9_999_999.999
+"""In seconds, 115 days: `Connect-Timeout-Ms` has ten digits at most, and clocks have their limits."""
 
 _LONGEST_TEXT = 2000
 """How many characters of what a server said stand in the text of an error."""
@@ -96,7 +96,8 @@ class Caller:
             {"Content-Type": "application/json", "Connect-Protocol-Version": "1"},
         )
         clock = self.world.clock
-        deadline = math.inf if timeout is None or timeout > _LONGEST_DEADLINE else clock() + timeout
+        endless = timeout is None or math.isinf(timeout)
+        deadline = math.inf if endless else clock() + min(timeout or 0.0, _LONGEST_DEADLINE)
         maybe_executed = asked_for_token = False
         attempt = 0
         while True:
@@ -329,7 +330,8 @@ def _send(
 ) -> Send:
     """One attempt of a call that has `remaining` seconds; infinity is for ever."""
     if math.isfinite(remaining):
-        milliseconds = max(1, math.ceil(remaining * 1000))
+        # Rounded, for the sum of a clock and a limit is a little more than it should be.
+        milliseconds = max(1, math.ceil(round(remaining * 1000, 3)))
         headers = merged_headers(headers, {"Connect-Timeout-Ms": str(milliseconds)})
         if not last and operation.idempotency != "unsafe":
             # A server that hangs must not use up the time in which another attempt may succeed.

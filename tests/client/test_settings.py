@@ -164,13 +164,13 @@ def test_headers_that_cannot_be_sent_are_refused_before_anything_is(kind, header
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("timeout", [1e10, 1e300, float("inf"), None])
-def test_more_time_than_can_be_told_is_no_limit(kind, timeout):
+@pytest.mark.parametrize(
+    ("timeout", "told"), [(1e10, "9999999999"), (1e300, "9999999999"), (float("inf"), None), (None, None)]
+)
+def test_more_time_than_can_be_told_is_no_failure(kind, timeout, told):
     with ScriptedServer() as server:
         assert call(kind, server.url, prebuild_id=ID, timeout=timeout).prebuild.id
-        assert "connect-timeout-ms" not in server.requests[0].headers
-        call(kind, server.url, prebuild_id=ID, timeout=9_999_999)
-        assert server.requests[1].headers["connect-timeout-ms"] == "9999999000"
+        assert server.requests[0].headers.get("connect-timeout-ms") == told
 
 
 def test_the_token_is_never_shown(caplog):
