@@ -17,7 +17,7 @@ from prebuild_wire import OPERATIONS
 
 from .auth import Tokens, bearer_token, check_control_token
 from .errors import ConnectError
-from .faults import FaultInjector, connection_of
+from .injection import FaultInjector, connection_of
 from .protocol import DEFAULT_BODY_LIMIT, ConnectEndpoint, error_response, method_not_allowed, not_found
 from .recording import CONTROL_PATH, Recorder, RequestRecord
 from .relaxed import with_relaxed_ids

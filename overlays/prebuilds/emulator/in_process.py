@@ -15,7 +15,7 @@ from .app import create_app
 from .auth import Tokens
 from .clock import Clock, ManualClock
 from .control_client import EmulatorControl
-from .faults import CONNECTION
+from .injection import CONNECTION
 from .lifecycle import Plan
 from .server import Options
 from .service import PrebuildService

@@ -26,7 +26,7 @@ from .app import create_app
 from .auth import Tokens, check_control_token
 from .clock import Clock, ScaledClock
 from .console import LogStyle, Printer
-from .faults import CONNECTION
+from .injection import CONNECTION
 from .lifecycle import Plan
 from .projects import Project, read_projects
 from .recording import CONTROL_PATH, RequestRecord
