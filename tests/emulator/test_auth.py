@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from prebuild_wire import OPERATIONS
-from prebuilds.emulator import EmulatorServer, ManualClock, Options, Tokens
+from prebuilds.emulator import EmulatorServer, InProcessEmulator, ManualClock, Options, Tokens
 
 from .driver import NOBODY, PROJECT, SERVICE
 
@@ -83,6 +83,33 @@ def test_what_no_header_can_carry_is_no_token(token):
     with pytest.raises(ValueError, match="token") as caught:
         Options(tokens=(token,))
     assert not token.strip() or token not in str(caught.value)
+
+
+@pytest.mark.parametrize("token", ["", " ", "two words", "ü"])
+def test_what_no_header_can_carry_is_no_control_token(token):
+    with pytest.raises(ValueError, match="the control token"):
+        Options(control_token=token)
+    command = [sys.executable, "-m", "prebuilds", "emulator", "--control-token", token]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the control token has to be" in done.stderr
+
+
+def test_tokens_count_without_a_socket_as_well():
+    options = Options(tokens=("writer",), read_only_tokens=("reader",))
+    with InProcessEmulator(options=options) as emulator, httpx.Client(transport=emulator.transport()) as http:
+
+        def status(token: str, method: str) -> int:
+            url = f"{emulator.url}{SERVICE}/{method}"
+            body = {"projectId": PROJECT, "spec": {}} if method == "CreatePrebuild" else {}
+            return http.post(url, json=body, headers={"Authorization": f"Bearer {token}"}).status_code
+
+        given = [
+            status(token, method)
+            for token in ("writer", "reader", "other")
+            for method in ("ListPrebuilds", "CreatePrebuild")
+        ]
+    assert given == [200, 200, 200, 403, 401, 401]
 
 
 def test_a_token_cannot_be_of_both_kinds():

@@ -210,6 +210,15 @@ def test_lines_that_were_missed_are_counted():
     assert missed + stream.getvalue().count("GetPrebuild") == MOST_WAITING + 100
 
 
+def test_a_client_is_not_told_to_send_anything_where_that_is_no_token(launch):
+    hint = r"GITPOD_API_KEY=(.*)"
+    assert re.search(hint, stop(launch()))[1] == "anything"
+    assert re.search(hint, stop(launch("--read-only-token", "reader")))[1] == "anything"
+    err = stop(launch("--token", "top-secret"))
+    assert re.search(hint, err)[1] == "'<a token that was given>'"
+    assert "top-secret" not in err
+
+
 # -- Who may reach it
 
 

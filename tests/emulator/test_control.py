@@ -308,6 +308,19 @@ def test_a_loaded_state_outlives_the_program(start, tmp_path):
         assert len(driver.call("ListPrebuilds", pagination={"token": token})["prebuilds"]) == 2
 
 
+def test_a_state_with_relaxed_ids_needs_an_emulator_that_takes_them(start):
+    emulator: Driver = start(relaxed_ids=True)
+    assert emulator.post("CreatePrebuild", {"projectId": "my-project", "spec": {}}).status_code == 200
+    state = emulator.control.dump_state()
+    strict: Driver = start()
+    with pytest.raises(ControlError, match="'my-project' is no UUID, and the emulator takes others with relaxed ids"):
+        strict.control.load_state(state)
+    assert strict.prebuilds() == []
+    other: Driver = start(relaxed_ids=True)
+    other.control.load_state(state)
+    assert other.control.dump_state() == state
+
+
 def test_a_state_goes_back_in_time(emulator: Driver):
     prebuild = emulator.create()
     state = emulator.control.dump_state()
@@ -365,6 +378,8 @@ def broken_states() -> list[tuple[str, Any, str]]:
         ("pool size", record("warm_pools", max_size=21), "max_size: 21 is out of range"),
         ("timeout", record("prebuilds", timeout="soon"), "value must be a duration"),
         ("far future", record("prebuilds", updated_at="9999-12-31T23:59:59-12:00"), "prebuilds.0.record"),
+        ("no UUID", record("prebuilds", id="number-one"), "prebuilds.0.record.id: 'number-one' is no UUID"),
+        ("capitals", record("warm_pools", project_id=PROJECT.upper()), "warm_pools.0.record.project_id: .* lower case"),
         ("unknown phase", phase, "broken: prebuilds.0.record.phase"),
         ("prebuild twice", twice("prebuilds"), "contradicts itself"),
         ("pool twice", twice("warm_pools"), "contradicts itself"),

@@ -16,5 +16,6 @@ SAMPLES = [sample for sample in re.findall(r"```python\n(.*?)```", README, re.DO
 def test_a_sample_of_tests_passes(pytester: pytest.Pytester):
     assert SAMPLES
     pytester.makepyfile(*SAMPLES)
-    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "--strict-markers", "-W", "error")
+    # A process of its own: in this one, what other tests have loaded would be loaded a second time beside it.
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--strict-markers", "-W", "error", timeout=60)
     result.assert_outcomes(passed=sum(sample.count("def test_") for sample in SAMPLES))

@@ -15,9 +15,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from prebuild_wire import OPERATIONS
 
-from .auth import Tokens, bearer_token
+from .auth import Tokens, bearer_token, check_control_token
 from .errors import ConnectError
-from .faults import FaultInjector, connection_of
+from .injection import FaultInjector, connection_of
 from .protocol import DEFAULT_BODY_LIMIT, ConnectEndpoint, error_response, method_not_allowed, not_found
 from .recording import CONTROL_PATH, Recorder, RequestRecord
 from .relaxed import with_relaxed_ids
@@ -52,7 +52,12 @@ def create_app(
         control_token: the bearer token that the control plane asks for; None for none.
         on_record: called with each request that was answered.
         log_interval: how often a log that is followed is looked at, in seconds.
+
+    Raises:
+        ValueError: no header can carry the token of the control plane.
     """
+    if control_token is not None:
+        check_control_token(control_token)
     service_path = next(iter(OPERATIONS.values())).path.rpartition("/")[0]
     operations = with_relaxed_ids(OPERATIONS) if service.relaxed_ids else OPERATIONS
     routes: list[BaseRoute] = []

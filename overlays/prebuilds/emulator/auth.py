@@ -16,6 +16,9 @@ from .lifecycle import SubjectRecord
 _TOKEN = re.compile(rb"[\x21-\x7e\x80-\xff]+")
 
 
+_CONTROL_TOKEN = re.compile(r"[!-~]+")
+
+
 class Tokens:
     """The API tokens that an emulator takes.
 
@@ -66,6 +69,16 @@ def bearer_token(headers: Mapping[bytes, bytes]) -> bytes:
     if scheme.lower() != b"bearer" or not token:
         raise unauthenticated("a bearer token is needed: Authorization: Bearer <token>")
     return token
+
+
+def check_control_token(token: str) -> None:
+    """Check that a header can carry the token of the control plane.
+
+    Raises:
+        ValueError: none can. The message does not quote it.
+    """
+    if not _CONTROL_TOKEN.fullmatch(token):
+        raise ValueError("the control token has to be of visible ASCII characters, and not empty")
 
 
 def caller_of(token: bytes) -> SubjectRecord:

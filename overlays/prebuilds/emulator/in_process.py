@@ -12,9 +12,10 @@ import httpx
 from starlette.types import ASGIApp, Message, Receive, Scope
 
 from .app import create_app
+from .auth import Tokens
 from .clock import Clock, ManualClock
 from .control_client import EmulatorControl
-from .faults import CONNECTION
+from .injection import CONNECTION
 from .lifecycle import Plan
 from .server import Options
 from .service import PrebuildService
@@ -59,7 +60,11 @@ class InProcessEmulator:
             projects=options.projects,
         )
         self.app: ASGIApp = create_app(
-            service, control=options.control, control_token=options.control_token, log_interval=_LOG_INTERVAL
+            service,
+            tokens=Tokens(options.tokens, options.read_only_tokens),
+            control=options.control,
+            control_token=options.control_token,
+            log_interval=_LOG_INTERVAL,
         )
         """The ASGI application."""
         self._loop = _Loop()

@@ -300,7 +300,7 @@ class Projects:
         Raises:
             ValueError: the project's id is no UUID.
         """
-        project_id = None if planned.project_id is None else self._id(planned.project_id, "project_id")
+        project_id = None if planned.project_id is None else self.checked_id(planned.project_id, "project_id")
         self._count = number = max(self._count, *self._outcomes, 0) + 1
         state = OutcomeState(id=number, outcome=planned.outcome, project_id=project_id, times=planned.times)
         self._outcomes[number] = state
@@ -331,7 +331,12 @@ class Projects:
 
     # -- Ids
 
-    def _id(self, text: str, where: str) -> str:
+    def checked_id(self, text: str, where: str) -> str:
+        """An id as it is kept and compared; `where` says what it is the id of.
+
+        Raises:
+            ValueError: it is no UUID.
+        """
         if not self._relaxed and not is_uuid(text):
             raise ValueError(f"{where}: {text!r} is no UUID, and the emulator takes others with relaxed ids only")
         return self.canonical(text)
@@ -342,18 +347,19 @@ class Projects:
         if configuration is not None:
             changes: dict[str, object] = {
                 "environment_class_ids": tuple(
-                    self._id(class_id, "environment_class_ids") for class_id in configuration.environment_class_ids
+                    self.checked_id(class_id, "environment_class_ids")
+                    for class_id in configuration.environment_class_ids
                 )
             }
             if configuration.default_environment_class_id is not None:
-                changes["default_environment_class_id"] = self._id(
+                changes["default_environment_class_id"] = self.checked_id(
                     configuration.default_environment_class_id, "default_environment_class_id"
                 )
             if configuration.executor is not None:
-                executor_id = self._id(configuration.executor.id, "executor.id")
+                executor_id = self.checked_id(configuration.executor.id, "executor.id")
                 changes["executor"] = configuration.executor.model_copy(update={"id": executor_id})
             configuration = configuration.model_copy(update=changes)
-        return project.model_copy(update={"id": self._id(project.id, "id"), "prebuilds": configuration})
+        return project.model_copy(update={"id": self.checked_id(project.id, "id"), "prebuilds": configuration})
 
 
 def _hour(project: Project) -> int | None:

@@ -23,10 +23,10 @@ from starlette.types import ASGIApp, Receive
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .app import create_app
-from .auth import Tokens
+from .auth import Tokens, check_control_token
 from .clock import Clock, ScaledClock
 from .console import LogStyle, Printer
-from .faults import CONNECTION
+from .injection import CONNECTION
 from .lifecycle import Plan
 from .projects import Project, read_projects
 from .recording import CONTROL_PATH, RequestRecord
@@ -71,6 +71,8 @@ class Options:
 
     def __post_init__(self) -> None:
         Tokens(self.tokens, self.read_only_tokens)
+        if self.control_token is not None:
+            check_control_token(self.control_token)
 
 
 class EmulatorServer:
@@ -381,10 +383,12 @@ def _stopped_by_signals(server: _Server) -> Generator[None]:
 def _announce(url: str, options: Options, *, remote: bool) -> None:
     sys.stdout.write(f"listening on {url}\n")
     sys.stdout.flush()
+    # Which tokens those are stays with who named them: what is printed here ends up in logs.
+    token = "'<a token that was given>'" if options.tokens else "anything"
     lines = [
         "Point a client at it:",
-        f"  prebuilds, gitpod-sdk   GITPOD_BASE_URL={url} GITPOD_API_KEY=anything",
-        f"  clients of Ona          ONA_BASE_URL={url} ONA_API_KEY=anything",
+        f"  prebuilds, gitpod-sdk   GITPOD_BASE_URL={url} GITPOD_API_KEY={token}",
+        f"  clients of Ona          ONA_BASE_URL={url} ONA_API_KEY={token}",
     ]
     if options.control:
         lines.append(f"Arrange outcomes, faults and time at {url}{CONTROL_PATH}/openapi.json")

@@ -21,8 +21,8 @@ from prebuild_wire.scalars import parse_duration
 from . import lifecycle
 from .clock import Clock
 from .errors import ConnectCode, ConnectError
-from .faults import Faults
 from .ids import derived_id
+from .injection import Faults
 from .lifecycle import Plan, PrebuildRecord, Step, SubjectRecord, WarmPoolRecord
 from .logs import log_lines
 from .projects import Project, Projects

@@ -209,8 +209,9 @@ def load(service: PrebuildService, state: State) -> None:
     """Take over a state in place of the one that there is, whole or not at all.
 
     Raises:
-        StateError: the state contradicts itself.
+        StateError: the state contradicts itself, or has ids that this emulator does not take.
     """
+    _check_ids(service, state)
     prebuilds, pools = state.prebuilds, state.warm_pools
     highest: dict[str, int] = {
         "prebuilds": max((item.sequence for item in prebuilds), default=0),
@@ -236,6 +237,28 @@ def load(service: PrebuildService, state: State) -> None:
     service.store.secret = base64.b64decode(state.secret)
     service.clock.restore(state.clock.now, speed=state.clock.speed, frozen=state.clock.frozen)
     service.take_over()
+
+
+def _check_ids(service: PrebuildService, state: State) -> None:
+    """Refuse ids by which nobody could ask for what has them."""
+    given = {f"projects.{at}.project.id": item.project.id for at, item in enumerate(state.projects)}
+    stored: dict[str, tuple[StoredPrebuild | StoredWarmPool, ...]] = {
+        "prebuilds": state.prebuilds,
+        "warm_pools": state.warm_pools,
+    }
+    for name, items in stored.items():
+        for at, item in enumerate(items):
+            record, where = item.record, f"{name}.{at}.record"
+            given[f"{where}.id"] = record.id
+            given[f"{where}.project_id"] = record.project_id
+            given[f"{where}.environment_class_id"] = record.environment_class_id
+    for where, text in given.items():
+        try:
+            kept = service.projects.checked_id(text, where)
+        except ValueError as error:
+            raise StateError(f"the document does not fit this emulator: {error}") from None
+        if kept != text:
+            raise StateError(f"the document is broken: {where}: {text!r} is not in lower case")
 
 
 def reset(service: PrebuildService) -> None:
