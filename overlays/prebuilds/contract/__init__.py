@@ -1,7 +1,7 @@
 """Contract tests of servers: does one keep what `schema/prebuild_service.yaml` says?
 
-`PROPERTIES` is the list of what is looked at. For suites that are built on schemathesis alone there is what it has to
-know of the schema's own string formats:
+`run` does what the command `prebuilds contract URL` does, and `PROPERTIES` is the list of what is looked at. For suites
+that are built on schemathesis alone there is what it has to know of the schema's own string formats:
 
     import schemathesis
     from prebuilds.contract import register_formats, schema_document
@@ -18,17 +18,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from prebuilds.contract.formats import format_strategy, register_formats, schema_document
     from prebuilds.contract.properties import PROPERTIES, Property
+    from prebuilds.contract.runner import Options, Report, run
     from prebuilds.contract.transports import AsgiTransport, HttpTransport, Transport, TransportError
 
 __all__ = [
     "PROPERTIES",
     "AsgiTransport",
     "HttpTransport",
+    "Options",
     "Property",
+    "Report",
     "Transport",
     "TransportError",
     "format_strategy",
     "register_formats",
+    "run",
     "schema_document",
 ]
 
@@ -36,6 +40,7 @@ __all__ = [
 _HOMES = {
     "formats": ("format_strategy", "register_formats", "schema_document"),
     "properties": ("PROPERTIES", "Property"),
+    "runner": ("Options", "Report", "run"),
     "transports": ("AsgiTransport", "HttpTransport", "Transport", "TransportError"),
 }
 

@@ -121,6 +121,8 @@ class Session:
         self.assumptions = assumptions
         self.ledger = ledger if ledger is not None else Ledger(None, transport.base_url)
         self.findings = findings if findings is not None else Findings(assumptions=assumptions)
+        if profile != "strict":
+            self.findings.selected.discard("strict-input")
         self.max_creates = max_creates
         self.settle = settle
         self.patience = patience
@@ -393,7 +395,7 @@ class Session:
             project = _read(request.body).get("projectId")
             if self.projects and _is_uuid(project) and project not in self.projects:
                 raise ForbiddenError(f"project {project} is none of those that were given")
-        elif _read(request.body).get(ID_FIELD[request.method]) in self._foreign:
+        elif str(_read(request.body).get(ID_FIELD[request.method])).lower() in self._foreign:
             raise ForbiddenError(f"{request.method} must not touch what the run has not made")
 
     def _intend(self, request: Request, *, refused: bool) -> Intent | None:
@@ -461,7 +463,7 @@ class Session:
         if answer.ok:
             name = "prebuild" if intent.method == "CreatePrebuild" else "warmPool"
             made_id = answer.at(f"{name}.id")
-            if isinstance(made_id, str) and made_id and made_id not in self._foreign:
+            if isinstance(made_id, str) and made_id and made_id.lower() not in self._foreign:
                 self.made.setdefault(made_id, intent.method)
                 self.ledger.settle(intent, [made_id])
                 return
@@ -544,7 +546,7 @@ class Session:
         for _, item in items_in(answer):
             item_id = item.get("id")
             if isinstance(item_id, str) and item_id and item_id not in self.made:
-                self._foreign.add(item_id)
+                self._foreign.add(item_id.lower())
         if self._logs_tokens and answer.request.method != "CreatePrebuildLogsToken":
             text = answer.body.decode("utf-8", "replace")
             leaked = any(token in text for token in self._logs_tokens)

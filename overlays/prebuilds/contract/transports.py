@@ -195,8 +195,15 @@ class AsgiTransport:
             "client": ("127.0.0.1", 0),
             "extensions": {},
         }
+        task = self._loop.create_task(exchange.run(self._app, scope))
         try:
-            self._loop.run_until_complete(exchange.run(self._app, scope))
+            self._loop.run_until_complete(task)
+        except KeyboardInterrupt:
+            # What was under way must not go on while something else is sent.
+            task.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                self._loop.run_until_complete(task)
+            raise
         except Exception as error:
             # A server that runs it would answer 500; without one, it is as if the connection had broken.
             raise TransportError(

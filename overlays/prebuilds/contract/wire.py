@@ -117,6 +117,11 @@ class Answer:
         """The value at `a.b.c` of the body, None where there is none."""
         return at(self.json, path)
 
+    def part(self, path: str) -> dict[str, Any]:
+        """The object at `a.b.c` of the body, empty where there is none."""
+        found: object = self.at(path)
+        return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
 
 def at(value: Any, path: str) -> Any:
     """The value at `a.b.c` of nested objects, None where there is none."""
