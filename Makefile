@@ -81,6 +81,10 @@ imports: $(SETUP) ## do the packages import only what they may?
 test: $(SETUP) ## all tests (ARGS='-k pool' for some of them)
 	@$(BIN)/python -m pytest -q $(ARGS)
 
+.PHONY: contract
+contract: $(SETUP) ## does the emulator keep the contract? (ARGS='-k pool' for a part of it)
+	@$(BIN)/python -m pytest -q tests/contract/test_emulator.py $(ARGS)
+
 .PHONY: load
 load: $(SETUP) ## the emulator under load for a minute and a half, and killed twenty times
 	@LOAD_SECONDS=60 KILLS=20 $(BIN)/python -m pytest -q -s tests/emulator/test_load.py tests/emulator/test_durability.py

@@ -56,7 +56,7 @@ STEPS: Final = 20
 """How many rules each of them has by default."""
 
 # So long after it was asked for, in seconds, a deletion or cancellation has to show.
-_GRACE = 5.0
+_GRACE = 3.0
 
 # If nothing has changed for so many seconds, the server takes its time, or time stands still there.
 _STANDSTILL = 4.0
@@ -144,7 +144,7 @@ class _Search:
 
     def __init__(self, session: Session, examples: int) -> None:
         self.session = session
-        self.patience = session.patience
+        self.patience = session.patience / 3  # what a server does in its time is mostly for the layer `lifecycle`
         self.focus: tuple[str, str] | None = None
         """What is broken, and is being shown in a shorter sequence now."""
         self.broken: set[tuple[str, str]] = set()
