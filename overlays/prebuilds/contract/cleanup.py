@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from prebuilds.contract.ledger import Intent, Made
-from prebuilds.contract.observations import items_in, phase_of
+from prebuilds.contract.observations import phase_of
 from prebuilds.contract.probes import goes_away
 from prebuilds.contract.properties import ID_FIELD
 from prebuilds.contract.session import Session
@@ -107,12 +107,26 @@ def _still_there(session: Session, made: Made) -> str:
             why = str(error)
             return False
         item = answer.part("prebuild") or answer.part("warmPool")
-        if answer.code == "not_found" or (answer.ok and goes_away(item)):
+        if answer.code == "not_found" or (item.get("id") == made.id and goes_away(item)):
             return True
         why = f"it is {phase_of(item) or 'there'}" if answer.ok else f"{method} got {answer.outcome}"
-        return False
+        return _is_unlisted(session, made)
 
     return "" if session.eventually(is_going, within=max(session.settle, 0.5), interval=0.25) else why
+
+
+def _is_unlisted(session: Session, made: Made) -> bool:
+    """Whether the list of its project says that it is gone, or on its way: Get may be what is broken."""
+    method = _LIST[made.method]
+    try:
+        items, answer, complete = session.whole_list(method, {"projectIds": [made.project]})
+    except TransportError:
+        return False
+    if answer.status != 200 or not complete or not isinstance(answer.content, dict):
+        return False
+    listed = [item for item in items if item.get("id") == made.id]
+    # An error that is sent as a success shows nothing, and lists nothing.
+    return all(goes_away(item) for item in listed) and not answer.json.get("code")
 
 
 def _look_for(session: Session, intent: Intent) -> bool:
@@ -134,23 +148,15 @@ def _look_for(session: Session, intent: Intent) -> bool:
 
 def _ids(session: Session, intent: Intent) -> Sequence[str] | None:
     """The ids of what is in the place that a create was meant for, None if the list cannot be had."""
-    method = _LIST[intent.method]
-    token = ""
+    items, answer, complete = session.whole_list(_LIST[intent.method], {"projectIds": [intent.project]})
+    if answer.code == "invalid_argument":
+        return []  # no project has such an id
+    if not complete:
+        return None
     found: list[str] = []
-    for _ in range(20):
-        page = {"pageSize": 100, **({"token": token} if token else {})}
-        answer = session.call(method, {"filter": {"projectIds": [intent.project]}, "pagination": page})
-        if not answer.ok:
-            if answer.code == "invalid_argument":
-                return []  # no project has such an id
-            return None
-        for _, item in items_in(answer):
-            place = at(item, "metadata.projectId"), at(item, "metadata.environmentClassId")
-            here = str(place[0]).lower() == intent.project.lower()
-            if here and (not intent.environment_class or str(place[1]).lower() == intent.environment_class.lower()):
-                found.append(str(item.get("id")))
-        following = answer.at("pagination.nextToken")
-        if not isinstance(following, str) or not following or following == token:
-            break
-        token = following
+    for item in items:
+        place = at(item, "metadata.projectId"), at(item, "metadata.environmentClassId")
+        here = str(place[0]).lower() == intent.project.lower()
+        if here and (not intent.environment_class or str(place[1]).lower() == intent.environment_class.lower()):
+            found.append(str(item.get("id")))
     return found

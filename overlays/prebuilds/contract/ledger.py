@@ -29,10 +29,12 @@ class Made:
     Attributes:
         method: the method that made it.
         id: its id.
+        project: the project that it was meant for.
     """
 
     method: str
     id: str
+    project: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class Ledger:
         elif "settled" in entry:
             self.open.pop(int(entry["settled"]), None)
         elif "made" in entry:
-            self.made.append(Made(entry["method"], entry["made"]))
+            self.made.append(Made(entry["method"], entry["made"], entry["project"]))
         elif "gone" in entry:
             self.made = [item for item in self.made if item.id != entry["gone"]]
         elif "before" in entry:
@@ -132,8 +134,8 @@ class Ledger:
         """Write down what came of an intent, and see that it is on the disk."""
         ids = list(made)
         for made_id in ids:
-            self.made.append(Made(intent.method, made_id))
-            self._write({"made": made_id, "method": intent.method})
+            self.made.append(Made(intent.method, made_id, intent.project))
+            self._write({"made": made_id, "method": intent.method, "project": intent.project})
         self.open.pop(intent.number, None)
         self._write({"settled": intent.number}, flush=bool(ids))
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from prebuilds.contract.observations import ENDED, LEAVING, items_in, phase_of
-from prebuilds.contract.probes import judge_deletion
+from prebuilds.contract.probes import judge_cancellation, judge_deletion
 from prebuilds.contract.properties import ID_FIELD, OF_POOL, OF_PREBUILD
 from prebuilds.contract.session import ForbiddenError, LimitReachedError, Pair, Session
 from prebuilds.contract.transports import TransportError
@@ -161,9 +161,11 @@ class Lifecycle:
         if prebuild_id is None:
             return
         answer = session.call("CancelPrebuild", {"prebuildId": prebuild_id})
-        session.accepted("cancel-takes-effect", answer, "CancelPrebuild of a new prebuild")
-        if not answer.ok:
+        if not judge_cancellation(session, answer, prebuild_id):
             return
+        got = answer.at("prebuild.id")
+        why = f"CancelPrebuild of {prebuild_id} answered {got}"
+        session.judge("answers-what-was-asked", "CancelPrebuild", got == prebuild_id, why)
         phase = self._follow(prebuild_id, lambda phase: phase == "CANCELLED")
         why = f"a prebuild was cancelled as soon as it was made, and has become {phase}"
         session.judge("cancel-takes-effect", "CancelPrebuild", phase != "COMPLETED", why)
@@ -211,11 +213,10 @@ class Lifecycle:
         if self._pair is None:
             return
         filters = {"projectIds": [self._pair.project], "phases": ["PREBUILD_PHASE_COMPLETED"]}
-        answer = session.call("ListPrebuilds", {"filter": filters, "pagination": {"pageSize": 100}})
-        items = [item for _, item in items_in(answer)]
+        items, _, complete = session.whole_list("ListPrebuilds", filters)
         wrong = [item.get("id") for item in items if phase_of(item) != "COMPLETED"]
         session.judge("filters", "ListPrebuilds", not wrong, f"the filter for COMPLETED lets through {wrong[:3]}")
-        if answer.ok and not answer.at("pagination.nextToken"):
+        if complete:
             listed = any(item.get("id") == prebuild_id for item in items)
             why = "a prebuild is COMPLETED, and the filter for that does not let it through"
             session.judge("filters", "ListPrebuilds", listed, why)
@@ -253,6 +254,11 @@ class Lifecycle:
         session = self.session
         if self._first is None:
             return
+        answer = session.call("CreatePrebuildLogsToken", {"prebuildId": self._first})
+        token = answer.at("accessToken")
+        if not answer.ok or not isinstance(token, str) or not token:
+            return
+        self._use_as_api_token(token)
         url = at(session.latest(self._first) or {}, "status.logUrl")
         path = self._own_path(url)
         if path is None:
@@ -260,22 +266,22 @@ class Lifecycle:
             for name in ("log-opens", "log-refuses-others"):
                 session.excuse(name, why)
             return
-        answer = session.call("CreatePrebuildLogsToken", {"prebuildId": self._first})
-        token = answer.at("accessToken")
-        if not answer.ok or not isinstance(token, str) or not token:
-            return
         opened = self._read(path, token)
         if opened.status in (404, 501, 502):
             for name in ("log-opens", "log-refuses-others"):
                 session.excuse(name, f"there is no log to read: {opened.outcome}")
             return
         method = "CreatePrebuildLogsToken"
-        why = f"the log's address with a logs token got {opened.outcome}"
-        session.judge("log-opens", method, opened.ok, why, shows=[answer, opened])
-        for given, what in ((None, "no token"), (session.token, "the API token")):
+        kind = opened.media_type or "no type"
+        why = f"the log's address with a logs token has to answer text/plain, and got {opened.outcome} with {kind}"
+        session.judge("log-opens", method, opened.ok and kind == "text/plain", why, shows=[answer, opened])
+        for given, what in ((None, "no token"), ("made-up", "a made-up token"), (session.token, "the API token")):
             shown = self._read(path, given)
             why = f"the log's address with {what} got {shown.outcome}"
             session.judge("log-refuses-others", method, not shown.ok, why, shows=[shown])
+
+    def _use_as_api_token(self, token: str) -> None:
+        session = self.session
         name = "logs-token-is-no-api-token"
         used = session.call("ListPrebuilds", {}, token=token)
         if any(result.excused for result in session.findings.results() if result.property.name == name):
@@ -338,9 +344,10 @@ class Lifecycle:
             answer = session.call(each, {ID_FIELD[each]: item_id})
             session.refused("gone-is-gone", answer, f"{each} of what is gone", "not_found")
         listing = "ListPrebuilds" if kind == "prebuild" else "ListWarmPools"
-        filters = {"filter": {"projectIds": [self._pair.project]}} if self._pair is not None else {}
-        answer = session.call(listing, {**filters, "pagination": {"pageSize": 100}})
-        listed = any(item.get("id") == item_id for _, item in items_in(answer))
+        items, _, _ = session.whole_list(
+            listing, {"projectIds": [self._pair.project]} if self._pair is not None else {}
+        )
+        listed = any(item.get("id") == item_id for item in items)
         session.judge("gone-is-gone", listing, not listed, f"{item_id} is gone, and is listed")
 
     def _make_again(self, item_id: str, *, drained: bool, phase: str) -> None:

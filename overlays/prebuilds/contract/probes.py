@@ -7,6 +7,7 @@ would have shown stays untested.
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
@@ -16,8 +17,8 @@ from urllib.parse import quote
 from prebuild_wire.enums import PrebuildPhase
 from prebuild_wire.scalars import parse_duration
 from prebuilds.contract import schema
-from prebuilds.contract.findings import Expected
-from prebuilds.contract.observations import desired_phase_of, items_in, phase_of
+from prebuilds.contract.findings import PROOF, Expected
+from prebuilds.contract.observations import LEAVING, desired_phase_of, items_in, phase_of
 from prebuilds.contract.properties import CREATES, ID_FIELD, LISTS, METHODS, OF_ID, READS, WRITES
 from prebuilds.contract.session import ForbiddenError, LimitReachedError, Pair, Session
 from prebuilds.contract.transports import TransportError
@@ -32,7 +33,7 @@ _HOSTILE: Final = {
     "a huge text": "x" * 100_000,
 }
 
-_MALFORMED: Final = (b'{"', b"[]", b"{} {}", b'{"a":\xff}')
+_MALFORMED: Final = (b"[]", b'{"', b"{} {}", b'{"a":\xff}')
 
 
 def run_probes(session: Session) -> None:
@@ -54,6 +55,7 @@ class _Probing:
         self.prebuilds: list[dict[str, Any]] = []
         self.pool: dict[str, Any] | None = None
         self.pool_pair: Pair | None = None
+        self.neighbour: dict[str, Any] | None = None
 
     def run(self) -> None:
         writes = self.session.allows(writes=True)
@@ -117,17 +119,12 @@ class _Probing:
     def read(self) -> None:
         session = self.session
         for method in LISTS:
-            answer = session.call(method, self.listing())
+            answer = session.call(method, self.listing(), version=False)
+            session.accepted("protocol-version-is-optional", answer, f"{method} without Connect-Protocol-Version")
             count = len(list(items_in(answer)))
             if answer.ok:
-                session.judge(
-                    "default-page-size", method, count <= 25, f"{method} without a size answered {count} items"
-                )
-            session.accepted(
-                "protocol-version-is-optional",
-                session.call(method, self.listing(), version=False),
-                f"{method} without Connect-Protocol-Version",
-            )
+                why = f"{method} without a size answered {count} items"
+                session.judge("default-page-size", method, count <= 25, why)
             if session.allows(writes=True):
                 continue
             # In what is there already, something may be looked up.
@@ -175,9 +172,8 @@ class _Probing:
         creators: set[Any] = set()
         for fields in requests:
             answer = session.call("CreatePrebuild", fields)
-            timeout = fields["spec"].get("timeout")
-            if timeout in inside:
-                session.accepted("inside-bounds-is-accepted", answer, f"CreatePrebuild with a timeout of {timeout}")
+            what = f"CreatePrebuild with the spec {json.dumps(fields['spec'])}"
+            session.accepted("inside-bounds-is-accepted", answer, what)
             made = answer.part("prebuild")
             if not answer.ok or not made:
                 continue
@@ -185,7 +181,10 @@ class _Probing:
             self.judge_prebuild(fields, made)
             creators.add(at(made, "metadata.creator.id"))
             self.prebuilds.append(made)
-            self.get("GetPrebuild", made)
+            if len(self.prebuilds) == 1:
+                self.judge_new_is_listed("ListPrebuilds", made)
+            if len(self.prebuilds) <= 2:
+                self.get("GetPrebuild", made)
         if not self.prebuilds:
             raise _Stop
         one = len(creators) == 1
@@ -248,17 +247,23 @@ class _Probing:
             raise _Stop
         pool = self.pool
         self.judge_pool(pool, self.pool_pair, 1, 3)
+        self.judge_new_is_listed("ListWarmPools", pool)
         shown = self.get("GetWarmPool", pool)
         self.judge_snapshot(shown, self.pool_pair)
         again = session.call("CreateWarmPool", _pool_of(self.pool_pair, minSize=0, maxSize=2))
         session.refused("pool-is-unique", again, "CreateWarmPool for a pair that has a pool", "already_exists")
         ids = {pool.get("id")}
-        for sizes, low, high in _SIZES:
-            if not session.is_open or ("desiredSize" not in sizes and not sizes and not session.assumptions):
+        for number, (sizes, low, high) in enumerate(_SIZES):
+            if not session.is_open or (not sizes and not session.assumptions):
                 continue
             pair = session.new_pair()
             if pair is None:
                 break
+            # The first shares the project of the pool that there is, and the second its class.
+            if number == 0:
+                pair = Pair(self.pool_pair.project, pair.environment_class)
+            elif number == 1:
+                pair = Pair(pair.project, self.pool_pair.environment_class)
             answer = session.call("CreateWarmPool", _pool_of(pair, **sizes))
             session.accepted("inside-bounds-is-accepted", answer, f"CreateWarmPool with {json.dumps(sizes)}")
             other = answer.part("warmPool")
@@ -269,6 +274,28 @@ class _Probing:
             ids.add(other.get("id"))
             name = "desired-size-sets-both" if "desiredSize" in sizes else "echo" if sizes else "default-pool-size"
             self.judge_sizes(name, "CreateWarmPool", other, low, high)
+            if number == 0:
+                self.neighbour = other
+
+    def judge_new_is_listed(self, method: str, made: dict[str, Any]) -> None:
+        """What was just made is in the list of its project, among the newest."""
+        session = self.session
+        ids = {
+            "projectIds": [at(made, "metadata.projectId")],
+            "environmentClassIds": [at(made, "metadata.environmentClassId")],
+        }
+        filters = ids if method == "ListWarmPools" else {"projectIds": ids["projectIds"]}
+        fields = {"filter": filters, "pagination": {"pageSize": 1 if method == "ListWarmPools" else 100}}
+        answer: Answer | None = None
+
+        def is_listed() -> bool:
+            nonlocal answer
+            answer = session.call(method, fields)
+            return any(item.get("id") == made.get("id") for _, item in items_in(answer))
+
+        listed = session.eventually(is_listed)
+        if listed or (answer is not None and not answer.at("pagination.nextToken")):
+            session.judge("list-contains", method, listed, f"{made.get('id')} was just made, and is not listed")
 
     def judge_pool(self, pool: dict[str, Any], pair: Pair, low: int, high: int) -> None:
         self.echo("CreateWarmPool", pool, "metadata.projectId", pair.project)
@@ -276,23 +303,25 @@ class _Probing:
         self.judge_sizes("echo", "CreateWarmPool", pool, low, high)
 
     def judge_sizes(self, name: str, method: str, pool: dict[str, Any], low: int, high: int) -> bool:
-        shown = (at(pool, "spec.minSize") or 0, at(pool, "spec.maxSize"))
+        # A size that was set is there, zero as well: the field has explicit presence.
+        shown = (at(pool, "spec.minSize"), at(pool, "spec.maxSize"))
         why = f"the sizes have to be {low} and {high}, and are {shown[0]} and {shown[1]}"
         return self.session.judge(name, method, shown == (low, high), why)
 
     def judge_snapshot(self, pool: dict[str, Any], pair: Pair) -> None:
         """A snapshot comes of a prebuild: of a project that has none in this class, there is none."""
-        fields = {"filter": {"projectIds": [pair.project]}, "pagination": {"pageSize": 100}}
-        listed = self.session.call("ListPrebuilds", fields)
-        if not listed.ok or listed.at("pagination.nextToken"):
+        items, _, complete = self.session.whole_list("ListPrebuilds", {"projectIds": [pair.project]})
+        if not complete:
             return
         done = [
             item
-            for _, item in items_in(listed)
+            for item in items
             if at(item, "metadata.environmentClassId") == pair.environment_class
             and phase_of(item) not in ("PENDING", "STARTING", "RUNNING", "CANCELLING", "CANCELLED")
         ]
-        if not done:
+        if done:
+            self.session.excuse("snapshot-needs-a-prebuild", "the project has completed prebuilds")
+        else:
             snapshot = at(pool, "spec.snapshotId")
             why = f"the pool has the snapshot {snapshot!r}, and its project has no completed prebuild of the class"
             self.session.judge("snapshot-needs-a-prebuild", "GetWarmPool", not snapshot, why)
@@ -308,7 +337,8 @@ class _Probing:
             for text in ("not-a-uuid", unknown[:-1]) if method in READS else ("not-a-uuid",):
                 self.refuse("malformed-id-is-refused", method, {name: text}, f"the id {text!r}")
             self.refuse("required-fields", method, {}, "no id")
-            self.refuse("required-fields", method, {name: ""}, "an empty id")
+            if method in ("GetPrebuild", "GetWarmPool", "CancelPrebuild", "UpdateWarmPool"):
+                self.refuse("required-fields", method, {name: ""}, "an empty id")
 
     def refuse_creates(self) -> None:
         for method in CREATES:
@@ -333,7 +363,7 @@ class _Probing:
         enum = _with(self.base("CreatePrebuild"), "spec.desiredPhase", 9999)
         self.refuse("undefined-enum-is-refused", "CreatePrebuild", enum, "the desired phase 9999")
         if self.session.wants("unknown-enum-name-is-refused"):
-            enum = _with(self.base("CreatePrebuild"), "spec.desiredPhase", "PREBUILD_PHASE_NONSENSE")
+            enum = _with(self.base("CreatePrebuild"), "spec.desiredPhase", "NONSENSE")
             self.refuse("unknown-enum-name-is-refused", "CreatePrebuild", enum, "an unknown desired phase")
 
     def fresh(self, method: str) -> dict[str, Any]:
@@ -348,16 +378,21 @@ class _Probing:
     def list_bounds(self) -> None:
         session = self.session
         for method in LISTS:
+            full = self.listing()
             for bound in schema.bounds(method):
-                for value in bound.inside:
-                    if value == 0 and bound.path != "pagination.pageSize":
-                        continue  # an empty list is none
-                    fields = self.with_bound(bound, value)
-                    answer = self.try_call(method, fields)
-                    if answer is not None:
-                        session.accepted("inside-bounds-is-accepted", answer, f"{method} with {bound.path} {value}")
+                full = _with(full, bound.path, self.value_of(bound, bound.inside[-1]))
+            answer = self.try_call(method, full)
+            if answer is not None:
+                session.accepted("inside-bounds-is-accepted", answer, f"{method} with everything at its maximum")
+            answer = self.try_call(method, _with(self.listing(), "pagination.pageSize", 0))
+            if answer is not None:
+                session.accepted("inside-bounds-is-accepted", answer, f"{method} with a page size of 0")
+                there = self.prebuilds if method == "ListPrebuilds" else [self.pool] if self.pool else []
+                empty = bool(there) and not list(items_in(answer))
+                session.judge("default-page-size", method, not empty, "a page size of 0 gave an empty page")
+            for bound in schema.bounds(method):
                 for value in bound.outside:
-                    fields = self.with_bound(bound, value)
+                    fields = _with(self.listing(), bound.path, self.value_of(bound, value))
                     self.refuse("outside-bounds-is-refused", method, fields, f"{bound.path} {value}")
             for path, field in _filter_fields(method):
                 if field["items"].get("format") == "uuid":
@@ -366,21 +401,20 @@ class _Probing:
                 elif schema.referred(field["items"]) is not None:
                     fields = _with(self.listing(), path, [9999])
                     self.refuse("undefined-enum-is-refused", method, fields, f"9999 in {path}")
-                    if session.wants("unknown-enum-name-is-refused"):
+                    if session.wants("unknown-enum-name-is-refused") and path == "filter.phases":
                         fields = _with(self.listing(), path, ["NONSENSE"])
                         self.refuse("unknown-enum-name-is-refused", method, fields, f"an unknown name in {path}")
 
-    def with_bound(self, bound: schema.Bound, value: Any) -> dict[str, Any]:
-        """A list request with a bound field at a value; of lists the value is the length."""
+    def value_of(self, bound: schema.Bound, value: Any) -> Any:
+        """What to send for a field at one of its bounds; of a list that is its length."""
         field = dict(_filter_fields(bound.method)).get(bound.path)
-        if field is not None:
-            enum = schema.referred(field["items"])
-            if enum is not None:
-                names = schema.component(enum)["enum"]
-                value = [names[at % len(names)] for at in range(value)]
-            else:
-                value = self.session.ids_for_filter(value)
-        return _with(self.listing(), bound.path, value)
+        if field is None:
+            return value
+        enum = schema.referred(field["items"])
+        if enum is None:
+            return self.session.ids_for_filter(value)
+        names: list[str] = schema.component(enum)["enum"][1:]  # without UNSPECIFIED
+        return list(itertools.islice(itertools.cycle(names), value))
 
     def types(self) -> None:
         for method in self.of(OF_ID):
@@ -436,13 +470,13 @@ class _Probing:
 
     def hostile(self) -> None:
         session = self.session
-        for method in self.of(OF_ID):
-            for what in ("NUL", "a lone surrogate"):
-                fields = {ID_FIELD[method]: _HOSTILE[what]}
-                self.refuse("malformed-id-is-refused", method, fields, f"{what} in the id")
+        for method, what in zip(self.of(OF_ID), itertools.cycle(("a lone surrogate", "NUL")), strict=False):
+            fields = {ID_FIELD[method]: _HOSTILE[what]}
+            self.refuse("malformed-id-is-refused", method, fields, f"{what} in the id")
         for method in LISTS:
-            for text in _HOSTILE.values():
-                self.try_call(method, {**self.listing(), "pagination": {"token": text}})
+            for what, text in _HOSTILE.items():
+                if method == "ListPrebuilds" or what in ("NUL", "a lone surrogate"):
+                    self.try_call(method, {**self.listing(), "pagination": {"token": text}})
         if session.local:
             deep = b'{"filter":' * 3000 + b"1" + b"}" * 3000
             number = b'{"pagination":{"pageSize":' + b"9" * 5000 + b"}}"
@@ -467,20 +501,21 @@ class _Probing:
     def auth(self) -> None:
         session = self.session
         taken: list[Answer] = []
-        wrong = "x" + session.token[::-1][:40] + "-wrong"
-        for method in self.methods:
-            fields = self.fresh(method)
-            answer = self.try_call(method, fields, token=None, refused=True)
+        # One that has nothing to do with the right one, one that begins it, and one that goes on behind it.
+        wrong_ones = itertools.cycle(("no-token-of-this-server", session.token[:-1], f"{session.token}x"))
+        for method, wrong in zip(self.methods, wrong_ones, strict=False):
+            answer = self.try_call(method, self.fresh(method), token=None, refused=True)
             if answer is not None:
                 session.refused("unauthenticated-without-token", answer, f"{method} without a token", "unauthenticated")
             answer = self.try_call(method, self.fresh(method), token=wrong, refused=True)
             if answer is not None:
                 taken.append(answer)
-        other = (*session.headers(token=None), ("Authorization", "Basic eDp5"))
-        answer = self.send(Request("ListPrebuilds", b"{}", other))
-        if answer is not None:
-            name = "unauthenticated-without-token"
-            session.refused(name, answer, "ListPrebuilds with Basic for a token", "unauthenticated")
+        for method, value in (("ListPrebuilds", "Bearer "), ("GetPrebuild", f"Basic {session.token}")):
+            headers = (*session.headers(token=None), ("Authorization", value))
+            answer = self.send(Request(method, encode(self.base(method)), headers))
+            if answer is not None:
+                what = f"{method} with {value.partition(' ')[0]} and no token of its own"
+                session.refused("unauthenticated-without-token", answer, what, "unauthenticated")
         if all(answer.code != "unauthenticated" and answer.status < 500 for answer in taken):
             why = "the server takes any token"
             session.excuse("unauthenticated-with-wrong-token", why)
@@ -499,13 +534,11 @@ class _Probing:
                 why = f"{method} with text/plain has to be 415, and got {answer.outcome}"
                 expected = Expected(status=415)
                 session.judge("unsupported-media-type", method, answer.status == 415, why, expected=expected)
-            answer = self.send(Request(method, _MALFORMED[0], session.headers()))
-            if answer is not None:
-                session.refused("malformed-json", answer, f"{method} with a body that breaks off", INVALID)
-        for body in _MALFORMED[1:]:
-            answer = self.send(Request("ListPrebuilds", body, session.headers()))
-            if answer is not None:
-                session.refused("malformed-json", answer, f"ListPrebuilds with the body {body!r}", INVALID)
+            bodies = _MALFORMED if method == "ListPrebuilds" else _MALFORMED[:2]
+            for body in bodies:
+                answer = self.send(Request(method, body, session.headers()))
+                if answer is not None:
+                    session.refused("malformed-json", answer, f"{method} with the body {body!r}", INVALID)
         self.compressed()
         for method in READS:
             fields = self.base(method)
@@ -548,7 +581,9 @@ class _Probing:
             why = f"{verb} on {method} has to be 405 with Allow: POST, and got {answer.outcome}"
             right = answer.status == 405 and "POST" in answer.headers.get("allow", "").upper()
             session.judge("method-not-allowed", method, right, why)
-            session.judge("no-write-by-get", method, not answer.ok, f"GET on {method} got {answer.outcome}")
+            # An error of the method's own shows that it was reached.
+            reached = answer.ok or answer.code in PROOF
+            session.judge("no-write-by-get", method, not reached, f"GET on {method} got {answer.outcome}")
 
     # -- Lists
 
@@ -560,33 +595,30 @@ class _Probing:
             if session.is_open and self.prebuilds:
                 project = at(self.prebuilds[0], "metadata.projectId") if method == "ListPrebuilds" else None
                 filters = {"filter": {"projectIds": [project]}} if project else {}
-            whole = session.call(method, {**filters, "pagination": {"pageSize": 100}})
-            expected = [str(item.get("id")) for _, item in items_in(whole)]
-            self.judge_listed(method, whole, expected)
-            if not whole.ok or not expected:
-                continue
-            self.walk(method, filters, expected, complete=not whole.at("pagination.nextToken"))
+            mark = session.mark()
+            items, answer, complete = session.whole_list(method, filters.get("filter", {}))
+            expected = [str(item.get("id")) for item in items]
+            if complete:
+                self.judge_listed(method, items, expected, session.since(mark))
+            if answer.ok and expected:
+                self.walk(method, filters, expected, complete=complete)
 
-    def judge_listed(self, method: str, whole: Answer, ids: list[str]) -> None:
+    def judge_listed(self, method: str, items: list[dict[str, Any]], ids: list[str], shows: list[Answer]) -> None:
         session = self.session
-        if not whole.ok or whole.at("pagination.nextToken"):
-            return
         made = self.prebuilds[:3] if method == "ListPrebuilds" else ([self.pool] if self.pool else [])
         for item in made:
             listed = str(item.get("id")) in ids
-            session.judge(
-                "list-contains", method, listed, f"{item.get('id')} was made and is not listed", shows=[whole]
-            )
-            shown = next((each for _, each in items_in(whole) if each.get("id") == item.get("id")), None)
+            session.judge("list-contains", method, listed, f"{item.get('id')} was made and is not listed", shows=shows)
+            shown = next((each for each in items if each.get("id") == item.get("id")), None)
             if shown is not None:
                 kind = "prebuild" if method == "ListPrebuilds" else "warmPool"
                 wrong = next((path for path in _FIXED[kind] if _differs(at(item, path), at(shown, path))), None)
                 why = f"{wrong} of {item.get('id')} is listed as {at(shown, wrong)!r}" if wrong else ""
-                session.judge("list-agrees-with-get", method, wrong is None, why, shows=[whole])
+                session.judge("list-agrees-with-get", method, wrong is None, why, shows=shows)
         if method == "ListPrebuilds" and len(self.prebuilds) > 1:
             places = [ids.index(str(item["id"])) for item in self.prebuilds if str(item["id"]) in ids]
             right = places == sorted(places, reverse=True)
-            session.judge("newest-first", method, right, "what was made last is not listed first", shows=[whole])
+            session.judge("newest-first", method, right, "what was made last is not listed first", shows=shows)
 
     def walk(self, method: str, filters: dict[str, Any], expected: list[str], *, complete: bool) -> None:
         session = self.session
@@ -595,7 +627,8 @@ class _Probing:
         seen: list[str] = []
         tokens: list[str] = []
         ended = False
-        for _ in range(8):
+        # A server may answer empty pages in between.
+        for _ in range(2 * len(expected) + 8 if complete else 8):
             page: dict[str, Any] = {"pageSize": size, "token": tokens[-1]} if tokens else {"pageSize": size}
             answer = session.call(method, {**filters, "pagination": page})
             session.accepted("inside-bounds-is-accepted", answer, f"{method} with the token of the page before")
@@ -701,21 +734,23 @@ class _Probing:
         filters: dict[str, Any],
         matches: Callable[[dict[str, Any]], bool],
         contained: dict[str, Any] | None,
-    ) -> Answer:
+    ) -> list[dict[str, Any]]:
         """Everything that a filter lets through has to match it, and what is known to match has to be there."""
         session = self.session
-        answer = session.call(method, {"filter": filters, "pagination": {"pageSize": 100}})
+        mark = session.mark()
+        items, answer, complete = session.whole_list(method, filters)
+        shows = session.since(mark)
         if not answer.ok:
             session.judge(name, method, ok=False, why=f"the filter {json.dumps(filters)} got {answer.outcome}")
-            return answer
-        wrong = [item.get("id") for _, item in items_in(answer) if not matches(item)]
+            return []
+        wrong = [item.get("id") for item in items if not matches(item)]
         why = f"the filter {json.dumps(filters)} lets through {wrong[:3]}, which do not match it"
-        session.judge(name, method, not wrong, why)
-        if contained is not None and not answer.at("pagination.nextToken"):
-            listed = any(item.get("id") == contained.get("id") for _, item in items_in(answer))
+        session.judge(name, method, not wrong, why, shows=shows)
+        if contained is not None and complete:
+            listed = any(item.get("id") == contained.get("id") for item in items)
             why = f"the filter {json.dumps(filters)} does not let through {contained.get('id')}, which matches it"
-            session.judge(name, method, listed, why)
-        return answer
+            session.judge(name, method, listed, why, shows=shows)
+        return items if complete else []
 
     def combine(self, method: str, item: dict[str, Any], project: str) -> None:
         session = self.session
@@ -727,13 +762,16 @@ class _Probing:
         def both(each: dict[str, Any]) -> bool:
             return bool(at(each, "metadata.projectId") == project and at(each, path) == value)
 
-        self.judge_filter("filters-combine", method, {"projectIds": [project], two: [value]}, both, item)
-        self.judge_filter("filters-combine", method, {"projectIds": [project], two: [unknown]}, _nothing, None)
+        name = "filters-combine"
+        self.judge_filter(name, method, {"projectIds": [project], two: [unknown]}, _nothing, None)
+        self.judge_filter(name, method, {"projectIds": [project], two: []}, _where("metadata.projectId", project), item)
+        more = [unknown] if session.is_open else [other for other in session.projects if other != project][:1]
+        # Values are alternatives wherever they stand.
+        self.judge_filter(name, method, {"projectIds": [*more, project], two: [value, unknown]}, both, item)
+        self.judge_filter(name, method, {"projectIds": [project, *more], two: [unknown, value]}, both, item)
         if session.is_open:
-            self.judge_filter("filters-combine", method, {"projectIds": [unknown], two: [value]}, _nothing, None)
-        ids = [project, *(session.ids_for_filter(1) if session.is_open else session.projects)]
-        matches = _within("metadata.projectId", ids)
-        self.judge_filter("filters-combine", method, {"projectIds": ids[:25]}, matches, item)
+            self.judge_filter(name, method, {"projectIds": [unknown], two: [value]}, _nothing, None)
+            self.judge_filter(name, method, {"projectIds": [], two: [value]}, _where(path, value), item)
         if method == "ListPrebuilds" and self.other is not None and self.other.project != project:
             elsewhere = next((p for p in self.prebuilds if at(p, "metadata.projectId") == self.other.project), None)
             if elsewhere is not None:
@@ -754,14 +792,17 @@ class _Probing:
             return
         name = PrebuildPhase[before].value
         filters = {"projectIds": [project], "phases": [name]}
-        answer = self.judge_filter("filters", "ListPrebuilds", filters, lambda each: phase_of(each) == before, None)
+        mark = session.mark()
+        items = self.judge_filter("filters", "ListPrebuilds", filters, lambda each: phase_of(each) == before, None)
+        shows = session.since(mark)
         others = [phase.value for phase in PrebuildPhase if phase.value != name and phase.number][:10]
         rest = session.call("ListPrebuilds", {"filter": {"projectIds": [project], "phases": others}})
-        if phase_of(self.get("GetPrebuild", item, judged=False)) != before or answer.at("pagination.nextToken"):
+        if phase_of(self.get("GetPrebuild", item, judged=False)) != before:
             return
-        listed = any(each.get("id") == item.get("id") for _, each in items_in(answer))
-        why = f"it is {before}, and the filter for that does not let it through"
-        session.judge("filters", "ListPrebuilds", listed, why, shows=[answer])
+        if not shows[-1].at("pagination.nextToken"):
+            listed = any(each.get("id") == item.get("id") for each in items)
+            why = f"it is {before}, and the filter for that does not let it through"
+            session.judge("filters", "ListPrebuilds", listed, why, shows=shows)
         other = any(each.get("id") == item.get("id") for _, each in items_in(rest))
         why = f"it is {before}, and a filter for other phases lets it through"
         session.judge("filters", "ListPrebuilds", not other, why, shows=[rest])
@@ -815,58 +856,106 @@ class _Probing:
                 )
                 if answer is not None and answer.ok:
                     raise _Stop
+        self.judge_neighbour("UpdateWarmPool")
         if session.wants("empty-update"):
             answer = session.call("UpdateWarmPool", {"warmPoolId": pool_id})
             session.accepted("empty-update", answer, "UpdateWarmPool with nothing to change")
             if answer.ok:
                 self.judge_sizes("empty-update", "UpdateWarmPool", answer.part("warmPool"), *sizes)
 
+    def judge_neighbour(self, method: str) -> None:
+        """The other pool of the project is as it was made."""
+        if self.neighbour is None:
+            return
+        answer = self.session.call("GetWarmPool", {"warmPoolId": self.neighbour.get("id")})
+        shown = answer.part("warmPool")
+        same = all(at(shown, path) == at(self.neighbour, path) for path in ("spec.minSize", "spec.maxSize"))
+        right = same and phase_of(shown) not in LEAVING
+        why = f"{method} of one pool has changed another of the same project"
+        self.session.judge("others-are-untouched", method, right, why, shows=[*self.session.log[-2:]])
+
+    def judge_sibling(self, method: str, sibling: dict[str, Any], *, since: int) -> None:
+        """Another prebuild of the project goes its way."""
+        answer = self.session.call("GetPrebuild", {"prebuildId": sibling.get("id")})
+        phase = phase_of(answer.part("prebuild"))
+        right = answer.ok and phase not in ("CANCELLING", "CANCELLED", "DELETING", "DELETED")
+        why = f"{method} of one prebuild has reached another of the same project: it is {phase or answer.outcome}"
+        self.session.judge("others-are-untouched", method, right, why, shows=self.session.since(since))
+
     def cancel(self) -> None:
-        session = self.session
-        if not self.prebuilds:
+        session, pair = self.session, self.pair
+        if pair is None:
             raise _Stop
-        item = self.prebuilds[-1]
+        named = {"environmentClassId": pair.environment_class} if pair.environment_class else {}
+        made = session.call("CreatePrebuild", {"projectId": pair.project, **named, "spec": {}})
+        item = made.part("prebuild")
         prebuild_id = str(item.get("id"))
-        before = self.get("GetPrebuild", item, judged=False)
-        if phase_of(before) not in ("PENDING", "STARTING", "RUNNING"):
+        if not made.ok or phase_of(item) not in ("PENDING", "STARTING", "RUNNING"):
             raise _Stop  # it is about to end by itself
+        mark = session.mark()
         answer = session.call("CancelPrebuild", {"prebuildId": prebuild_id})
-        session.accepted("cancel-takes-effect", answer, f"CancelPrebuild while {phase_of(before)}")
-        if not answer.ok:
+        if not judge_cancellation(session, answer, prebuild_id):
             raise _Stop
         got = answer.at("prebuild.id")
         why = f"CancelPrebuild of {prebuild_id} answered {got}"
         session.judge("answers-what-was-asked", "CancelPrebuild", got == prebuild_id, why)
         shown: dict[str, Any] = {}
+        found = answer
 
         def is_cancelled() -> bool:
-            nonlocal shown
-            shown = self.get("GetPrebuild", item, judged=False)
-            return desired_phase_of(shown) == "CANCELLED" or phase_of(shown) not in ("PENDING", "STARTING", "RUNNING")
+            nonlocal shown, found
+            found = session.call("GetPrebuild", {"prebuildId": prebuild_id})
+            shown = found.part("prebuild")
+            wanted = desired_phase_of(shown) == "CANCELLED"
+            return found.ok and (wanted or phase_of(shown) not in ("PENDING", "STARTING", "RUNNING"))
 
         done = session.eventually(is_cancelled)
-        why = f"it was cancelled, and is {phase_of(shown)} with the desired phase {desired_phase_of(shown) or 'unset'}"
+        state = phase_of(shown) or found.outcome
+        why = f"it was cancelled, and is {state} with the desired phase {desired_phase_of(shown) or 'unset'}"
         session.judge("cancel-takes-effect", "CancelPrebuild", done, why)
+        if self.prebuilds and at(self.prebuilds[0], "metadata.projectId") == pair.project:
+            self.judge_sibling("CancelPrebuild", self.prebuilds[0], since=mark)
         if session.wants("cancel-rules", "repeated-cancel"):
             right = phase_of(shown) in ("CANCELLING", "CANCELLED")
             session.judge("cancel-rules", "CancelPrebuild", right, f"it was cancelled, and is {phase_of(shown)}")
+            told = answer.part("prebuild")
+            right = desired_phase_of(told) == "CANCELLED" or phase_of(told) in ("CANCELLING", "CANCELLED")
+            why = f"the answer to a cancellation shows {phase_of(told)} with the desired phase {desired_phase_of(told)}"
+            session.judge("cancel-rules", "CancelPrebuild", right, why, shows=[answer])
             again = session.call("CancelPrebuild", {"prebuildId": prebuild_id})
             session.accepted("repeated-cancel", again, f"CancelPrebuild while {phase_of(shown)}")
 
     def delete_prebuild(self) -> None:
         if not self.prebuilds:
             raise _Stop
-        judge_deletion(self.session, "DeletePrebuild", str(self.prebuilds[0].get("id")))
+        mark = self.session.mark()
+        first, *others = self.prebuilds
+        judge_deletion(self.session, "DeletePrebuild", str(first.get("id")))
+        for other in others[:2]:
+            if at(other, "metadata.projectId") == at(first, "metadata.projectId"):
+                self.judge_sibling("DeletePrebuild", other, since=mark)
 
     def delete_pool(self) -> None:
         if self.pool is None:
             raise _Stop
         session, pool_id = self.session, str(self.pool.get("id"))
         judge_deletion(session, "DeleteWarmPool", pool_id)
+        self.judge_neighbour("DeleteWarmPool")
         if session.wants("update-while-deleting"):
             answer = session.call("UpdateWarmPool", {"warmPoolId": pool_id, "maxSize": 2})
             what = "UpdateWarmPool of a pool that was deleted"
             session.refused("update-while-deleting", answer, what, "failed_precondition", "not_found")
+
+
+def judge_cancellation(session: Session, answer: Answer, prebuild_id: str) -> bool:
+    """Judge that a prebuild that was under way could be cancelled, and return whether it was."""
+    if not answer.ok:
+        found = session.call("GetPrebuild", {"prebuildId": prebuild_id})
+        if phase_of(found.part("prebuild")) not in ("PENDING", "STARTING", "RUNNING"):
+            # It was faster than the call: what the server decides is not held against it.
+            session.excuse("cancel-takes-effect", "prebuilds end too fast to be cancelled")
+            return False
+    return session.accepted("cancel-takes-effect", answer, "CancelPrebuild of what is under way")
 
 
 def judge_deletion(session: Session, method: str, item_id: str) -> None:
@@ -891,12 +980,20 @@ def judge_deletion(session: Session, method: str, item_id: str) -> None:
     going = session.eventually(is_going)
     why = f"it was deleted, and is {phase_of(shown)} with the desired phase {desired_phase_of(shown) or 'unset'}"
     session.judge("delete-takes-effect", method, going, why)
+    if method == "DeleteWarmPool" and shown:
+        wanted = desired_phase_of(shown)
+        why = f"the pool was deleted, and its desired phase is {wanted or 'unset'}"
+        session.judge("delete-is-wanted", method, wanted == "DELETED" or phase_of(shown) == "DELETED", why)
+    else:
+        session.excuse("delete-is-wanted", "what is deleted is gone at once")
     again = session.call(method, fields)
     right = again.ok or again.code in ("not_found", "failed_precondition")
     why = f"a second {method} got {again.outcome}"
     session.judge("repeated-delete", method, right, why)
     if phase_of(shown) == "DELETING":
         session.judge("delete-again-succeeds", method, again.ok or again.code == "not_found", why)
+    else:
+        session.excuse("delete-again-succeeds", "what is deleted is never seen to be DELETING", method)
 
 
 def goes_away(item: dict[str, Any]) -> bool:
@@ -928,7 +1025,6 @@ _FIXED: Final = {
 _SIZES: Final[tuple[tuple[dict[str, Any], int, int], ...]] = (
     ({"minSize": 0, "maxSize": 20}, 0, 20),
     ({"minSize": 20, "maxSize": 20}, 20, 20),
-    ({"desiredSize": 1}, 1, 1),
     ({"desiredSize": 20}, 20, 20),
     ({}, 1, 1),
 )

@@ -119,7 +119,7 @@ _ALL = (
     ),
     _must("unsupported-media-type", METHODS, CONNECT, "A body that is neither JSON nor protobuf is refused with 415."),
     _must("malformed-json", METHODS, CONNECT, "A body that is no JSON object is invalid_argument."),
-    _must("no-write-by-get", WRITES, CONNECT, "A method that may change something is not carried out by a GET."),
+    _must("no-write-by-get", WRITES, CONNECT, "A GET of a method that may change something does not reach it."),
     _should("method-not-allowed", METHODS, CONNECT, "An HTTP method that is not supported is 405, with Allow."),
     _should("get-for-reads", READS, CONNECT, "A method without side effects can be called with GET."),
     _should("gzip-requests", METHODS[1:2], CONNECT, "The body of a request may be compressed with gzip."),
@@ -198,6 +198,12 @@ _ALL = (
     _must("size-once-completed", SHOWS_PREBUILD, API, "snapshotSizeBytes is not there before COMPLETED."),
     _must("failure-message-of-failures", SHOWS_PREBUILD, API, "failureMessage is empty unless the prebuild failed."),
     _must("cancel-takes-effect", ("CancelPrebuild",), API, "A prebuild that was cancelled does not just go on."),
+    _must(
+        "others-are-untouched",
+        ("CancelPrebuild", "DeletePrebuild", "UpdateWarmPool", "DeleteWarmPool"),
+        API,
+        "A change is one of what was named, and of nothing else.",
+    ),
     _assumed(
         "cancel-rules", ("CancelPrebuild",), "An active prebuild becomes CANCELLED, one that has ended is refused."
     ),
@@ -211,6 +217,7 @@ _ALL = (
         "Deleting again succeeds, or says that there is nothing to delete any more.",
     ),
     _assumed("delete-again-succeeds", ("DeletePrebuild", "DeleteWarmPool"), "Deleting again while DELETING succeeds."),
+    _assumed("delete-is-wanted", ("DeleteWarmPool",), "A pool that was deleted has the desired phase DELETED at once."),
     _must("gone-is-gone", (*OF_ID, *LISTS), API, "What Get does not find is not found by other methods either."),
     # -- Warm pools
     _must("pool-is-unique", ("CreateWarmPool",), API, "A second pool for a project and class is already_exists."),
@@ -240,7 +247,12 @@ _ALL = (
     _must(
         "log-refuses-others", ("CreatePrebuildLogsToken",), API, "The log's address refuses the API token, and none."
     ),
-    _must("log-opens", ("CreatePrebuildLogsToken",), API, "The log's address takes the logs token."),
+    _must(
+        "log-opens",
+        ("CreatePrebuildLogsToken",),
+        API,
+        "The log's address takes the logs token, and answers text/plain.",
+    ),
 )
 
 PROPERTIES: Final[dict[str, Property]] = {item.name: item for item in _ALL}

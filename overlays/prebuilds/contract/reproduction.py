@@ -46,7 +46,7 @@ def _sources(log: Sequence[Answer], answer: Answer, text: str, made: Mapping[str
     for earlier in log[: max(answer.number, 0)]:
         if not wanted:
             return
-        found = {value for value in wanted if value.encode() in earlier.body}
+        found = {value for value in wanted if value.encode("utf-8", "backslashreplace") in earlier.body}
         if found:
             wanted -= found
             yield earlier
@@ -251,7 +251,11 @@ def as_pytest(
         target = request.target
         for value, (variable, _, _) in variables.items():
             target = target.replace(value, f"{{{variable}}}")
-            body = None if body is None else body.replace(value.encode(), f"{{{variable}}}".encode())
+            body = (
+                None
+                if body is None
+                else body.replace(value.encode("utf-8", "backslashreplace"), f"{{{variable}}}".encode())
+            )
         calls.append(
             {
                 "verb": request.http_method,

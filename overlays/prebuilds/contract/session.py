@@ -344,6 +344,7 @@ class Session:
         """
         if name not in self.findings.selected or method not in PROPERTIES[name].methods:
             return ok
+        why = why.encode("utf-8", "backslashreplace").decode()  # a lone surrogate cannot be printed
         if ok:
             self.findings.keep(name, method)
         else:
@@ -411,22 +412,34 @@ class Session:
             self.ledger.note_before(request.method, project, self.ids_in_project(request.method, project))
         return self.ledger.intend(request.method, project, environment_class)
 
-    def ids_in_project(self, create_method: str, project: str, most: int = 20) -> list[str]:
-        """The ids of the prebuilds, or pools, that a project has, the first `most` hundred of them."""
+    def whole_list(
+        self, method: str, filters: dict[str, Any], most: int = 20
+    ) -> tuple[list[dict[str, Any]], Answer, bool]:
+        """The items of a list, page after page of 100, `most` pages of them.
+
+        Returns:
+            The items, the last answer, and whether that was the end. A page that is empty is no end.
+        """
+        found: list[dict[str, Any]] = []
+        tokens: list[str] = []
+        while True:
+            page: dict[str, Any] = {"pageSize": 100, **({"token": tokens[-1]} if tokens else {})}
+            answer = self.call(method, {"filter": filters, "pagination": page})
+            found += [item for _, item in items_in(answer)]
+            token = answer.at("pagination.nextToken")
+            if not answer.ok or not isinstance(token, str) or not token:
+                return found, answer, answer.ok
+            if token in tokens or len(tokens) + 1 >= most:
+                return found, answer, False
+            tokens.append(token)
+
+    def ids_in_project(self, create_method: str, project: str) -> list[str]:
+        """The ids of the prebuilds, or pools, that a project has, the newest of them if there are very many."""
         method = "ListPrebuilds" if create_method == "CreatePrebuild" else "ListWarmPools"
-        found: list[str] = []
-        token = ""
-        for _ in range(most):
-            page: dict[str, Any] = {"pageSize": 100, "token": token} if token else {"pageSize": 100}
-            answer = self.call(method, {"filter": {"projectIds": [project]}, "pagination": page})
-            # The filter may be what is broken: what is of another project is none of ours.
-            ours = [item for _, item in items_in(answer) if at(item, "metadata.projectId") == project]
-            found += [str(item["id"]) for item in ours if item.get("id")]
-            following = answer.at("pagination.nextToken")
-            if not isinstance(following, str) or not following or following == token:
-                break
-            token = following
-        return found
+        items, _, _ = self.whole_list(method, {"projectIds": [project]})
+        # The filter may be what is broken: what is of another project is none of ours.
+        ours = [item for item in items if at(item, "metadata.projectId") == project]
+        return [str(item["id"]) for item in ours if item.get("id")]
 
     def _exchange(self, request: Request, intent: Intent | None) -> Answer:
         """Send it, again if it can be, and tell of answers that are missing."""
