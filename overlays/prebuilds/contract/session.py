@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import json
 import random
@@ -10,6 +11,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, cast
+from urllib.parse import quote
 
 from prebuild_wire.scalars import parse_uuid
 from prebuilds.contract import schema
@@ -344,10 +346,11 @@ class Session:
         """
         if name not in self.findings.selected or method not in PROPERTIES[name].methods:
             return ok
-        why = why.encode("utf-8", "backslashreplace").decode()  # a lone surrogate cannot be printed
         if ok:
             self.findings.keep(name, method)
         else:
+            # A lone surrogate cannot be printed.
+            why = masked(why.encode("utf-8", "backslashreplace").decode(), self.secrets)
             steps = shortest(self.log, shows or self.log[-1:], self.made)
             self.findings.add(Failure(PROPERTIES[name], method, why, steps, expected))
         return ok
@@ -449,11 +452,14 @@ class Session:
                 answer = self.transport.send(request)
             except TransportError as error:
                 self._missing += 1
+                if not error.sent and intent is not None:
+                    self.ledger.settle(intent, [])
+                    intent = None
                 if self._missing >= _PATIENCE and not self._cleaning:
                     raise ServerGoneError(str(error)) from error
                 if request.method in WRITES or attempt == 1:
                     self._lost += intent is not None
-                    if request.method in METHODS and not self._cleaning:
+                    if error.sent and request.method in METHODS and not self._cleaning:
                         lost = Answer(0, {}, b"", 0.0, request, len(self.log))
                         self.log.append(lost)
                         self.judge("no-server-error", request.method, ok=False, why=str(error), shows=[lost])
@@ -574,10 +580,14 @@ class Session:
 
 
 def masked(text: str, secrets: Collection[str]) -> str:
-    """The text without any of the secrets."""
+    """The text without any of the secrets, however they were quoted in it."""
     for secret in sorted(secrets, key=len, reverse=True):
-        if secret:
-            text = text.replace(secret, "***").replace(json.dumps(secret)[1:-1], "***")
+        if not secret:
+            continue
+        once = json.dumps(secret)[1:-1]
+        forms = [secret, once, json.dumps(once)[1:-1], repr(secret)[1:-1], repr(once)[1:-1], quote(secret, safe="")]
+        for form in sorted({*forms, *map(html.escape, forms)}, key=len, reverse=True):
+            text = text.replace(form, "***")
     return text
 
 

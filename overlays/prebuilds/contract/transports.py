@@ -33,7 +33,16 @@ _IDLE = 1.0
 
 
 class TransportError(Exception):
-    """There is no answer, or only a part of one. Whether the request was carried out is unknown."""
+    """There is no answer, or only a part of one.
+
+    Args:
+        text: what went wrong.
+        sent: whether the request may have reached the server, so that nobody knows whether it was carried out.
+    """
+
+    def __init__(self, text: str, *, sent: bool = True) -> None:
+        super().__init__(text)
+        self.sent = sent
 
 
 class Transport(Protocol):
@@ -108,7 +117,7 @@ class HttpTransport:
             raise
 
     def _exchange(self, request: Request, begun: float) -> Answer:
-        connection = self._connection or self._connect()
+        connection = self._connection or self._connect(request)
         connection.putrequest(request.http_method, self._prefix + request.target, skip_accept_encoding=True)
         body = request.body
         if body is not None:
@@ -125,13 +134,20 @@ class HttpTransport:
         content = _unpacked(content, headers)
         return Answer(response.status, headers, content, self._used - begun, request)
 
-    def _connect(self) -> http.client.HTTPConnection:
+    def _connect(self, request: Request) -> http.client.HTTPConnection:
         scheme, host, port = self._origin
         if scheme == "https":
             context = ssl.create_default_context()
             self._connection = http.client.HTTPSConnection(host, port, timeout=self.timeout, context=context)
         else:
             self._connection = http.client.HTTPConnection(host, port, timeout=self.timeout)
+        try:
+            self._connection.connect()
+        except OSError as error:
+            self.close()
+            raise TransportError(
+                f"{request.method or request.target}: no connection to {self.base_url}: {error}", sent=False
+            ) from error
         return self._connection
 
     def close(self) -> None:
