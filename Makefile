@@ -109,6 +109,10 @@ interop: $(SETUP) $(INTEROP) ## the vendor's own clients, unmodified, against th
 fuzz: $(SETUP) ## 100,000 hostile requests to the emulator (ARGS='--requests 1000 --seed 1')
 	@$(BIN)/python -m tests.emulator.fuzzing $(ARGS)
 
+.PHONY: mutants
+mutants: $(SETUP) ## what the contract kit finds in 184 buggy emulators, and in correct servers (half an hour)
+	@$(BIN)/python -m tests.contract.mutants $(ARGS)
+
 .PHONY: bench
 bench: $(SETUP) ## how fast the models decode and the emulator answers (a few minutes)
 	@$(BIN)/python -m tests.benchmarks

@@ -28,7 +28,7 @@ class Call:
         """The fields of the request, none if it is no JSON object."""
         try:
             value = json.loads(self._message())
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return value if isinstance(value, dict) else {}
 
@@ -99,7 +99,7 @@ class Reply:
         """The JSON object of the body, an empty one if it has none."""
         try:
             value = json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return value if isinstance(value, dict) else {}
 

@@ -203,7 +203,7 @@ class BrokenJsonCrashes(Mutant):
     def tell(self, call: Call, reply: Reply) -> Reply:
         try:
             json.loads(call.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return failure(500, "internal", "Expecting value: line 1 column 1")
         return reply
 
@@ -219,7 +219,7 @@ class BrokenJsonIsNoFilter(Mutant):
     def ask(self, call: Call) -> Call:
         try:
             json.loads(call.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return replace(call, body=b"{}")
         return call
 
@@ -235,7 +235,7 @@ class ArraysCrash(Mutant):
     def tell(self, call: Call, reply: Reply) -> Reply:
         try:
             value = json.loads(call.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return reply
         return reply if isinstance(value, dict) else failure(500, "internal", "list has no attribute get")
 
