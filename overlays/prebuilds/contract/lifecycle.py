@@ -37,7 +37,7 @@ class Lifecycle:
 
     def begin(self) -> None:
         """Make the first prebuild, and a pool for it if there is room for one."""
-        self._pair = self.session.new_pair()
+        self._pair = self.session.new_pair() if self.session.is_open else self.session.home
         if self._pair is None:
             return
         try:
@@ -80,9 +80,19 @@ class Lifecycle:
         if pair is None or not pair.environment_class:
             return
         fields = {"projectId": pair.project, "environmentClassId": pair.environment_class, "minSize": 0, "maxSize": 1}
-        answer = self.session.call("CreateWarmPool", fields)
-        pool_id = answer.at("warmPool.id")
-        if answer.ok and isinstance(pool_id, str):
+        answers: list[Answer] = []
+
+        def is_made() -> bool:
+            answers.append(self.session.call("CreateWarmPool", fields))
+            return answers[-1].code != "already_exists"
+
+        # A pool of the run may still be draining there; that of somebody else stays.
+        ours = "CreateWarmPool" in self.session.made.values() and not self.session.is_open
+        self.session.eventually(
+            is_made, within=self._patience if ours else 0.0, interval=0.1 if self.session.local else 5.0
+        )
+        pool_id = answers[-1].at("warmPool.id")
+        if answers[-1].ok and isinstance(pool_id, str):
             self._pool = pool_id
         if self._first is not None:
             self._second = self._create_prebuild()

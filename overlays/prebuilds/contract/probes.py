@@ -50,8 +50,8 @@ class _Probing:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.pair = session.new_pair()
-        self.other = session.new_pair() if session.allows(writes=True) else None
+        self.pair = session.home
+        self.other = session.elsewhere() if session.allows(writes=True) else None
         self.prebuilds: list[dict[str, Any]] = []
         self.pool: dict[str, Any] | None = None
         self.pool_pair: Pair | None = None
@@ -100,7 +100,7 @@ class _Probing:
 
     def base(self, method: str) -> dict[str, Any]:
         """A request that nothing is wrong with, and that is about nothing that exists."""
-        pair = self.pair or Pair(self.session.new_id(), self.session.new_id())
+        pair = self.pair
         environment_class = pair.environment_class or self.session.new_id()
         if method == "CreatePrebuild":
             return {"projectId": pair.project, "spec": {}}
@@ -158,8 +158,6 @@ class _Probing:
 
     def make_prebuilds(self) -> None:
         session, pair, other = self.session, self.pair, self.other
-        if pair is None:
-            return
         named = {"environmentClassId": pair.environment_class} if pair.environment_class else {}
         inside = [value for bound in schema.bounds("CreatePrebuild") for value in bound.inside]
         requests: list[dict[str, Any]] = [
@@ -232,11 +230,13 @@ class _Probing:
     def make_pools(self) -> None:
         """A pool to work with, and where there is room one for each other way to say a size."""
         session = self.session
-        pair = self.pair
+        # In `home` of an open server there is room; of the given pairs, any may have a pool.
+        pair = self.pair if session.is_open else session.new_pair()
         while pair is not None and self.pool is None:
             if pair.environment_class:
                 answer = session.call("CreateWarmPool", _pool_of(pair, minSize=1, maxSize=3))
                 if answer.ok and answer.part("warmPool"):
+                    session.accepted("inside-bounds-is-accepted", answer, "CreateWarmPool with sizes of 1 and 3")
                     self.pool, self.pool_pair = answer.part("warmPool"), pair
                     break
                 if answer.code != "already_exists":
@@ -253,6 +253,13 @@ class _Probing:
         again = session.call("CreateWarmPool", _pool_of(self.pool_pair, minSize=0, maxSize=2))
         session.refused("pool-is-unique", again, "CreateWarmPool for a pair that has a pool", "already_exists")
         ids = {pool.get("id")}
+        if not session.is_open:
+            why = "it takes several pools, and there may be one for each project and class"
+            for name in ("ids-are-fresh", "desired-size-sets-both", "default-pool-size"):
+                session.excuse(name, why, "CreateWarmPool")
+            session.excuse("others-are-untouched", why, "UpdateWarmPool", "DeleteWarmPool")
+            for name in ("page-tokens-are-new", "page-token-is-bound-to-filter"):
+                session.excuse(name, why, "ListWarmPools")
         for number, (sizes, low, high) in enumerate(_SIZES):
             if not session.is_open or (not sizes and not session.assumptions):
                 continue
@@ -658,8 +665,7 @@ class _Probing:
             gone = [item_id for item_id in missing if self.is_gone(method, item_id)] if missing else []
             lost = [item_id for item_id in missing if item_id not in gone]
             session.judge("no-item-skipped", method, not lost, f"{lost} are on none of the pages", shows=sequence)
-        if tokens:
-            self.misuse(method, filters, tokens[0])
+        self.misuse(method, filters, tokens[0] if tokens else "")
 
     def is_gone(self, method: str, item_id: str) -> bool:
         get = "GetPrebuild" if method == "ListPrebuilds" else "GetWarmPool"
@@ -667,7 +673,7 @@ class _Probing:
 
     def misuse(self, method: str, filters: dict[str, Any], token: str) -> None:
         session = self.session
-        if session.wants("page-token-is-bound-to-filter"):
+        if token and session.wants("page-token-is-bound-to-filter"):
             ids = [item for item in session.projects if item not in filters.get("filter", {}).get("projectIds", [])]
             other = ids[:1] or [session.new_id()]
             fields = {"filter": {"projectIds": other}, "pagination": {"pageSize": 1, "token": token}}
@@ -758,14 +764,14 @@ class _Probing:
         path = "metadata.creator.id" if method == "ListPrebuilds" else "metadata.environmentClassId"
         value = at(item, path)
         unknown = session.new_id()
+        more = [unknown] if session.is_open else [other for other in session.projects if other != project][:1]
 
         def both(each: dict[str, Any]) -> bool:
-            return bool(at(each, "metadata.projectId") == project and at(each, path) == value)
+            return at(each, "metadata.projectId") in (project, *more) and bool(at(each, path) == value)
 
         name = "filters-combine"
         self.judge_filter(name, method, {"projectIds": [project], two: [unknown]}, _nothing, None)
         self.judge_filter(name, method, {"projectIds": [project], two: []}, _where("metadata.projectId", project), item)
-        more = [unknown] if session.is_open else [other for other in session.projects if other != project][:1]
         # Values are alternatives wherever they stand.
         self.judge_filter(name, method, {"projectIds": [*more, project], two: [value, unknown]}, both, item)
         self.judge_filter(name, method, {"projectIds": [project, *more], two: [unknown, value]}, both, item)
@@ -884,8 +890,6 @@ class _Probing:
 
     def cancel(self) -> None:
         session, pair = self.session, self.pair
-        if pair is None:
-            raise _Stop
         named = {"environmentClassId": pair.environment_class} if pair.environment_class else {}
         made = session.call("CreatePrebuild", {"projectId": pair.project, **named, "spec": {}})
         item = made.part("prebuild")
@@ -945,6 +949,8 @@ class _Probing:
             answer = session.call("UpdateWarmPool", {"warmPoolId": pool_id, "maxSize": 2})
             what = "UpdateWarmPool of a pool that was deleted"
             session.refused("update-while-deleting", answer, what, "failed_precondition", "not_found")
+        if self.pool_pair is not None and not session.is_open:
+            session.release(self.pool_pair)
 
 
 def judge_cancellation(session: Session, answer: Answer, prebuild_id: str) -> bool:

@@ -151,6 +151,8 @@ class Session:
         self._logs_tokens: set[str] = set()
         self._observer = Observer(settle)
         self._pairs = self._make_pairs()
+        self.home = next(self._pairs if self.is_open else self._make_pairs())
+        """Where prebuilds can always be made. Of the given pairs it is the first, in which there may be a pool, too."""
         self._released: list[Pair] = []
         self._cleaning = False
 
@@ -186,6 +188,12 @@ class Session:
         if pair is None and self._released:
             return self._released.pop(0)
         return pair
+
+    def elsewhere(self) -> Pair | None:
+        """Another project than that of `home` to make prebuilds in, None if there is none."""
+        if self.is_open:
+            return self.new_pair()
+        return next((pair for pair in self._make_pairs() if pair.project != self.home.project), None)
 
     def release(self, pair: Pair) -> None:
         """Give a pair back, with no pool in it any more."""
