@@ -81,6 +81,10 @@ imports: $(SETUP) ## do the packages import only what they may?
 test: $(SETUP) ## all tests (ARGS='-k pool' for some of them)
 	@$(BIN)/python -m pytest -q $(ARGS)
 
+.PHONY: contract
+contract: $(SETUP) ## does the emulator keep the contract? (ARGS='-k pool' for a part of it)
+	@$(BIN)/python -m pytest -q tests/contract/test_emulator.py $(ARGS)
+
 .PHONY: load
 load: $(SETUP) ## the emulator under load for a minute and a half, and killed twenty times
 	@LOAD_SECONDS=60 KILLS=20 $(BIN)/python -m pytest -q -s tests/emulator/test_load.py tests/emulator/test_durability.py
@@ -104,6 +108,10 @@ interop: $(SETUP) $(INTEROP) ## the vendor's own clients, unmodified, against th
 .PHONY: fuzz
 fuzz: $(SETUP) ## 100,000 hostile requests to the emulator (ARGS='--requests 1000 --seed 1')
 	@$(BIN)/python -m tests.emulator.fuzzing $(ARGS)
+
+.PHONY: mutants
+mutants: $(SETUP) ## what the contract kit finds in 184 buggy emulators, and in correct servers (half an hour)
+	@$(BIN)/python -m tests.contract.mutants $(ARGS)
 
 .PHONY: bench
 bench: $(SETUP) ## how fast the models decode and the emulator answers (a few minutes)

@@ -7,6 +7,8 @@ The marker `prebuild_emulator` says what else a test wants:
 
     @pytest.mark.prebuild_emulator(strict_projects=True, unused_faults=True)
 
+The contract tests of a server, `--prebuilds-contract-url` among them, are in `pytest_prebuilds.contract`.
+
 Every run of pytest imports this module where it is installed: it loads nothing before a fixture is asked for.
 """
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from .emulators import PrebuildEmulator, PrebuildEmulatorServer
 
 __all__ = ["PrebuildEmulator", "PrebuildEmulatorServer", "prebuild_emulator", "prebuild_emulator_server"]
+
+pytest_plugins = ("pytest_prebuilds.contract",)
 
 MARKER = "prebuild_emulator"
 

@@ -15,6 +15,7 @@ __all__ = ["main"]
 EXTRAS = {
     "cli": ("typer", "rich", "dateutil"),
     "emulator": ("starlette", "uvicorn", "pydantic", "google.protobuf"),
+    "contract": ("schemathesis", "hypothesis", "pytest"),
 }
 """The modules that each extra of the distribution brings."""
 
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     needs an extra that is not installed.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
-    missing = missing_extras(["cli", *(["emulator"] if arguments[:1] == ["emulator"] else [])])
+    missing = missing_extras(["cli", *(name for name in ("emulator", "contract") if arguments[:1] == [name])])
     if missing:
         print(f"prebuilds: {how_to_install(missing)}", file=sys.stderr)
         return USAGE

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from prebuilds.cli.contract import contract
 from prebuilds.version import __version__
 
 app = typer.Typer(
@@ -141,6 +142,9 @@ def emulator(
         log=log.value,
     )
     raise typer.Exit(code)
+
+
+app.command()(contract)
 
 
 @app.command()

@@ -1,4 +1,7 @@
-"""Contract tests of servers. So far: what schemathesis has to know of the schema's own string formats.
+"""Contract tests of servers: does one keep what `schema/prebuild_service.yaml` says?
+
+`run` does what the command `prebuilds contract URL` does, and `PROPERTIES` is the list of what is looked at. For suites
+that are built on schemathesis alone there is what it has to know of the schema's own string formats:
 
     import schemathesis
     from prebuilds.contract import register_formats, schema_document
@@ -9,6 +12,42 @@
 It needs the extra `contract`.
 """
 
-from prebuilds.contract.formats import format_strategy, register_formats, schema_document
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["format_strategy", "register_formats", "schema_document"]
+if TYPE_CHECKING:
+    from prebuilds.contract.formats import format_strategy, register_formats, schema_document
+    from prebuilds.contract.properties import PROPERTIES, Property
+    from prebuilds.contract.runner import Options, Report, run
+    from prebuilds.contract.transports import AsgiTransport, HttpTransport, Transport, TransportError
+
+__all__ = [
+    "PROPERTIES",
+    "AsgiTransport",
+    "HttpTransport",
+    "Options",
+    "Property",
+    "Report",
+    "Transport",
+    "TransportError",
+    "format_strategy",
+    "register_formats",
+    "run",
+    "schema_document",
+]
+
+# Where the names come from. Each is loaded when it is first used: schemathesis takes a second.
+_HOMES = {
+    "formats": ("format_strategy", "register_formats", "schema_document"),
+    "properties": ("PROPERTIES", "Property"),
+    "runner": ("Options", "Report", "run"),
+    "transports": ("AsgiTransport", "HttpTransport", "Transport", "TransportError"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = next((home for home, names in _HOMES.items() if name in names), None)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{home}", __name__), name)
+    return value

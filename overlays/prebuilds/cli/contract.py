@@ -1,0 +1,262 @@
+"""`prebuilds contract`: does a server keep the contract?"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import typer
+
+Mode = Literal["plan", "read", "reject", "lifecycle", "full"]
+Profile = Literal["protojson", "strict"]
+
+ANYONE = "prebuilds-contract"
+"""What a server on this machine is sent as token, where none is named."""
+
+_RATE = re.compile(r"(\d+(?:\.\d+)?)(?:/(s|m))?")
+
+# How often the line of progress is written anew, in seconds.
+_TICK = 0.1
+
+
+def contract(
+    target: Annotated[str, typer.Argument(metavar="URL", help="The server, or `cleanup`.")] = "",
+    ledger: Annotated[Path | None, typer.Argument(metavar="[LEDGER]", help="With `cleanup`: what a run left.")] = None,
+    *,
+    token_env: Annotated[
+        str | None, typer.Option(metavar="VAR", help="The environment variable that holds the token.")
+    ] = None,
+    project: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="A project to write to; may be given several times.")
+    ] = None,
+    environment_class: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="An environment class to use; may be given several times.")
+    ] = None,
+    mode: Annotated[
+        Mode | None,
+        typer.Option(help="What may be sent; by default `full` to a server on this machine, `read` to any other."),
+    ] = None,
+    profile: Annotated[
+        Profile,
+        typer.Option(help="Whether input that the schema does not name may be understood, or is to be refused."),
+    ] = "protojson",
+    assumptions: Annotated[
+        bool | None,
+        typer.Option(
+            "--assumptions/--no-assumptions",
+            help="Look at what is assumed of the service, too; by default only on the emulator.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed sends the same requests.")] = 0,
+    max_creates: Annotated[int, typer.Option(min=0, help="Make no more things than this.")] = 500,
+    rate: Annotated[
+        str | None, typer.Option(metavar="N/s", help="Send no more than this; by default 5/s to a server elsewhere.")
+    ] = None,
+    max_time: Annotated[float, typer.Option(min=0, help="Stop after so many seconds, and clean up.")] = 300.0,
+    settle: Annotated[
+        float, typer.Option(min=0, help="Seconds that the server may take until all its answers agree.")
+    ] = 0.0,
+    patience: Annotated[
+        float | None, typer.Option(min=0, help="Seconds to wait for a prebuild or pool to get somewhere.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="PROPERTY", help="Look at this property; may be given several times.")
+    ] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option(metavar="PROPERTY", help="Leave this out; may be given several times.")
+    ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Run this layer alone: probes, lifecycle, machine, schemathesis; may be given several times."
+        ),
+    ] = None,
+    known_failing: Annotated[
+        Path | None, typer.Option(metavar="FILE", dir_okay=False, exists=True, help="What is known to be broken.")
+    ] = None,
+    record_known_failing: Annotated[
+        Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write what is broken to this file.")
+    ] = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Fuzz with schemathesis as well: some minutes more.")] = False,
+    report: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FORMAT=FILE", help="Write json=F, junit=F or html=F; several may be given, with commas."),
+    ] = None,
+    tests: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", file_okay=False, help="Write a test for each failure into this folder."),
+    ] = None,
+    ledger_file: Annotated[
+        Path | None, typer.Option("--ledger", metavar="FILE", dir_okay=False, help="Where to note what is made.")
+    ] = None,
+    properties: Annotated[bool, typer.Option("--properties", help="List all properties, and stop.")] = False,
+) -> None:
+    """Test whether the server at URL keeps the contract of the PrebuildService.
+
+    What it makes it deletes again; `prebuilds contract cleanup LEDGER` deletes what a run had to leave. The exit code
+    is 0 if the server conforms, 1 if something is broken, 2 if not all could be tested, 3 if something was left behind.
+    """
+    if properties:
+        _list_properties()
+        return
+    if not target:
+        raise typer.BadParameter("which server? Give its URL")
+    from prebuilds.contract import report as reports
+    from prebuilds.contract import runner
+    from prebuilds.contract.findings import read_known, write_known
+    from prebuilds.contract.ledger import LedgerError
+
+    progress = _Progress()
+    try:
+        if target == "cleanup":
+            if ledger is None:
+                raise ValueError("which ledger? Give its file")
+            raise typer.Exit(_clean_up(ledger, token_env, progress))
+        if ledger is not None:
+            raise ValueError(f"what is {ledger} to be? Only `cleanup` takes a file")
+        files = _reports(report or [])
+        options = runner.Options(
+            url=target,
+            token=_token(token_env, local=runner.is_local(target), plan=mode == "plan"),
+            projects=tuple(project or ()),
+            environment_classes=tuple(environment_class or ()),
+            mode=mode,
+            profile=profile,
+            assumptions=assumptions,
+            seed=seed,
+            max_creates=max_creates,
+            rate=_rate(rate),
+            max_time=max_time,
+            settle=settle,
+            patience=patience,
+            only=tuple(only or ()),
+            skip=tuple(skip or ()),
+            known=read_known(known_failing) if known_failing else (),
+            layers=_layers(layer or [], runner.LAYERS),
+            deep=deep,
+            ledger=ledger_file,
+        )
+        found = runner.run(options, tell=progress.say, on_progress=progress.tick)
+    except (ValueError, LedgerError) as error:
+        raise typer.BadParameter(str(error)) from None
+    finally:
+        progress.end()
+    if found.mode == "plan":
+        print(reports.plan_as_text(found), end="")
+        raise typer.Exit(found.exit_code)
+    print(reports.as_text(found), end="")
+    formats = {"json": reports.as_json, "junit": reports.as_junit, "html": reports.as_html}
+    for kind, path in files.items():
+        path.write_text(formats[kind](found), encoding="utf-8")
+    if tests is not None:
+        for written in reports.write_tests(found, tests):
+            print(f"wrote {written}")
+    if record_known_failing is not None:
+        print(f"wrote {write_known(record_known_failing, found.results)} known failures to {record_known_failing}")
+    raise typer.Exit(found.exit_code)
+
+
+def _clean_up(path: Path, token_env: str | None, progress: _Progress) -> int:
+    from prebuilds.contract.ledger import Ledger
+    from prebuilds.contract.runner import CONFORMS, LEFT_BEHIND, clean_up_ledger, is_local
+
+    url = Ledger.read(path).url
+    done = clean_up_ledger(path, token=_token(token_env, local=is_local(url), plan=False), tell=progress.say)
+    progress.end()
+    print(f"{done.deleted} things are deleted on {url}")
+    for made, why in done.left:
+        print(f"left: {made.method} {made.id}: {why}")
+    for intent in done.unknown:
+        print(f"unknown: a {intent.method} in project {intent.project}, whose answer was lost")
+    return CONFORMS if done.is_complete else LEFT_BEHIND
+
+
+def _list_properties() -> None:
+    from prebuilds.contract.properties import PROPERTIES
+
+    for item in PROPERTIES.values():
+        level = f"{item.level}, assumption" if item.assumption else item.level
+        print(f"{item.name} ({level}): {item.says} [{item.source}]")
+
+
+def _token(variable: str | None, *, local: bool, plan: bool) -> str:
+    """The token: from the variable that was named, or else what suits the server."""
+    if variable is not None:
+        token = os.environ.get(variable, "").strip()
+        if not token:
+            raise ValueError(f"there is no token in the environment variable {variable}")
+        return token
+    if local or plan:
+        return ANYONE  # a real token is no business of whatever listens here
+    from prebuilds.settings import TOKEN_VARIABLES  # loaded only now: other commands have to start fast
+
+    token = next((os.environ[name].strip() for name in TOKEN_VARIABLES if os.environ.get(name, "").strip()), "")
+    if not token:
+        raise ValueError(
+            f"there is no token: set one of {', '.join(TOKEN_VARIABLES)}, or name another with --token-env"
+        )
+    return token
+
+
+def _rate(text: str | None) -> float | None:
+    if text is None:
+        return None
+    match = _RATE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no rate: 5/s, or 100/m")
+    return float(match[1]) / (60 if match[2] == "m" else 1)
+
+
+def _reports(values: list[str]) -> Mapping[str, Path]:
+    found: dict[str, Path] = {}
+    for item in ",".join(values).split(",") if values else ():
+        kind, _, name = item.partition("=")
+        if kind not in ("json", "junit", "html") or not name:
+            raise ValueError(f"{item!r} is no report: json=FILE, junit=FILE or html=FILE")
+        found[kind] = Path(name)
+    return found
+
+
+def _layers(given: list[str], known: tuple[str, ...]) -> tuple[str, ...]:
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise ValueError(f"there is no layer {', '.join(unknown)}: {', '.join(known)}")
+    return tuple(given) or known
+
+
+class _Progress:
+    """One line on a terminal that says how far it is; on anything else, a line for each layer."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._next = 0.0
+        self._shown = False
+
+    def say(self, text: str) -> None:
+        """Tell of something new."""
+        self.end()
+        print(text, file=sys.stderr, flush=True)
+
+    def tick(self, session: object) -> None:
+        """Tell how far the session is, now and then."""
+        now = time.monotonic()
+        if not self._live or now < self._next:
+            return
+        from prebuilds.contract.session import Session
+
+        state = cast("Session", session)
+        self._next = now + _TICK
+        self._shown = True
+        line = f"{state.layer}: {len(state.log)} requests, {len(state.made)} things made"
+        print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Leave the line."""
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            self._shown = False

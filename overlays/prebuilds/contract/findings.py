@@ -1,0 +1,239 @@
+"""What was found: of each property and method whether it was kept, broken or not tested, and how to see it again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+
+from prebuilds.contract.properties import METHODS, PROPERTIES, Property
+from prebuilds.contract.wire import Answer
+
+PROOF: Final = frozenset({"invalid_argument", "not_found", "failed_precondition", "already_exists", "out_of_range"})
+"""The codes that show that a method looks at what it is asked. Any other can come from something in front of it."""
+
+
+class State(Enum):
+    """What is known of a property for a method."""
+
+    KEPT = "kept"
+    BROKEN = "broken"
+    NOT_TESTED = "not tested"
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the last answer of a sequence had to be, where that can be said in general.
+
+    Attributes:
+        status: the HTTP status.
+        code: the Connect code.
+        path: a field of the answer, `prebuild.spec.timeout`.
+        value: what that field had to be.
+    """
+
+    status: int | None = None
+    code: str | None = None
+    path: str | None = None
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A property that a method has broken.
+
+    Attributes:
+        property: the property.
+        method: the method.
+        why: what was asked, what came back, what should have.
+        sequence: the shortest sequence of calls that shows it.
+        expected: what the last of them had to answer, if that can be said.
+    """
+
+    property: Property
+    method: str
+    why: str
+    sequence: tuple[Answer, ...]
+    expected: Expected | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A property and a method in the report.
+
+    Attributes:
+        property: the property.
+        method: the method.
+        state: what is known.
+        why: why it was not tested, or what is broken.
+        failure: the first failure, if it is broken.
+        known: whether the file of known failures has it.
+        excused: whether it could not be tested for a reason that lies in the server or in what was asked for, and says
+            nothing against it.
+    """
+
+    property: Property
+    method: str
+    state: State
+    why: str = ""
+    failure: Failure | None = None
+    known: bool = False
+    excused: bool = False
+
+
+@dataclass(slots=True)
+class Reached:
+    """How far a method was reached.
+
+    Attributes:
+        success: whether it has succeeded.
+        codes: the codes of its errors.
+    """
+
+    success: bool = False
+    codes: set[str] = field(default_factory=set[str])
+
+    @property
+    def missing(self) -> str:
+        """What is still needed before anything about the method counts as tested; "" if nothing is."""
+        lacks: list[str] = []
+        if not self.success:
+            lacks.append("a success")
+        if not self.codes & PROOF:
+            lacks.append("an error of its own")
+        return " and ".join(lacks)
+
+
+class Findings:
+    """Collects judgements.
+
+    Args:
+        assumptions: whether properties that rest on an assumption are looked at.
+        only: the names of the properties to look at; all of them if empty.
+        skip: the names of those to leave out.
+        known: the known failures, as read by `read_known`.
+    """
+
+    def __init__(
+        self,
+        *,
+        assumptions: bool = False,
+        only: Collection[str] = (),
+        skip: Collection[str] = (),
+        known: Collection[tuple[str, str]] = (),
+    ) -> None:
+        check_names([*only, *skip])
+        self.selected = {
+            name
+            for name, item in PROPERTIES.items()
+            if (not only or name in only) and name not in skip and (assumptions or not item.assumption)
+        }
+        """The names of the properties that are looked at."""
+        self.reached: dict[str, Reached] = {method: Reached() for method in METHODS}
+        """How far each method was reached."""
+        self._known = set(known)
+        self._kept: dict[tuple[str, str], int] = {}
+        self._failures: dict[tuple[str, str], list[Failure]] = {}
+        self._excuses: dict[tuple[str, str], str] = {}
+
+    def keep(self, name: str, method: str) -> None:
+        """The method has kept the property, this time."""
+        self._kept[name, method] = self._kept.get((name, method), 0) + 1
+
+    def add(self, failure: Failure) -> None:
+        """The method has broken the property."""
+        self._failures.setdefault((failure.property.name, failure.method), []).append(failure)
+
+    def excuse(self, name: str, method: str, why: str) -> None:
+        """The property cannot be tested here, and that says nothing against the server."""
+        self._excuses.setdefault((name, method), why)
+
+    def is_broken(self, name: str, method: str) -> bool:
+        """Whether the method has broken the property already."""
+        return (name, method) in self._failures
+
+    @property
+    def failures(self) -> list[Failure]:
+        """The shortest failure of each property and method, in the order of the registry."""
+        return [result.failure for result in self.results() if result.failure is not None]
+
+    def results(self, *, unfinished: str = "") -> list[Result]:
+        """Each property that is looked at, for each of its methods.
+
+        Args:
+            unfinished: why the run ended early, if it did.
+        """
+        return [self._result(PROPERTIES[name], method, unfinished) for name, method in self._pairs()]
+
+    def _pairs(self) -> Iterable[tuple[str, str]]:
+        for name, item in PROPERTIES.items():
+            if name in self.selected:
+                for method in item.methods:
+                    yield name, method
+
+    def _result(self, item: Property, method: str, unfinished: str) -> Result:
+        key = item.name, method
+        known = key in self._known or (item.name, "") in self._known
+        failures = self._failures.get(key)
+        if failures:
+            shortest = min(failures, key=lambda failure: len(failure.sequence))
+            return Result(item, method, State.BROKEN, shortest.why, shortest, known=known)
+        missing = self.reached[method].missing
+        if key in self._kept and not missing:
+            return Result(item, method, State.KEPT, known=known)
+        if missing:
+            why = f"{method} has not answered with {missing}"
+        else:
+            why = self._excuses.get(key, unfinished or "no request has shown it")
+        return Result(item, method, State.NOT_TESTED, why, known=known, excused=not missing and key in self._excuses)
+
+
+def check_names(names: Iterable[str]) -> None:
+    """See that these are names of properties.
+
+    Raises:
+        ValueError: one is none.
+    """
+    unknown = [name for name in names if name not in PROPERTIES]
+    if unknown:
+        raise ValueError(f"there is no property {', '.join(unknown)}: see `prebuilds contract --properties`")
+
+
+def read_known(path: Path) -> set[tuple[str, str]]:
+    """The known failures in a file: lines of a property and a method, or of a property alone; `#` begins a comment.
+
+    Raises:
+        ValueError: a line is something else.
+    """
+    found: set[tuple[str, str]] = set()
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        name, method = words[0], words[1] if len(words) > 1 else ""
+        if len(words) > 2 or name not in PROPERTIES or (method and method not in PROPERTIES[name].methods):
+            raise ValueError(f"{path}, line {number}: not a property and one of its methods: {line.strip()}")
+        found.add((name, method))
+    return found
+
+
+def write_known(path: Path, results: Iterable[Result]) -> int:
+    """Write what is broken as a file of known failures, and return how many lines it has."""
+    broken = [result for result in results if result.state is State.BROKEN]
+    lines = [f"{result.property.name} {result.method}  # {_one_line(result.why)}" for result in broken]
+    path.write_text("\n".join(["# Known failures of prebuilds contract: property and method.", *lines, ""]), "utf-8")
+    return len(broken)
+
+
+def count(results: Iterable[Result]) -> Mapping[State, int]:
+    """How many results are in each state."""
+    counts = dict.fromkeys(State, 0)
+    for result in results:
+        counts[result.state] += 1
+    return counts
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:100]

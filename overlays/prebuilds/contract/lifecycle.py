@@ -1,0 +1,380 @@
+"""What takes time: prebuilds followed to their end, the pool they feed, the log, and what is left after a deletion.
+
+`begin` makes the first prebuild, so that the server works on it while the other layers run; `finish` waits for it. What
+a server does not do within the patience of the session stays untested, and that says nothing against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from prebuilds.contract.observations import ENDED, LEAVING, items_in, phase_of
+from prebuilds.contract.probes import judge_cancellation, judge_deletion
+from prebuilds.contract.properties import ID_FIELD, OF_POOL, OF_PREBUILD
+from prebuilds.contract.session import ForbiddenError, LimitReachedError, Pair, Session
+from prebuilds.contract.transports import TransportError
+from prebuilds.contract.wire import Answer, Request, at
+
+DEFAULT_PAGE_SIZE: Final = 25
+
+
+class Lifecycle:
+    """The slow part of a run.
+
+    Args:
+        session: where to send.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._pair: Pair | None = None
+        self._first: str | None = None
+        self._second: str | None = None
+        self._pool: str | None = None
+        self._snapshot: Any = None
+
+    def begin(self) -> None:
+        """Make the first prebuild, and a pool for it if there is room for one."""
+        self._pair = self.session.new_pair() if self.session.is_open else self.session.home
+        if self._pair is None:
+            return
+        try:
+            self._first = self._create_prebuild()
+        except (TransportError, LimitReachedError, ForbiddenError):
+            return
+
+    def finish(self) -> None:
+        """Follow everything to its end."""
+        steps: tuple[Callable[[], None], ...] = (
+            self._make_pool,
+            self._many,
+            self._cancelled,
+            self._complete_first,
+            self._log,
+            self._rotate,
+            self._cancel_ended,
+            self._delete,
+        )
+        for step in steps:
+            try:
+                step()
+            except (TransportError, LimitReachedError, ForbiddenError):
+                continue
+
+    # -- Making
+
+    def _create_prebuild(self) -> str | None:
+        pair = self._pair
+        if pair is None:
+            return None
+        named = {"environmentClassId": pair.environment_class} if pair.environment_class else {}
+        answer = self.session.call("CreatePrebuild", {"projectId": pair.project, **named, "spec": {}})
+        made_id = answer.at("prebuild.id")
+        return made_id if answer.ok and isinstance(made_id, str) and made_id else None
+
+    def _make_pool(self) -> None:
+        """The pool that the prebuilds feed, and a second prebuild behind the first."""
+        pair = self._pair
+        if pair is None or not pair.environment_class:
+            return
+        fields = {"projectId": pair.project, "environmentClassId": pair.environment_class, "minSize": 0, "maxSize": 1}
+        answers: list[Answer] = []
+
+        def is_made() -> bool:
+            answers.append(self.session.call("CreateWarmPool", fields))
+            return answers[-1].code != "already_exists"
+
+        # A pool of the run may still be draining there; that of somebody else stays.
+        ours = "CreateWarmPool" in self.session.made.values() and not self.session.is_open
+        self.session.eventually(
+            is_made, within=self._patience if ours else 0.0, interval=0.1 if self.session.local else 5.0
+        )
+        pool_id = answers[-1].at("warmPool.id")
+        if answers[-1].ok and isinstance(pool_id, str):
+            self._pool = pool_id
+        if self._first is not None:
+            self._second = self._create_prebuild()
+
+    def _many(self) -> None:
+        """More prebuilds than a page has by default."""
+        session = self.session
+        if not (session.is_open and session.local) or session.max_creates - len(session.made) < 2 * DEFAULT_PAGE_SIZE:
+            session.excuse("default-page-size", "26 things would have to be made", "ListWarmPools")
+            return
+        project = session.new_id()
+        made: list[str] = []
+        for _ in range(DEFAULT_PAGE_SIZE + 1):
+            answer = session.call("CreatePrebuild", {"projectId": project, "spec": {}})
+            if answer.ok:
+                made.append(str(answer.at("prebuild.id")))
+        fresh = len(set(made)) == len(made)
+        session.judge("ids-are-fresh", "CreatePrebuild", fresh, "an id was given twice")
+        filters = {"projectIds": [project]}
+        for pagination in ({}, {"pageSize": 0}):
+            answer = session.call("ListPrebuilds", {"filter": filters, "pagination": pagination})
+            count = len(list(items_in(answer)))
+            why = f"a page without a size has {count} items"
+            session.judge("default-page-size", "ListPrebuilds", count <= DEFAULT_PAGE_SIZE, why)
+        self._walk(filters, made)
+
+    def _walk(self, filters: dict[str, Any], made: list[str]) -> None:
+        """Page after page of a size that does not divide their number."""
+        session = self.session
+        seen: list[str] = []
+        token = ""
+        mark = session.mark()
+        for _ in range(len(made)):
+            page = {"pageSize": 7, **({"token": token} if token else {})}
+            answer = session.call("ListPrebuilds", {"filter": filters, "pagination": page})
+            if not answer.ok:
+                return
+            ids = [str(item.get("id")) for _, item in items_in(answer)]
+            why = f"a page of 7 was asked for, and has {len(ids)} items"
+            session.judge("page-size-kept", "ListPrebuilds", len(ids) <= 7, why)
+            seen += ids
+            following = answer.at("pagination.nextToken")
+            if not following or following == token:
+                break
+            token = str(following)
+        sequence = session.since(mark)
+        twice = sorted({item_id for item_id in seen if seen.count(item_id) > 1})
+        session.judge("no-item-twice", "ListPrebuilds", not twice, f"{twice[:3]} came twice", shows=sequence)
+        lost = [item_id for item_id in made if item_id not in seen]
+        session.judge(
+            "no-item-skipped", "ListPrebuilds", not lost, f"{lost[:3]} are on none of the pages", shows=sequence
+        )
+
+    # -- Following
+
+    def _follow(self, prebuild_id: str, until: Callable[[str], bool]) -> str:
+        """Look at a prebuild until its phase is as wanted, or it has ended. Each look is judged by the session."""
+        session = self.session
+        phase = ""
+
+        def look() -> bool:
+            nonlocal phase
+            answer = session.call("GetPrebuild", {"prebuildId": prebuild_id})
+            phase = phase_of(answer.part("prebuild")) if answer.ok else phase
+            # What has failed does not come back to life, and what is gone is not followed.
+            return not answer.ok or until(phase) or phase in ENDED | LEAVING
+
+        session.eventually(look, within=session.patience, interval=0.05 if session.local else 5.0)
+        return phase
+
+    def _cancelled(self) -> None:
+        session = self.session
+        if not session.wants("cancel-rules", "repeated-cancel", "cancel-takes-effect"):
+            return
+        prebuild_id = self._create_prebuild()
+        if prebuild_id is None:
+            return
+        answer = session.call("CancelPrebuild", {"prebuildId": prebuild_id})
+        if not judge_cancellation(session, answer, prebuild_id):
+            return
+        got = answer.at("prebuild.id")
+        why = f"CancelPrebuild of {prebuild_id} answered {got}"
+        session.judge("answers-what-was-asked", "CancelPrebuild", got == prebuild_id, why)
+        phase = self._follow(prebuild_id, lambda phase: phase == "CANCELLED")
+        why = f"a prebuild was cancelled as soon as it was made, and has become {phase}"
+        session.judge("cancel-takes-effect", "CancelPrebuild", phase != "COMPLETED", why)
+        if phase == "CANCELLED":
+            session.judge("cancel-rules", "CancelPrebuild", ok=True)
+            again = session.call("CancelPrebuild", {"prebuildId": prebuild_id})
+            session.accepted("repeated-cancel", again, "CancelPrebuild of what is CANCELLED")
+            phase = self._follow(prebuild_id, lambda _: True)
+            session.judge(
+                "repeated-cancel", "CancelPrebuild", phase == "CANCELLED", f"it was CANCELLED, and is {phase}"
+            )
+
+    def _complete_first(self) -> None:
+        if self._first is None:
+            return
+        phase = self._follow(self._first, lambda phase: phase == "COMPLETED")
+        if phase != "COMPLETED":
+            why = f"the prebuild of the run was {phase or 'of unknown phase'} after {self.session.patience:g} s"
+            for name in ("snapshot-rotates", "log-opens", "log-refuses-others", "terminal-phases-stay"):
+                self.session.excuse(name, why)
+            return
+        self._list_shows(self._first)
+        if self._pool is None:
+            return
+        self.session.eventually(self._has_new_snapshot, within=self._patience, interval=0.05)
+        self._snapshot = at(self._look_at_pool(), "spec.snapshotId")
+        why = "a prebuild of its project and class is COMPLETED, and the pool has no snapshot"
+        self.session.judge("snapshot-rotates", "GetWarmPool", bool(self._snapshot), why)
+
+    @property
+    def _patience(self) -> float:
+        return max(self.session.settle, self.session.patience)
+
+    def _look_at_pool(self) -> dict[str, Any]:
+        answer = self.session.call("GetWarmPool", {"warmPoolId": self._pool})
+        return answer.part("warmPool")
+
+    def _has_new_snapshot(self) -> bool:
+        snapshot = at(self._look_at_pool(), "spec.snapshotId")
+        return bool(snapshot) and snapshot != self._snapshot
+
+    def _list_shows(self, prebuild_id: str) -> None:
+        """The list shows the end as well, and the filter for it lets it through."""
+        session = self.session
+        if self._pair is None:
+            return
+        filters = {"projectIds": [self._pair.project], "phases": ["PREBUILD_PHASE_COMPLETED"]}
+        items, _, complete = session.whole_list("ListPrebuilds", filters)
+        wrong = [item.get("id") for item in items if phase_of(item) != "COMPLETED"]
+        session.judge("filters", "ListPrebuilds", not wrong, f"the filter for COMPLETED lets through {wrong[:3]}")
+        if complete:
+            listed = any(item.get("id") == prebuild_id for item in items)
+            why = "a prebuild is COMPLETED, and the filter for that does not let it through"
+            session.judge("filters", "ListPrebuilds", listed, why)
+
+    def _rotate(self) -> None:
+        session = self.session
+        if self._pool is None or self._second is None or not self._snapshot:
+            return
+        seen = session.call("GetPrebuild", {"prebuildId": self._second})
+        if phase_of(seen.part("prebuild")) in ENDED:
+            # Both have ended, and nobody knows whose snapshot that is: a third one can tell.
+            self._second = self._create_prebuild()
+            if self._second is None:
+                return
+        phase = self._follow(self._second, lambda phase: phase == "COMPLETED")
+        if phase != "COMPLETED":
+            return
+        before = session.call("GetPrebuild", {"prebuildId": self._second})
+        rotated = session.eventually(self._has_new_snapshot, within=self._patience, interval=0.05)
+        why = f"a newer prebuild is COMPLETED, and the pool still has the snapshot {self._snapshot}"
+        session.judge("snapshot-rotates", "GetWarmPool", rotated, why, shows=[before, session.log[-1]])
+
+    def _cancel_ended(self) -> None:
+        session = self.session
+        if self._first is None or not session.wants("cancel-rules"):
+            return
+        if phase_of(session.latest(self._first) or {}) in ("COMPLETED", "FAILED"):
+            answer = session.call("CancelPrebuild", {"prebuildId": self._first})
+            what = "CancelPrebuild of what has ended"
+            session.refused("cancel-rules", answer, what, "failed_precondition")
+
+    # -- The log
+
+    def _log(self) -> None:
+        session = self.session
+        if self._first is None:
+            return
+        answer = session.call("CreatePrebuildLogsToken", {"prebuildId": self._first})
+        token = answer.at("accessToken")
+        if not answer.ok or not isinstance(token, str) or not token:
+            return
+        self._use_as_api_token(token)
+        url = at(session.latest(self._first) or {}, "status.logUrl")
+        path = self._own_path(url)
+        if path is None:
+            why = "the prebuild has no logUrl" if not url else "the log is at another address than the service"
+            for name in ("log-opens", "log-refuses-others"):
+                session.excuse(name, why)
+            return
+        opened = self._read(path, token)
+        if opened.status in (404, 501, 502):
+            for name in ("log-opens", "log-refuses-others"):
+                session.excuse(name, f"there is no log to read: {opened.outcome}")
+            return
+        method = "CreatePrebuildLogsToken"
+        kind = opened.media_type or "no type"
+        why = f"the log's address with a logs token has to answer text/plain, and got {opened.outcome} with {kind}"
+        session.judge("log-opens", method, opened.ok and kind == "text/plain", why, shows=[answer, opened])
+        for given, what in ((None, "no token"), ("made-up", "a made-up token"), (session.token, "the API token")):
+            shown = self._read(path, given)
+            why = f"the log's address with {what} got {shown.outcome}"
+            session.judge("log-refuses-others", method, not shown.ok, why, shows=[shown])
+
+    def _use_as_api_token(self, token: str) -> None:
+        session = self.session
+        name = "logs-token-is-no-api-token"
+        used = session.call("ListPrebuilds", {}, token=token)
+        if any(result.excused for result in session.findings.results() if result.property.name == name):
+            return  # the server takes any token
+        session.refused(name, used, "ListPrebuilds with a logs token", "unauthenticated", "permission_denied")
+
+    def _own_path(self, url: object) -> str | None:
+        """The path of a URL below the base URL, None if it leads elsewhere: the API token must not go there."""
+        base = urlsplit(self.session.transport.base_url)
+        if not isinstance(url, str):
+            return None
+        parts = urlsplit(url)
+        if (parts.scheme, parts.netloc) != (base.scheme, base.netloc) or not parts.path.startswith(base.path):
+            return None
+        return parts.path.removeprefix(base.path) + (f"?{parts.query}" if parts.query else "")
+
+    def _read(self, path: str, token: str | None) -> Answer:
+        headers = () if token is None else (("Authorization", f"Bearer {token}"),)
+        return self.session.send(Request("", None, headers, "GET", path=path, stream=True))
+
+    # -- Deleting
+
+    def _delete(self) -> None:
+        session = self.session
+        for method, item_id in (("DeletePrebuild", self._first), ("DeleteWarmPool", self._pool)):
+            if item_id is None:
+                continue
+            judge_deletion(session, method, item_id)
+        for method, item_id in (("DeletePrebuild", self._first), ("DeleteWarmPool", self._pool)):
+            if item_id is not None:
+                self._await_end(method, item_id)
+
+    def _await_end(self, method: str, item_id: str) -> None:
+        session = self.session
+        get = "GetPrebuild" if method == "DeletePrebuild" else "GetWarmPool"
+        kind = "prebuild" if method == "DeletePrebuild" else "warmPool"
+        interval = 0.05 if session.local else 2.0
+        phase = ""
+        code: str | None = None
+
+        def is_gone() -> bool:
+            nonlocal phase, code
+            answer = session.call(get, {ID_FIELD[get]: item_id})
+            phase, code = phase_of(answer.part(kind)), answer.code
+            return code == "not_found" or phase == "DELETED"
+
+        def is_not_found() -> bool:
+            return is_gone() and code == "not_found"
+
+        drained = session.eventually(is_gone, within=session.patience, interval=interval)
+        if method == "DeleteWarmPool":
+            self._make_again(item_id, drained=drained, phase=phase)
+        # Whether DELETED is seen at all, and for how long, is up to the server.
+        if not drained or not session.eventually(is_not_found, within=session.patience, interval=interval):
+            why = f"what was deleted is still {phase or 'there'} after {session.patience:g} s"
+            session.excuse("gone-is-gone", why, *(OF_PREBUILD if kind == "prebuild" else OF_POOL))
+            session.excuse("gone-is-gone", why, "ListPrebuilds" if kind == "prebuild" else "ListWarmPools")
+            return
+        for each in OF_PREBUILD if kind == "prebuild" else OF_POOL:
+            answer = session.call(each, {ID_FIELD[each]: item_id})
+            session.refused("gone-is-gone", answer, f"{each} of what is gone", "not_found")
+        listing = "ListPrebuilds" if kind == "prebuild" else "ListWarmPools"
+        items, _, _ = session.whole_list(
+            listing, {"projectIds": [self._pair.project]} if self._pair is not None else {}
+        )
+        listed = any(item.get("id") == item_id for item in items)
+        session.judge("gone-is-gone", listing, not listed, f"{item_id} is gone, and is listed")
+
+    def _make_again(self, item_id: str, *, drained: bool, phase: str) -> None:
+        session, pair = self.session, self._pair
+        if pair is None:
+            return
+        if not drained:
+            why = f"the pool was still {phase or 'there'} after {session.patience:g} s"
+            session.excuse("pool-is-free-again", why)
+            return
+        fields = {"projectId": pair.project, "environmentClassId": pair.environment_class, "minSize": 0, "maxSize": 1}
+        found: list[Answer] = []
+
+        def is_made() -> bool:
+            found.append(session.call("CreateWarmPool", fields))
+            return found[-1].ok
+
+        # A pool that shows itself as DELETED may take a moment more until it is gone.
+        session.eventually(is_made, within=self._patience, interval=0.1)
+        session.accepted("pool-is-free-again", found[-1], f"CreateWarmPool after {item_id} is gone")

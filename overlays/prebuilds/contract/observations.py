@@ -1,0 +1,225 @@
+"""What holds between all answers about one thing: nothing goes back in time, and nothing fixed changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from prebuild_wire.scalars import parse_timestamp
+from prebuilds.contract.wire import Answer, at
+
+# The happy path, in order.
+_RANK: Final = {
+    "PENDING": 1,
+    "STARTING": 2,
+    "RUNNING": 3,
+    "STOPPING": 4,
+    "SNAPSHOTTING": 5,
+    "COMPLETED": 6,
+    "FAILED": 6,
+    "CANCELLING": 6,
+    "CANCELLED": 7,
+    "DELETING": 8,
+    "DELETED": 9,
+}
+_ACTIVE: Final = frozenset({"PENDING", "STARTING", "RUNNING", "STOPPING", "SNAPSHOTTING", "CANCELLING"})
+ENDED: Final = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
+"""The phases in which a prebuild stays until it is deleted."""
+
+LEAVING: Final = frozenset({"DELETING", "DELETED"})
+"""The phases of what is being deleted."""
+
+_PREBUILD_FIXED = (
+    "metadata.createdAt",
+    "metadata.organizationId",
+    "metadata.projectId",
+    "metadata.environmentClassId",
+    "metadata.creator.id",
+    "metadata.triggeredBy",
+    "spec.timeout",
+)
+_POOL_FIXED = (
+    "metadata.createdAt",
+    "metadata.organizationId",
+    "metadata.projectId",
+    "metadata.environmentClassId",
+    "metadata.runnerId",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A judgement about one answer.
+
+    Attributes:
+        property: the name of the property.
+        why: what is broken; "" if it is kept.
+        before: the earlier answer that shows it together with this one, if it takes one.
+    """
+
+    property: str
+    why: str = ""
+    before: Answer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    item: dict[str, Any]
+    answer: Answer
+    at: float
+
+
+def phase_of(item: dict[str, Any]) -> str:
+    """The phase of a prebuild or pool without its prefix, "" if it has none or one that is not known."""
+    return _phase(at(item, "status.phase"))
+
+
+def desired_phase_of(item: dict[str, Any]) -> str:
+    """The desired phase of a prebuild or pool without its prefix."""
+    return _phase(at(item, "spec.desiredPhase"))
+
+
+def items_in(answer: Answer) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The prebuilds and pools that an answer shows, each with its kind."""
+    if not answer.ok:
+        return
+    for kind, lists in (("prebuild", "prebuilds"), ("warmPool", "warmPools")):
+        found = [answer.json.get(kind)]
+        several = answer.json.get(lists)
+        if isinstance(several, list):
+            found += cast("Iterable[Any]", several)
+        for item in found:
+            if isinstance(item, dict):
+                yield kind, cast("dict[str, Any]", item)
+
+
+class Observer:
+    """Looks at each answer, and remembers the latest about each prebuild and pool.
+
+    Args:
+        settle: for how many seconds an answer may still show what was before an earlier one.
+    """
+
+    def __init__(self, settle: float = 0.0) -> None:
+        self._settle = settle
+        self._seen: dict[str, _Seen] = {}
+
+    def latest(self, item_id: str) -> dict[str, Any] | None:
+        """What was seen last of the thing with that id."""
+        seen = self._seen.get(item_id)
+        return None if seen is None else seen.item
+
+    def look(self, answer: Answer, now: float) -> Iterator[Observation]:
+        """What the answer says about each property."""
+        for kind, item in items_in(answer):
+            yield from _alone(kind, item)
+            item_id = item.get("id")
+            if not isinstance(item_id, str) or not item_id:
+                continue
+            before = self._seen.get(item_id)
+            if before is not None:
+                if now - before.at < self._settle:
+                    continue
+                yield from _together(kind, before, item)
+            self._seen[item_id] = _Seen(item, answer, now)
+
+
+def _alone(kind: str, item: dict[str, Any]) -> Iterator[Observation]:
+    name = f"{kind} {item.get('id')}"
+    created, updated = _moment(at(item, "metadata.createdAt")), _moment(at(item, "metadata.updatedAt"))
+    if created is not None and updated is not None:
+        late = updated < created
+        yield Observation("updated-at-moves-forward", f"{name}: updatedAt is before createdAt" if late else "")
+    phase = phase_of(item)
+    if kind == "warmPool":
+        missing = phase == "READY" and not at(item, "spec.snapshotId")
+        yield Observation("ready-needs-a-snapshot", f"{name} is READY without a spec.snapshotId" if missing else "")
+        low, high = at(item, "spec.minSize"), at(item, "spec.maxSize")
+        if isinstance(low, int) and isinstance(high, int) and low > high:
+            yield Observation("matches-schema", f"{name}: spec.minSize {low} is above spec.maxSize {high}")
+        return
+    if not phase:
+        return
+    completed = at(item, "status.completionTime")
+    if phase in _ACTIVE and completed:
+        yield Observation("completion-time-at-the-end", f"{name} is {phase} and has a completionTime already")
+    elif phase == "COMPLETED" and not completed:
+        yield Observation("completion-time-at-the-end", f"{name} is COMPLETED and has no completionTime")
+    else:
+        yield Observation("completion-time-at-the-end")
+    size = at(item, "status.snapshotSizeBytes")
+    early = size not in (None, "", "0", 0) and phase in (_ACTIVE | {"FAILED", "CANCELLED"})
+    yield Observation("size-once-completed", f"{name} is {phase} and has snapshotSizeBytes {size}" if early else "")
+    failed = bool(at(item, "status.failureMessage")) and phase in (_ACTIVE | {"COMPLETED"}) - {"CANCELLING"}
+    yield Observation("failure-message-of-failures", f"{name} is {phase} and has a failureMessage" if failed else "")
+
+
+def _together(kind: str, before: _Seen, item: dict[str, Any]) -> Iterator[Observation]:
+    old = before.item
+    name = f"{kind} {item.get('id')}"
+
+    def judged(property_name: str, why: str) -> Observation:
+        return Observation(property_name, f"{name}: {why}" if why else "", before.answer if why else None)
+
+    fixed = _PREBUILD_FIXED if kind == "prebuild" else _POOL_FIXED
+    changed = next((path for path in fixed if (at(old, path) or None) != (at(item, path) or None)), None)
+    why = "" if changed is None else f"{changed} was {at(old, changed)!r}, and is {at(item, changed)!r} now"
+    yield judged("created-at-is-stable", why)
+    first, second = _moment(at(old, "metadata.updatedAt")), _moment(at(item, "metadata.updatedAt"))
+    if first is not None and second is not None:
+        yield judged("updated-at-moves-forward", "updatedAt went back" if second < first else "")
+    was, phase = phase_of(old), phase_of(item)
+    yield judged("versions-grow", _versions(old, item, was, phase))
+    if kind == "prebuild" and was in _RANK and phase in _RANK:
+        yield judged("phases-move-forward", f"it was {was}, and is {phase} now" if _goes_back(was, phase) else "")
+        if was in ENDED | {"DELETED"}:
+            left = phase != was and (phase not in LEAVING or was == "DELETED")
+            yield judged("terminal-phases-stay", f"it was {was}, and is {phase} now" if left else "")
+
+
+def _versions(old: dict[str, Any], item: dict[str, Any], was: str, phase: str) -> str:
+    for part, changed in (("status", was != phase and bool(was and phase)), ("spec", _spec_changed(old, item))):
+        path = f"{part}.{part}Version"
+        earlier, later = _count(at(old, path)), _count(at(item, path))
+        if earlier is None or later is None:
+            return ""  # the schema is broken, which is told elsewhere
+        if later < earlier:
+            return f"{path} went back from {earlier} to {later}"
+        if changed and later == earlier:
+            return f"{part} has changed, and {path} is still {later}"
+    return ""
+
+
+def _spec_changed(old: dict[str, Any], item: dict[str, Any]) -> bool:
+    names = ("timeout", "desiredPhase", "minSize", "maxSize", "snapshotId")
+    return any((at(old, f"spec.{name}") or None) != (at(item, f"spec.{name}") or None) for name in names)
+
+
+def _goes_back(was: str, phase: str) -> bool:
+    if was in ENDED:
+        return False  # told of by its own property
+    return _RANK[phase] < _RANK[was] or (was == "CANCELLING" and phase == "COMPLETED")
+
+
+def _phase(value: Any) -> str:
+    if not isinstance(value, str):
+        return ""
+    for prefix in ("PREBUILD_PHASE_", "WARM_POOL_PHASE_"):
+        if value.startswith(prefix):
+            name = value.removeprefix(prefix)
+            return "" if name == "UNSPECIFIED" else name
+    return ""
+
+
+def _count(value: Any) -> int | None:
+    if value in (None, "", 0):
+        return 0
+    return int(value) if isinstance(value, str) and value.isdigit() else None
+
+
+def _moment(value: Any) -> tuple[Any, int] | None:
+    try:
+        return parse_timestamp(value)
+    except ValueError:
+        return None

@@ -1,0 +1,309 @@
+"""The shortest way to see a failure again: which calls it takes, as curl and as a test."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final, cast
+
+from prebuilds.contract.wire import Answer, Request
+
+# What an answer hands on to later calls: ids, page tokens, logs tokens.
+_HANDED_ON: Final = re.compile(r"\.(?:id|nextToken|accessToken|logUrl)$")
+
+# A list can hand on a lot that nobody uses.
+_MOST_VALUES = 60
+
+
+def shortest(log: Sequence[Answer], shows: Sequence[Answer], made: Mapping[str, str]) -> tuple[Answer, ...]:
+    """The calls that it takes to show what the answers `shows` do: those, and what handed ids and tokens on to them.
+
+    Args:
+        log: all answers of the session.
+        shows: those that show it, in any order.
+        made: the method that made each id.
+    """
+    needed = {answer.number: answer for answer in shows}
+    waiting = list(shows)
+    while waiting:
+        answer = waiting.pop()
+        text = _sent(answer.request)
+        for earlier in _sources(log, answer, text, made):
+            if earlier.number not in needed:
+                needed[earlier.number] = earlier
+                waiting.append(earlier)
+    return tuple(needed[number] for number in sorted(needed))
+
+
+def _sources(log: Sequence[Answer], answer: Answer, text: str, made: Mapping[str, str]) -> Iterable[Answer]:
+    """The first answers that handed on something which the request uses."""
+    wanted = {item_id for item_id in made if item_id in text}
+    token = _page_token(answer.request)
+    if token:
+        wanted.add(token)
+    for earlier in log[: max(answer.number, 0)]:
+        if not wanted:
+            return
+        found = {value for value in wanted if value.encode("utf-8", "backslashreplace") in earlier.body}
+        if found:
+            wanted -= found
+            yield earlier
+
+
+def _page_token(request: Request) -> str:
+    try:
+        content = json.loads(request.body or b"")
+    except (ValueError, RecursionError):
+        return ""
+    pagination = cast("dict[str, Any]", content).get("pagination") if isinstance(content, dict) else None
+    token = cast("dict[str, Any]", pagination).get("token") if isinstance(pagination, dict) else None
+    return token if isinstance(token, str) else ""
+
+
+def _sent(request: Request) -> str:
+    return (request.body or b"").decode("utf-8", "replace") + request.target
+
+
+def handed_on(sequence: Sequence[Answer]) -> dict[str, tuple[str, int, str]]:
+    """What later calls of a sequence take from earlier ones: value to variable, place of its source, and path there."""
+    later = [_sent(answer.request) for answer in sequence]
+    found: dict[str, tuple[str, int, str]] = {}
+    for place, answer in enumerate(sequence):
+        for path, value in _values(answer.content, ""):
+            if value in found or not value:
+                continue
+            if any(value in text for text in later[place + 1 :]):
+                found[value] = (f"VALUE_{len(found) + 1}", place, path)
+    return found
+
+
+def _values(content: Any, path: str) -> Iterable[tuple[str, str]]:
+    values: list[tuple[str, str]] = []
+    stack: list[tuple[str, Any]] = [(path, content)]
+    while stack and len(values) < _MOST_VALUES:
+        where, value = stack.pop(0)
+        if isinstance(value, dict):
+            stack += [(f"{where}.{name}", item) for name, item in cast("dict[str, Any]", value).items()]
+        elif isinstance(value, list):
+            stack += [(f"{where}[{number}]", item) for number, item in enumerate(cast("Sequence[Any]", value))]
+        elif isinstance(value, str) and _HANDED_ON.search(where):
+            values.append((where, value))
+    return values
+
+
+def as_curl(sequence: Sequence[Answer], base_url: str, token: str) -> str:
+    """The sequence as a shell script: curl, and jq where an answer hands something on."""
+    variables = handed_on(sequence)
+    lines = [f"BASE={shlex.quote(base_url or 'http://127.0.0.1:8080')}"]
+    for place, answer in enumerate(sequence):
+        request = answer.request
+        parts = ["curl -sS", f'"$BASE{request.target}"']
+        if request.http_method not in ("POST", "GET") or (request.http_method == "GET") != (request.body is None):
+            parts.insert(1, f"-X {request.http_method}")
+        for name, value in request.headers:
+            parts.append(
+                "-H " + (_bearing(value) if _is_token(name, value, token) else shlex.quote(f"{name}: {value}"))
+            )
+        if request.body is not None:
+            parts.append(f"--data-binary {_shell_body(request.body, variables)}")
+        handed = [(variable, path) for variable, source, path in variables.values() if source == place]
+        command = " ".join(parts)
+        if handed:
+            lines.append(f"ANSWER=$({command})")
+            lines += [f"{variable}=$(printf %s \"$ANSWER\" | jq -r '{path}')" for variable, path in handed]
+        else:
+            lines.append(command)
+        lines.append(f"# -> {answer.outcome if answer.status else 'no answer'}")
+    return "\n".join(lines)
+
+
+def _is_token(name: str, value: str, token: str) -> bool:
+    return name.lower() == "authorization" and bool(token) and token in value
+
+
+def _bearing(value: str) -> str:
+    return '"Authorization: Bearer $TOKEN"' if value.startswith("Bearer ") else '"Authorization: $TOKEN"'
+
+
+def _shell_body(body: bytes, variables: Mapping[str, tuple[str, int, str]]) -> str:
+    if any(byte < 9 for byte in body) or not _is_text(body):
+        escaped = "".join(f"\\x{byte:02x}" for byte in body[:2000])
+        return f'"$(printf %b {shlex.quote(escaped)})"'
+    text = body.decode()
+    if len(text) > 4000:
+        return f"@body.txt  # {len(text)} characters, which begin {shlex.quote(text[:60])}"
+    if not any(value in text for value in variables):
+        return shlex.quote(text)
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$").replace("`", "\\`")
+    for value, (variable, _, _) in variables.items():
+        quoted = quoted.replace(value, f"${{{variable}}}")
+    return f'"{quoted}"'
+
+
+def _is_text(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+_TEST: Final = '''"""{title}
+
+{why}
+"""
+
+import http.client
+import json
+import os
+import re
+from urllib.parse import urlsplit
+
+BASE_URL = os.environ.get("BASE_URL", {base_url!r})
+TOKEN = os.environ.get("TOKEN", "any")
+
+CALLS = {calls}
+
+SEEN = {seen}
+
+
+def send(call, values):
+    """One request; returns the status and the body of its answer."""
+    parts = urlsplit(BASE_URL)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.netloc, timeout=30)
+    body = call["body"]
+    target = parts.path.rstrip("/") + call["target"]
+    for name, value in values.items():
+        target = target.replace("{{" + name + "}}", value)
+        body = None if body is None else body.replace(b"{{" + name.encode() + b"}}", value.encode())
+    connection.putrequest(call["verb"], target, skip_accept_encoding=True)
+    if body is not None:
+        connection.putheader("Content-Length", str(len(body)))
+    for name, value in call["headers"]:
+        connection.putheader(name, value.replace("{{TOKEN}}", TOKEN))
+    connection.endheaders(body)
+    answer = connection.getresponse()
+    status, content = answer.status, answer.read()
+    connection.close()
+    return status, content
+
+
+def picked(content, path):
+    """The value at `.a.b[0].c` of a JSON document."""
+    value = json.loads(content)
+    for name, place in re.findall(r"\\.(\\w+)|\\[(\\d+)\\]", path):
+        value = value[name] if name else value[int(place)]
+    return value
+
+
+def plain(content):
+    """An answer without what differs each time: ids, times, tokens."""
+    text = content.decode("utf-8", "replace")
+    text = re.sub(r"[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}", "<id>", text)
+    text = re.sub(r"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9:.]+Z?", "<time>", text)
+    return re.sub(r'"(nextToken|accessToken)":\\s*"[^"]*"', r'"\\1":"<token>"', text)
+
+
+def test_{name}():
+    values, status, content = {{}}, None, b""
+    for call in CALLS:
+        try:
+            status, content = send(call, values)
+        except (OSError, http.client.HTTPException) as error:
+            status, content = 0, str(error).encode()
+        for name, path in call["keep"]:
+            values[name] = picked(content, path)
+{asserts}
+'''
+
+
+def as_pytest(
+    sequence: Sequence[Answer],
+    *,
+    property_name: str,
+    method: str,
+    why: str,
+    expected: Mapping[str, Any],
+    base_url: str,
+    token: str,
+    secrets: Collection[str] = (),
+) -> str:
+    """The sequence as a test that needs nothing but pytest: it fails as long as the server answers as it did.
+
+    Args:
+        sequence: the calls.
+        property_name: the property that is broken.
+        method: the method that breaks it.
+        why: what is wrong.
+        expected: what the last answer has to be: `status`, `code`, or the `value` at `path`.
+        base_url: where the server is.
+        token: the API token. It is not written down: the test takes it from the environment variable TOKEN.
+        secrets: what else must not be written down.
+    """
+    variables = handed_on(sequence)
+    calls: list[dict[str, Any]] = []
+    for place, answer in enumerate(sequence):
+        request = answer.request
+        body = request.body
+        target = request.target
+        for value, (variable, _, _) in variables.items():
+            target = target.replace(value, f"{{{variable}}}")
+            body = (
+                None
+                if body is None
+                else body.replace(value.encode("utf-8", "backslashreplace"), f"{{{variable}}}".encode())
+            )
+        calls.append(
+            {
+                "verb": request.http_method,
+                "target": target,
+                "headers": [
+                    (name, value.replace(token, "{TOKEN}") if token else value) for name, value in request.headers
+                ],
+                "body": body,
+                "keep": [(variable, path) for variable, source, path in variables.values() if source == place],
+            }
+        )
+    last = sequence[-1] if sequence else None
+    seen = last.body.decode("utf-8", "replace") if last is not None else ""
+    for secret in secrets:
+        seen = seen.replace(secret, "***") if secret else seen
+    name = re.sub(r"\W+", "_", f"{property_name}_{_snake(method)}")
+    return _TEST.format(
+        title=f"{property_name} of {method}",
+        why=why.replace("\\", "\\\\").replace('"""', "'''"),
+        base_url=base_url or "http://127.0.0.1:8080",
+        calls=_literal(calls),
+        seen=repr((last.status if last is not None else 0, seen)),
+        name=name,
+        asserts=_asserts(expected),
+    )
+
+
+def _literal(calls: Sequence[Mapping[str, Any]]) -> str:
+    lines = ["["]
+    for call in calls:
+        lines.append("    {")
+        lines += [f"        {name!r}: {value!r}," for name, value in call.items()]
+        lines.append("    },")
+    return "\n".join([*lines, "]"])
+
+
+def _asserts(expected: Mapping[str, Any]) -> str:
+    if expected.get("status") is not None:
+        return f"    assert status == {expected['status']!r}, content"
+    if expected.get("code") is not None:
+        return f'    assert status != 200, content\n    assert json.loads(content)["code"] == {expected["code"]!r}'
+    if expected.get("path") is not None:
+        return f"    assert picked(content, {'.' + expected['path']!r}) == {expected['value']!r}"
+    return (
+        "    # What is wrong cannot be said in one line: as long as the answer is the same, it is still wrong.\n"
+        "    assert (status, plain(content)) != (SEEN[0], plain(SEEN[1].encode()))"
+    )
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

@@ -1,0 +1,410 @@
+"""A whole run: the layers one after the other, the clean-up whatever happens, and what came of it all."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Final
+from urllib.parse import urlsplit
+
+from prebuilds.contract.cleanup import CleanUp, clean_up
+from prebuilds.contract.findings import Findings, Result, State
+from prebuilds.contract.ledger import Ledger
+from prebuilds.contract.lifecycle import Lifecycle
+from prebuilds.contract.plan import PlanTransport
+from prebuilds.contract.probes import run_probes
+from prebuilds.contract.session import Mode, OutOfTimeError, Profile, ServerGoneError, Session
+from prebuilds.contract.transports import HttpTransport, Transport, TransportError
+from prebuilds.contract.wire import Request
+
+LAYERS: Final = ("probes", "lifecycle", "machine", "schemathesis")
+"""The layers of a run, in their order."""
+
+CONFORMS: Final = 0
+BROKEN: Final = 1
+NOT_TESTED: Final = 2
+LEFT_BEHIND: Final = 3
+
+_REMOTE_RATE = 5.0
+_LOCAL_PATIENCE = 15.0
+_REMOTE_PATIENCE = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a run is to do.
+
+    Attributes:
+        url: where the server is.
+        token: the API token.
+        projects: the projects to write to. Without any, a server on this machine is sent projects that are made up.
+        environment_classes: the environment classes to use there.
+        mode: what may be sent; by default everything to a server on this machine, and reads to any other.
+        profile: how lenient the server may be with input.
+        assumptions: whether assumptions about the service are held against the server; by default only if it is the
+            bundled emulator.
+        seed: what all choices follow from.
+        max_creates: how many things to make at most.
+        rate: how many requests a second to send at most, 0 for no limit; by default 5 to a server elsewhere.
+        max_time: after how many seconds to stop, and clean up.
+        settle: for how many seconds an answer may still show what was before.
+        patience: for how many seconds to wait for what a server does in its own time.
+        only: the properties to look at, all if empty.
+        skip: the properties to leave out.
+        known: the known failures, pairs of a property and a method, which is "" for all of them.
+        layers: the layers to run.
+        deep: whether schemathesis runs its longer phases as well.
+        ledger: the file to write down what was made in; by default one in the current directory.
+    """
+
+    url: str = ""
+    token: str = field(default="prebuilds-contract", repr=False)
+    projects: tuple[str, ...] = ()
+    environment_classes: tuple[str, ...] = ()
+    mode: Mode | None = None
+    profile: Profile = "protojson"
+    assumptions: bool | None = None
+    seed: int = 0
+    max_creates: int = 500
+    rate: float | None = None
+    max_time: float = 300.0
+    settle: float = 0.0
+    patience: float | None = None
+    only: Collection[str] = ()
+    skip: Collection[str] = ()
+    known: Collection[tuple[str, str]] = ()
+    layers: Sequence[str] = LAYERS
+    deep: bool = False
+    ledger: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRun:
+    """What one layer has done.
+
+    Attributes:
+        name: the layer.
+        requests: how many requests it has sent.
+        seconds: how long it took.
+    """
+
+    name: str
+    requests: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What came of a run.
+
+    Attributes:
+        url: where the server is.
+        mode: what was allowed to be sent.
+        seed: what all choices followed from.
+        assumptions: whether assumptions were held against the server.
+        results: each property and method.
+        passing: the known failures that were kept.
+        layers: what was run.
+        seconds: how long it all took.
+        clean_up: what was deleted, None if there was nothing.
+        ledger: the file with what is left, None if nothing is.
+        unfinished: why the run ended early, "" if it did not.
+        planned: the requests that would have been sent, in the mode `plan`.
+        session: the session, with all answers.
+    """
+
+    url: str
+    mode: Mode
+    seed: int
+    assumptions: bool
+    results: tuple[Result, ...]
+    passing: tuple[Result, ...]
+    layers: tuple[LayerRun, ...]
+    seconds: float
+    clean_up: CleanUp | None
+    ledger: Path | None
+    unfinished: str
+    planned: tuple[Request, ...]
+    session: Session = field(repr=False)
+
+    @property
+    def broken(self) -> list[Result]:
+        """What is broken that must not be, and is no known failure."""
+        return [
+            result
+            for result in self.results
+            if result.state is State.BROKEN and result.property.level == "MUST" and not result.known
+        ]
+
+    @property
+    def warnings(self) -> list[Result]:
+        """What should not be broken, and is."""
+        return [r for r in self.results if r.state is State.BROKEN and r.property.level == "SHOULD" and not r.known]
+
+    @property
+    def known(self) -> list[Result]:
+        """The known failures that are still there."""
+        return [result for result in self.results if result.state is State.BROKEN and result.known]
+
+    @property
+    def not_tested(self) -> list[Result]:
+        """What has to be tested, and was not, without an excuse."""
+        return [
+            result
+            for result in self.results
+            if result.state is State.NOT_TESTED and not result.excused and result.property.level == "MUST"
+        ]
+
+    @property
+    def exit_code(self) -> int:
+        """0 conforms, 1 broken, 2 not fully tested, 3 clean-up incomplete."""
+        if self.mode == "plan":
+            return CONFORMS
+        if self.clean_up is not None and not self.clean_up.is_complete:
+            return LEFT_BEHIND
+        if self.broken:
+            return BROKEN
+        return NOT_TESTED if self.not_tested or self.unfinished else CONFORMS
+
+
+def run(
+    options: Options,
+    *,
+    transport: Transport | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[Session], None] | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Report:
+    """Test a server.
+
+    Args:
+        options: what to do.
+        transport: the way to the server, by default HTTP to `options.url`. One without an address is on this machine.
+        tell: what to do with news.
+        on_progress: called after each request.
+        sleep: how to let time pass.
+        clock: the seconds that have passed, from any beginning.
+
+    Raises:
+        ValueError: the options do not go together.
+    """
+    own = transport is None
+    way: Transport = HttpTransport(options.url) if transport is None else transport
+    local = not own or is_local(options.url)
+    mode: Mode = options.mode or ("full" if local else "read")
+    if mode not in ("plan", "read", "reject") and not local and not options.projects:
+        raise ValueError(f"the mode {mode} writes, and needs to know where: add --project")
+    plan: PlanTransport | None = None
+    if mode == "plan":
+        way = plan = PlanTransport(options.url or way.base_url)
+    assumptions = options.assumptions
+    if assumptions is None:
+        assumptions = local and plan is None and _is_emulator(way)
+    findings = Findings(assumptions=assumptions, only=options.only, skip=options.skip, known=options.known)
+    path = None if mode in ("plan", "read") else options.ledger or _ledger_path()
+    ledger = Ledger(path, options.url)
+    rate = options.rate if options.rate is not None else (0.0 if local or plan else _REMOTE_RATE)
+    patience = options.patience if options.patience is not None else (_LOCAL_PATIENCE if local else _REMOTE_PATIENCE)
+    session = Session(
+        way,
+        token=options.token,
+        projects=options.projects,
+        environment_classes=options.environment_classes,
+        mode=mode,
+        profile=options.profile,
+        assumptions=assumptions,
+        ledger=ledger,
+        findings=findings,
+        rate=rate,
+        max_creates=options.max_creates,
+        settle=options.settle,
+        patience=0.0 if plan else patience,
+        max_time=options.max_time,
+        seed=options.seed,
+        local=local,
+        sleep=sleep,
+        clock=clock,
+        on_progress=on_progress,
+    )
+    begun = time.perf_counter()
+    layers: list[LayerRun] = []
+    unfinished = ""
+    cleaned: CleanUp | None = None
+    with _interruptible(tell) as interrupts:
+        try:
+            _run_layers(session, options, layers, tell)
+        except OutOfTimeError:
+            unfinished = f"the time of {options.max_time:g} s was over"
+        except ServerGoneError as error:
+            unfinished = f"the server does not answer: {error}"
+        except TransportError as error:
+            unfinished = str(error)
+        except KeyboardInterrupt:
+            unfinished = "it was interrupted"
+        finally:
+            interrupts.cleaning = True
+            try:
+                if not ledger.is_clear and plan is None:
+                    cleaned = _clean_up(session, tell)
+            finally:
+                ledger.close()
+                if own:
+                    way.close()
+    results = findings.results(unfinished=unfinished)
+    return Report(
+        url=options.url or way.base_url,
+        mode=mode,
+        seed=options.seed,
+        assumptions=assumptions,
+        results=tuple(results),
+        passing=tuple(result for result in results if result.known and result.state is State.KEPT),
+        layers=tuple(layers),
+        seconds=time.perf_counter() - begun,
+        clean_up=cleaned,
+        ledger=None if ledger.is_clear else path,
+        unfinished=unfinished,
+        planned=tuple(plan.requests) if plan else (),
+        session=session,
+    )
+
+
+def clean_up_ledger(
+    path: Path, *, token: str, transport: Transport | None = None, tell: Callable[[str], None] = lambda _: None
+) -> CleanUp:
+    """Delete what an earlier run has left, and the ledger with it once nothing is left.
+
+    Raises:
+        LedgerError: the file is no ledger.
+        ValueError: its server has no address.
+    """
+    ledger = Ledger.read(path)
+    way = transport or HttpTransport(ledger.url)
+    session = Session(way, token=token, ledger=ledger, local=is_local(ledger.url))
+    try:
+        with _interruptible(tell) as interrupts:
+            interrupts.cleaning = True
+            return _clean_up(session, tell)
+    finally:
+        ledger.close()
+        if transport is None:
+            way.close()
+
+
+def is_local(url: str) -> bool:
+    """Whether a URL is of this machine: what is sent there reaches nobody else."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _run_layers(session: Session, options: Options, layers: list[LayerRun], tell: Callable[[str], None]) -> None:
+    writes = session.allows(writes=True)
+    lifecycle = Lifecycle(session) if writes and "lifecycle" in options.layers else None
+    if lifecycle is not None:
+        session.layer = "lifecycle"
+        lifecycle.begin()
+    steps: list[tuple[str, Callable[[], None]]] = []
+    if "probes" in options.layers:
+        steps.append(("probes", lambda: run_probes(session)))
+    if session.mode in ("lifecycle", "full") and "machine" in options.layers:
+        steps.append(("machine", lambda: _run_machine(session)))
+    if lifecycle is not None:
+        steps.append(("lifecycle", lifecycle.finish))
+    if session.mode == "full" and "schemathesis" in options.layers:
+        steps.append(("schemathesis", lambda: _run_schemathesis(session, deep=options.deep)))
+    for name, step in steps:
+        session.layer = name
+        tell(name)
+        before, begun = len(session.log), time.perf_counter()
+        try:
+            step()
+        finally:
+            layers.append(LayerRun(name, len(session.log) - before, time.perf_counter() - begun))
+
+
+def _run_machine(session: Session) -> None:
+    from prebuilds.contract.machine import run_machine  # Hypothesis takes half a second to load
+
+    run_machine(session, seed=session.seed)
+
+
+def _run_schemathesis(session: Session, *, deep: bool) -> None:
+    from prebuilds.contract.stock import run_schemathesis  # it takes a second to load
+
+    run_schemathesis(session, deep=deep)
+
+
+def _clean_up(session: Session, tell: Callable[[str], None]) -> CleanUp:
+    ledger = session.ledger
+    try:
+        return clean_up(session, tell)
+    except (KeyboardInterrupt, TransportError, ServerGoneError) as error:
+        why = str(error) or "the clean-up was interrupted"
+        return CleanUp(0, tuple((made, why) for made in ledger.made), tuple(ledger.open.values()))
+
+
+def _is_emulator(way: Transport) -> bool:
+    """Whether the server says that it is the bundled emulator."""
+    try:
+        answer = way.send(Request("", None, (), "GET", path="/_emulator/clock"))
+    except TransportError:
+        return False
+    return answer.status == 200 and "frozen" in answer.json
+
+
+def _ledger_path() -> Path:
+    stamp = datetime.now(tz=UTC).strftime("%Y%m%d-%H%M%S")
+    return Path(f"prebuilds-contract-{stamp}-{os.getpid()}.ledger")
+
+
+class _Interrupts:
+    """What Ctrl-C does: it ends the run, and is heard twice before it ends the clean-up."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._count = 0
+        self.cleaning = False
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        if self.cleaning or self._count:
+            self._count += 1
+            if self._count > 2:
+                raise KeyboardInterrupt
+            self._tell("still deleting what was made; once more leaves it, and its ledger, as they are")
+            return
+        self._count = 1
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _interruptible(tell: Callable[[str], None]) -> Generator[_Interrupts]:
+    interrupts = _Interrupts(tell)
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupts
+        return
+    former = {number: signal.signal(number, interrupts) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupts
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def requests_by_method(requests: Collection[Request]) -> Counter[str]:
+    """How many requests there are of each method, "" for those that are of none."""
+    return Counter(request.method for request in requests)

@@ -1,0 +1,282 @@
+"""Does an answer match its schema, as protobuf JSON means it? And what are the bounds of a request?
+
+Everything comes from the OpenAPI document in `prebuild_wire`. Unknown fields and unknown members of enums are fine, and
+what is absent, null or zero is not looked at further, unless it has to be there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final, cast
+
+from prebuild_wire.formats import FORMATS
+from prebuild_wire.scalars import INT32_RANGE, PARSERS, Format
+
+_Check = Callable[[Any, str, list[str]], None]
+
+# What protobuf writes, which is narrower than what it reads.
+_TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.(?:[0-9]{3}){1,3})?Z", re.ASCII)
+_DURATION = re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{1,9})?s", re.ASCII)
+_WHOLE = re.compile(r"-?(?:0|[1-9][0-9]*)", re.ASCII)
+
+# So many problems of one answer are enough.
+_MOST = 5
+
+
+def problems(method: str, content: Any) -> list[str]:
+    """What is wrong with the content of a successful answer of the method; empty if nothing is."""
+    if not isinstance(content, dict):
+        return [f"the answer has to be a JSON object, and is {_kind(content)}"]
+    found: list[str] = []
+    _message(f"{method}Response")(cast("Any", content), "", found)
+    return found[:_MOST]
+
+
+@cache
+def document() -> dict[str, Any]:
+    """The OpenAPI document of the service. It is shared: do not change it."""
+    text = files("prebuild_wire").joinpath("openapi.json").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+def component(name: str) -> dict[str, Any]:
+    """One of the document's schemas."""
+    found: dict[str, Any] = document()["components"]["schemas"][name]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A field of a request that has bounds.
+
+    Attributes:
+        method: whose request it is.
+        path: where the field is, `a.b.c`.
+        inside: values on the inner sides of the bounds.
+        outside: values just beyond them.
+    """
+
+    method: str
+    path: str
+    inside: tuple[Any, ...]
+    outside: tuple[Any, ...]
+
+
+@cache
+def bounds(method: str) -> tuple[Bound, ...]:
+    """Every field with bounds in the request of a method: numbers, durations, and the lengths of lists.
+
+    Of a list, `inside` and `outside` are the lengths.
+    """
+    return tuple(_bounds(method, f"{method}Request", ""))
+
+
+def fields(schema_name: str) -> dict[str, dict[str, Any]]:
+    """The fields of a message."""
+    found: dict[str, dict[str, Any]] = component(schema_name).get("properties", {})
+    return found
+
+
+def referred(field: dict[str, Any]) -> str | None:
+    """The name of the schema that a field is of, None for a scalar or a list."""
+    reference = field.get("$ref")
+    return reference.rpartition("/")[2] if isinstance(reference, str) else None
+
+
+def _bounds(method: str, schema_name: str, prefix: str) -> Iterator[Bound]:
+    for name, field in fields(schema_name).items():
+        path = f"{prefix}{name}"
+        inner = referred(field)
+        if inner is not None:
+            if "properties" in component(inner):
+                yield from _bounds(method, inner, f"{path}.")
+        elif field["type"] == "array":
+            most = field.get("maxItems")
+            if most is not None:
+                yield Bound(method, path, (0, most), (most + 1,))
+        elif "minimum" in field or "maximum" in field:
+            low, high = field.get("minimum"), field.get("maximum")
+            outside: list[Any] = [high + 1] if high is not None else []
+            # Where zero is the same as absent, what is just below a minimum of 1 is no violation.
+            if low is not None:
+                outside.insert(0, -1 if field.get("x-ignore-zero") and low == 1 else low - 1)
+            yield Bound(method, path, tuple(value for value in (low, high) if value is not None), tuple(outside))
+        elif field.get("format") in FORMATS and FORMATS[field["format"]].base == "protobuf-duration":
+            declared = FORMATS[field["format"]]
+            yield Bound(method, path, *_duration_bounds(declared))
+
+
+def _duration_bounds(declared: Format) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Whole seconds and nanoseconds on either side."""
+    inside: list[str] = []
+    outside: list[str] = []
+    if declared.minimum is not None:
+        low = int(declared.minimum.removesuffix("s"))
+        inside += [f"{low}s"]
+        outside += [f"{low - 1}s", f"{low - 1}.999999999s"]
+    if declared.maximum is not None:
+        high = int(declared.maximum.removesuffix("s"))
+        inside += [f"{high}s"]
+        outside += [f"{high + 1}s", f"{high}.000000001s"]
+    return tuple(inside), tuple(outside)
+
+
+@cache
+def _message(name: str) -> _Check:
+    """The check of a message."""
+    declared = component(name)
+    required = set(declared.get("required", ()))
+    checks: list[tuple[str, bool, Callable[[Any], bool], _Check]] = []
+    for field_name, field in declared.get("properties", {}).items():
+        must = field_name in required or field.get("x-always-set", False)
+        checks.append((field_name, must, _absent(field), _value(field)))
+
+    def check(value: Any, path: str, found: list[str]) -> None:
+        if not isinstance(value, dict):
+            found.append(f"{path or 'the answer'} has to be an object, and is {_kind(value)}")
+            return
+        content = cast("dict[str, Any]", value)
+        for field_name, must, absent, of_field in checks:
+            given = content.get(field_name)
+            if absent(given):
+                if must:
+                    state = "is missing" if given is None else f"must not be {json.dumps(given)}"
+                    found.append(f"{_join(path, field_name)} {state}")
+                elif given is not None and isinstance(given, bool):
+                    found.append(f"{_join(path, field_name)} must not be a boolean")
+                continue
+            of_field(given, _join(path, field_name), found)
+
+    return check
+
+
+def _absent(field: dict[str, Any]) -> Callable[[Any], bool]:
+    """Whether a value means that the field is not there. What an unset field looks like is up to the server."""
+    name = referred(field)
+    if name is not None and "enum" in component(name):
+        zero = next((member for member, number in component(name)["x-enum-numbers"].items() if number == 0), None)
+        return lambda value: value is None or value in (zero, "") or _is_zero(value)
+    if name is not None:
+        return lambda value: value is None
+    if field["type"] == "array":
+        return lambda value: value is None or value == []
+    if field.get("x-presence") == "explicit" and not field.get("x-ignore-zero"):
+        return lambda value: value is None
+    if field["type"] == "integer":
+        return lambda value: value is None or _is_zero(value)
+    if field.get("format") in ("int64", "uint64"):
+        return lambda value: value is None or value == "0"
+    return lambda value: value is None or value == ""
+
+
+@cache
+def _enum(name: str) -> _Check:
+    numbers: dict[str, int] = component(name)["x-enum-numbers"]
+    known = set(numbers.values())
+
+    def check(value: Any, path: str, found: list[str]) -> None:
+        if isinstance(value, int) and not isinstance(value, bool):
+            # What it has no name for, a server writes as a number.
+            if value in known:
+                found.append(f"{path} has to be the name of a member of {name}, and is its number {value}")
+        elif not isinstance(value, str):
+            found.append(f"{path} has to be a member of {name}, and is {_kind(value)}")
+
+    return check
+
+
+def _value(field: dict[str, Any]) -> _Check:
+    name = referred(field)
+    if name is not None:
+        # Looked up when it is needed: messages may be within each other.
+        return _enum(name) if "enum" in component(name) else _later(name)
+    if field["type"] == "array":
+        items = _value(field["items"])
+
+        def check_list(value: Any, path: str, found: list[str]) -> None:
+            if not isinstance(value, list):
+                found.append(f"{path} has to be a list, and is {_kind(value)}")
+                return
+            for position, item in enumerate(cast("Sequence[Any]", value)):
+                items(item, f"{path}[{position}]", found)
+
+        return check_list
+    if field["type"] == "integer":
+        return _integer(field)
+    return _text(field)
+
+
+def _later(name: str) -> _Check:
+    def check(value: Any, path: str, found: list[str]) -> None:
+        _message(name)(value, path, found)
+
+    return check
+
+
+def _is_zero(value: Any) -> bool:
+    return isinstance(value, int) and value == 0
+
+
+def _integer(field: dict[str, Any]) -> _Check:
+    low, high = field.get("minimum", INT32_RANGE[0]), field.get("maximum", INT32_RANGE[1])
+
+    def check(value: Any, path: str, found: list[str]) -> None:
+        if not isinstance(value, int) or isinstance(value, bool):
+            found.append(f"{path} has to be a whole number, and is {_kind(value)}")
+        elif not low <= value <= high:
+            found.append(f"{path} has to be from {low} to {high}, and is {value}")
+
+    return check
+
+
+_WRITTEN: Final = {
+    "date-time": (_TIMESTAMP, "a timestamp in UTC, with Z and 0, 3, 6 or 9 digits of fraction"),
+    "protobuf-duration": (_DURATION, "a duration in seconds, `3600s`"),
+    "int64": (_WHOLE, "a whole number in a string"),
+    "uint64": (_WHOLE, "a whole number in a string"),
+}
+
+
+def _text(field: dict[str, Any]) -> _Check:
+    name = field.get("format", "")
+    declared = FORMATS.get(name) or (Format(name) if name in PARSERS else None)
+    written, words = _WRITTEN.get(declared.base if declared else "", (None, ""))
+
+    def check(value: Any, path: str, found: list[str]) -> None:
+        if not isinstance(value, str):
+            found.append(f"{path} has to be {words or 'a string'}, and is {_kind(value)}")
+            return
+        if written is not None and not written.fullmatch(value):
+            found.append(f"{path} has to be {words}, and is {json.dumps(value)}")
+        elif declared is not None:
+            try:
+                declared.parse(value)
+            except ValueError as error:
+                found.append(f"{path} is {json.dumps(value)}: {error}")
+
+    return check
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _kind(value: Any) -> str:
+    """The JSON value in words, short."""
+    match value:
+        case None:
+            return "null or no JSON"
+        case bool() | int() | float():
+            return f"the value {json.dumps(value)}"
+        case str():
+            return f"the string {json.dumps(value[:40])}"
+        case list():
+            return "a list"
+        case _:
+            return "an object"

@@ -1,0 +1,633 @@
+"""The only way for the kit to send something: it keeps within limits, remembers, judges each answer, and cleans up."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import json
+import random
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, cast
+from urllib.parse import quote
+
+from prebuild_wire.scalars import parse_uuid
+from prebuilds.contract import schema
+from prebuilds.contract.findings import Expected, Failure, Findings
+from prebuilds.contract.ledger import Intent, Ledger
+from prebuilds.contract.observations import Observer, items_in
+from prebuilds.contract.properties import CREATES, ID_FIELD, METHODS, PROPERTIES, WRITES
+from prebuilds.contract.reproduction import shortest
+from prebuilds.contract.transports import Transport, TransportError
+from prebuilds.contract.wire import CODES, JSON, OLDER_STATUSES, Answer, Request, at, encode
+
+Mode = Literal["plan", "read", "reject", "lifecycle", "full"]
+"""What a run may do: send nothing; read; also send what has to be refused; create and delete; all of it."""
+
+Profile = Literal["protojson", "strict"]
+"""How input has to be taken that protobuf JSON allows and the schema does not name: either way, or refused."""
+
+TOKEN_VARIABLE: Final = "$TOKEN"  # noqa: S105  stands for the token in reports
+"""What stands for the API token where requests are shown."""
+
+# What may come of these before the service itself has looked at the call.
+_BODILESS: Final = frozenset({404, 405, 413, 414, 415, 431})
+
+# So many answers in a row may be missing before the run ends.
+_PATIENCE = 5
+
+# The longest pause, in seconds, that a server that asks for one is granted.
+_LONGEST_PAUSE = 10.0
+
+
+class LimitReachedError(Exception):
+    """The run was told not to make more than it has made."""
+
+
+class OutOfTimeError(Exception):
+    """The run has had its time."""
+
+
+class ServerGoneError(Exception):
+    """The server does not answer any more."""
+
+
+class ForbiddenError(Exception):
+    """A request that this run must not send: a write in a mode without, or outside of the given projects."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A place to work in: a project and an environment class. The class is "" if none was given with the project."""
+
+    project: str
+    environment_class: str
+
+
+class Session:
+    """Sends requests to one server, within what the run may do.
+
+    Args:
+        transport: the way to the server.
+        token: the API token.
+        projects: the projects to write to. Without any, projects are made up: that is for servers that take all.
+        environment_classes: the environment classes to use there.
+        mode: what may be sent at all.
+        profile: how lenient the server may be with input.
+        assumptions: whether assumptions about the service are held against the server.
+        ledger: where is written down what was made.
+        findings: where judgements are collected.
+        rate: how many requests a second to send at most; 0 for no limit.
+        max_creates: how many things to make at most.
+        settle: for how many seconds an answer may still show what was before.
+        patience: for how many seconds to wait for what a server does in its own time.
+        max_time: after how many seconds to stop; 0 for no limit.
+        seed: what all choices follow from.
+        local: whether the server is on this machine, so that undeclared verbs and hostile requests do no harm.
+        sleep: how to let time pass.
+        clock: the seconds that have passed, from any beginning.
+        on_progress: called after each request.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        token: str,
+        projects: Sequence[str] = (),
+        environment_classes: Sequence[str] = (),
+        mode: Mode = "full",
+        profile: Profile = "protojson",
+        assumptions: bool = False,
+        ledger: Ledger | None = None,
+        findings: Findings | None = None,
+        rate: float = 0.0,
+        max_creates: int = 200,
+        settle: float = 0.0,
+        patience: float = 15.0,
+        max_time: float = 0.0,
+        seed: int = 0,
+        local: bool = True,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        on_progress: Callable[[Session], None] | None = None,
+    ) -> None:
+        self.transport = transport
+        self.token = token
+        self.projects = tuple(projects)
+        self.environment_classes = tuple(environment_classes)
+        self.mode: Mode = mode
+        self.profile: Profile = profile
+        self.assumptions = assumptions
+        self.ledger = ledger if ledger is not None else Ledger(None, transport.base_url)
+        self.findings = findings if findings is not None else Findings(assumptions=assumptions)
+        if profile != "strict":
+            self.findings.selected.discard("strict-input")
+        self.max_creates = max_creates
+        self.settle = settle
+        self.patience = patience
+        self.seed = seed
+        self.local = local
+        self.random = random.Random(seed)  # noqa: S311  the same each time is what is wanted
+        self.log: list[Answer] = []
+        """All answers, in their order."""
+        self.made: dict[str, str] = {}
+        """The method that made each thing of the run, by id."""
+        self.secrets: set[str] = {token}
+        """What must never be shown: the API token, and the logs tokens."""
+        self.layer = ""
+        """What is under way, for those who watch."""
+        self._rate = rate
+        self._sleep = sleep
+        self._clock = clock
+        self._on_progress = on_progress
+        self._deadline = clock() + max_time if max_time else None
+        self._next = 0.0
+        self._missing = 0
+        self._lost = 0
+        self._foreign: set[str] = set()
+        self._logs_tokens: set[str] = set()
+        self._observer = Observer(settle)
+        self._pairs = self._make_pairs()
+        self.home = next(self._pairs if self.is_open else self._make_pairs())
+        """Where prebuilds can always be made. Of the given pairs it is the first, in which there may be a pool, too."""
+        self._released: list[Pair] = []
+        self._cleaning = False
+
+    # -- What may be done
+
+    def allows(self, writes: bool = False) -> bool:
+        """Whether requests may be sent; with `writes`, those that make, change or delete something."""
+        return self.mode in ("lifecycle", "full", "plan") if writes else True
+
+    @property
+    def allows_refusals(self) -> bool:
+        """Whether calls of writing methods may be sent that have to be refused."""
+        return self.mode in ("reject", "full", "plan")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether projects are made up, because none was given."""
+        return not self.projects
+
+    def wants(self, *names: str) -> bool:
+        """Whether any of these properties is looked at."""
+        return any(name in self.findings.selected for name in names)
+
+    # -- Where to work
+
+    def new_id(self) -> str:
+        """A UUID of the run's own: of something that does not exist, or of a project of an open server."""
+        return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
+
+    def new_pair(self) -> Pair | None:
+        """A project and class that nothing of this run is in, or that were given back. None if there is no other."""
+        pair = next(self._pairs, None)
+        if pair is None and self._released:
+            return self._released.pop(0)
+        return pair
+
+    def elsewhere(self) -> Pair | None:
+        """Another project than that of `home` to make prebuilds in, None if there is none."""
+        if self.is_open:
+            return self.new_pair()
+        return next((pair for pair in self._make_pairs() if pair.project != self.home.project), None)
+
+    def release(self, pair: Pair) -> None:
+        """Give a pair back, with no pool in it any more."""
+        self._released.append(pair)
+
+    def ids_for_filter(self, number: int) -> list[str]:
+        """Ids of projects to ask for in a list, so many: the given ones over and over, or made up."""
+        if self.is_open:
+            return [self.new_id() for _ in range(number)]
+        return list(itertools.islice(itertools.cycle(self.projects), number))
+
+    def _make_pairs(self) -> Iterator[Pair]:
+        if self.is_open:
+            while True:
+                yield Pair(self.new_id(), self.environment_classes[0] if self.environment_classes else self.new_id())
+        # Each project comes before any comes a second time.
+        for shift in range(max(len(self.environment_classes), 1)):
+            for at_project, project in enumerate(self.projects):
+                classes = self.environment_classes or ("",)
+                yield Pair(project, classes[(at_project + shift) % len(classes)])
+
+    # -- Sending
+
+    def headers(
+        self, *, token: str | None = "", version: bool = True, content_type: str | None = JSON
+    ) -> tuple[tuple[str, str], ...]:
+        """The headers of a call.
+
+        Args:
+            token: the token to send; "" for the session's, None for no Authorization at all.
+            version: whether to send Connect-Protocol-Version.
+            content_type: the type of the body, None for none.
+        """
+        found: list[tuple[str, str]] = []
+        if content_type is not None:
+            found.append(("Content-Type", content_type))
+        if version:
+            found.append(("Connect-Protocol-Version", "1"))
+        if token is not None:
+            found.append(("Authorization", f"Bearer {token or self.token}"))
+        return tuple(found)
+
+    def call(
+        self,
+        method: str,
+        fields: Any,
+        *,
+        token: str | None = "",
+        version: bool = True,
+        query: str = "",
+        refused: bool = False,
+    ) -> Answer:
+        """Call a method with a JSON body, and judge what holds for every answer.
+
+        Args:
+            method: the name of the method.
+            fields: the request, any JSON value.
+            token: the token to send; "" for the session's, None for none.
+            version: whether to send Connect-Protocol-Version.
+            query: what stands behind the question mark.
+            refused: whether the server has to refuse it, so that it may be sent where nothing may be changed.
+
+        Raises:
+            TransportError: there is no answer.
+            LimitReachedError: nothing more may be made.
+            OutOfTimeError: the run has had its time.
+            ForbiddenError: the run may not send this.
+        """
+        request = Request(method, encode(fields), self.headers(token=token, version=version), query=query)
+        return self.send(request, refused=refused)
+
+    def send(self, request: Request, *, refused: bool = False) -> Answer:
+        """Send a request as it is, and judge what holds for every answer. Raises what `call` does."""
+        self._guard(request, refused=refused)
+        intent = self._intend(request, refused=refused)
+        answer = self._exchange(request, intent)
+        for _ in range(3):
+            wait = _pause_asked(answer)
+            if answer.status != 429 or wait is None or wait > _LONGEST_PAUSE:
+                break
+            self.pause(wait)
+            answer = self._exchange(request, intent)
+        answer = replace(answer, number=len(self.log))
+        # First of all: nothing may come between the answer and the ledger.
+        if intent is not None:
+            self._settle_intent(intent, answer)
+        self.log.append(answer)
+        self._judge_answer(answer)
+        if self._on_progress is not None:
+            self._on_progress(self)
+        return answer
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass, but not beyond the run's own."""
+        if self._deadline is not None and not self._cleaning and self._clock() + seconds > self._deadline:
+            raise OutOfTimeError
+        self._sleep(seconds)
+
+    def now(self) -> float:
+        """The seconds that have passed, from any beginning."""
+        return self._clock()
+
+    def eventually(self, look: Callable[[], bool], *, within: float | None = None, interval: float = 0.0) -> bool:
+        """Look until it is so, for at least as long as the server may take to settle.
+
+        Args:
+            look: tells whether it is so.
+            within: for how many seconds to look; by default those that the server may take to settle.
+            interval: the pause between two looks; by default a twentieth of `within`, a second at most.
+        """
+        limit = self.settle if within is None else within
+        begun = self._clock()
+        step = interval or min(max(limit / 20, 0.01), 1.0)
+        while not look():
+            if self._clock() - begun >= limit:
+                return False
+            self.pause(step)
+        return True
+
+    def start_cleaning(self) -> None:
+        """From now on the limits of the run do not count, so that all can be deleted."""
+        self._cleaning = True
+        self._deadline = None
+
+    # -- Judging
+
+    def mark(self) -> int:
+        """The place in the log from which a sequence begins."""
+        return len(self.log)
+
+    def since(self, mark: int) -> list[Answer]:
+        """The answers since a mark."""
+        return self.log[mark:]
+
+    def judge(
+        self,
+        name: str,
+        method: str,
+        ok: bool,
+        why: str = "",
+        *,
+        shows: Sequence[Answer] = (),
+        expected: Expected | None = None,
+    ) -> bool:
+        """Record whether a method has kept a property, this time.
+
+        Args:
+            name: the property.
+            method: the method.
+            ok: whether it was kept.
+            why: what was asked, what came back and what should have, for when it was not.
+            shows: the answers that show it together, by default the latest. The calls that made what they are about
+                are added by themselves.
+            expected: what the last of them had to be, so that a test can be written.
+
+        Returns:
+            `ok`.
+        """
+        if name not in self.findings.selected or method not in PROPERTIES[name].methods:
+            return ok
+        if ok:
+            self.findings.keep(name, method)
+        else:
+            # A lone surrogate cannot be printed.
+            why = masked(why.encode("utf-8", "backslashreplace").decode(), self.secrets)
+            steps = shortest(self.log, shows or self.log[-1:], self.made)
+            self.findings.add(Failure(PROPERTIES[name], method, why, steps, expected))
+        return ok
+
+    def excuse(self, name: str, why: str, *methods: str) -> None:
+        """Record that a property cannot be tested here, which says nothing against the server.
+
+        Args:
+            name: the property.
+            why: the reason.
+            methods: the methods, by default all of the property.
+        """
+        for method in methods or PROPERTIES[name].methods:
+            self.findings.excuse(name, method, why)
+
+    def accepted(self, name: str, answer: Answer, what: str) -> bool:
+        """Judge that a call has to succeed, `what` it asks for in words."""
+        why = f"{what} has to succeed, and got {answer.outcome}"
+        return self.judge(
+            name, answer.request.method, answer.status == 200, why, shows=[answer], expected=Expected(status=200)
+        )
+
+    def refused(self, name: str, answer: Answer, what: str, *codes: str) -> bool:
+        """Judge that a call has to be refused with one of the codes, `what` it asks for in words."""
+        why = f"{what} has to be {' or '.join(codes)}, and got {answer.outcome}"
+        expected = Expected(code=codes[0]) if len(codes) == 1 else None
+        return self.judge(name, answer.request.method, answer.code in codes, why, shows=[answer], expected=expected)
+
+    def latest(self, item_id: str) -> dict[str, Any] | None:
+        """What was seen last of the prebuild or pool with that id."""
+        return self._observer.latest(item_id)
+
+    # -- Within
+
+    def _guard(self, request: Request, *, refused: bool) -> None:
+        """See that the run may send this."""
+        if self._deadline is not None and self._clock() > self._deadline:
+            raise OutOfTimeError
+        if request.method not in WRITES or self._cleaning or request.path is not None:
+            return
+        if not self.allows(writes=True) and not (refused and self.allows_refusals):
+            raise ForbiddenError(f"the mode {self.mode} sends no {request.method}")
+        if request.method in CREATES:
+            if not refused and len(self.made) + self._lost >= self.max_creates:
+                raise LimitReachedError(f"{self.max_creates} things were made, and more must not be (--max-creates)")
+            project = _read(request.body).get("projectId")
+            if self.projects and _is_uuid(project) and project not in self.projects:
+                raise ForbiddenError(f"project {project} is none of those that were given")
+        elif str(_read(request.body).get(ID_FIELD[request.method])).lower() in self._foreign:
+            raise ForbiddenError(f"{request.method} must not touch what the run has not made")
+
+    def _intend(self, request: Request, *, refused: bool) -> Intent | None:
+        if request.method not in CREATES or request.path is not None:
+            return None
+        fields = _read(request.body)
+        project, environment_class = (
+            value if isinstance(value, str) else ""
+            for value in (fields.get("projectId"), fields.get("environmentClassId"))
+        )
+        key = request.method, project
+        if not refused and project in self.projects and key not in self.ledger.before:
+            self.ledger.note_before(request.method, project, self.ids_in_project(request.method, project))
+        return self.ledger.intend(request.method, project, environment_class)
+
+    def whole_list(
+        self, method: str, filters: dict[str, Any], most: int = 20
+    ) -> tuple[list[dict[str, Any]], Answer, bool]:
+        """The items of a list, page after page of 100, `most` pages of them.
+
+        Returns:
+            The items, the last answer, and whether that was the end. A page that is empty is no end.
+        """
+        found: list[dict[str, Any]] = []
+        tokens: list[str] = []
+        while True:
+            page: dict[str, Any] = {"pageSize": 100, **({"token": tokens[-1]} if tokens else {})}
+            answer = self.call(method, {"filter": filters, "pagination": page})
+            found += [item for _, item in items_in(answer)]
+            token = answer.at("pagination.nextToken")
+            if not answer.ok or not isinstance(token, str) or not token:
+                return found, answer, answer.ok
+            if token in tokens or len(tokens) + 1 >= most:
+                return found, answer, False
+            tokens.append(token)
+
+    def ids_in_project(self, create_method: str, project: str) -> list[str]:
+        """The ids of the prebuilds, or pools, that a project has, the newest of them if there are very many."""
+        method = "ListPrebuilds" if create_method == "CreatePrebuild" else "ListWarmPools"
+        items, _, _ = self.whole_list(method, {"projectIds": [project]})
+        # The filter may be what is broken: what is of another project is none of ours.
+        ours = [item for item in items if at(item, "metadata.projectId") == project]
+        return [str(item["id"]) for item in ours if item.get("id")]
+
+    def _exchange(self, request: Request, intent: Intent | None) -> Answer:
+        """Send it, again if it can be, and tell of answers that are missing."""
+        for attempt in itertools.count():
+            self._wait_for_turn()
+            try:
+                answer = self.transport.send(request)
+            except TransportError as error:
+                self._missing += 1
+                if not error.sent and intent is not None:
+                    self.ledger.settle(intent, [])
+                    intent = None
+                if self._missing >= _PATIENCE and not self._cleaning:
+                    raise ServerGoneError(str(error)) from error
+                if request.method in WRITES or attempt == 1:
+                    self._lost += intent is not None
+                    if error.sent and request.method in METHODS and not self._cleaning:
+                        lost = Answer(0, {}, b"", 0.0, request, len(self.log))
+                        self.log.append(lost)
+                        self.judge("no-server-error", request.method, ok=False, why=str(error), shows=[lost])
+                    raise
+            else:
+                self._missing = 0
+                return answer
+        raise AssertionError("unreachable")
+
+    def _wait_for_turn(self) -> None:
+        if self._rate <= 0:
+            return
+        now = self._clock()
+        if self._next > now:
+            self._sleep(self._next - now)
+            now = self._next
+        self._next = now + 1 / self._rate
+
+    def _settle_intent(self, intent: Intent, answer: Answer) -> None:
+        if answer.ok:
+            name = "prebuild" if intent.method == "CreatePrebuild" else "warmPool"
+            made_id = answer.at(f"{name}.id")
+            if isinstance(made_id, str) and made_id and made_id.lower() not in self._foreign:
+                self.made.setdefault(made_id, intent.method)
+                self.ledger.settle(intent, [made_id])
+                return
+            self._lost += 1
+        elif answer.status < 500 and answer.code is not None:
+            self.ledger.settle(intent, [])
+        # What failed within, or answered nothing to the point, may have made something all the same.
+
+    def _judge_answer(self, answer: Answer) -> None:
+        self._remember(answer)
+        method = answer.request.method
+        if method not in METHODS or answer.request.path is not None:
+            return
+        plain = answer.request.http_method == "POST" and (answer.request.header("content-type") or JSON).startswith(
+            JSON
+        )
+        # An encoding that is unknown is unimplemented, which the protocol gives a status of 501.
+        permitted = answer.status < 500 or (
+            answer.code == "unimplemented" and answer.request.header("content-encoding")
+        )
+        self.judge("no-server-error", method, bool(permitted), f"{method} answered {answer.outcome}", shows=[answer])
+        if answer.ok:
+            if plain:
+                self._judge_success(answer)
+        elif answer.status < 500 or answer.code:
+            self._judge_error(answer)
+        for observation in self._observer.look(answer, self._clock()):
+            shows = [answer] if observation.before is None else [observation.before, answer]
+            self.judge(observation.property, method, not observation.why, observation.why, shows=shows)
+
+    def _judge_success(self, answer: Answer) -> None:
+        method = answer.request.method
+        right = answer.status == 200 and answer.media_type == JSON
+        came = f"{answer.status} with {answer.media_type or 'no type'}"
+        why = f"a success has to be 200 with application/json, and is {came}"
+        self.judge("content-type", method, right, why, shows=[answer])
+        found = schema.problems(method, answer.content)
+        self.judge("matches-schema", method, not found, "; ".join(found), shows=[answer])
+        if answer.status == 200:
+            self.findings.reached[method].success = True
+
+    def _judge_error(self, answer: Answer) -> None:
+        method, status = answer.request.method, answer.status
+        bodiless = status in _BODILESS and answer.code not in CODES
+        if bodiless and status != 404:
+            return
+        right = answer.media_type == JSON
+        self.judge(
+            "content-type",
+            method,
+            right,
+            f"an error has to be application/json, and is {answer.media_type or 'without a type'}",
+            shows=[answer],
+        )
+        code = answer.code
+        message = answer.json.get("message", "")
+        if code is None or code not in CODES or not isinstance(message, str):
+            why = f"the error {status} has to be an object with a known code and a text, and is {answer.body[:80]!r}"
+            self.judge("error-envelope", method, ok=False, why=why, shows=[answer])
+            return
+        self.judge("error-envelope", method, ok=True)
+        agrees = status == CODES[code] or status == OLDER_STATUSES.get(code) or status in (405, 413, 414, 415, 431)
+        self.judge(
+            "code-and-status-agree",
+            method,
+            agrees,
+            f"{code} has the status {CODES[code]}, and came with {status}",
+            shows=[answer],
+            expected=Expected(status=CODES[code]),
+        )
+        if agrees:
+            older = status != CODES[code] and status == OLDER_STATUSES.get(code)
+            why = f"{code} has the status {CODES[code]} today, and came with {status} of an older version"
+            self.judge("current-status-mapping", method, not older, why, shows=[answer])
+        if answer.request.http_method == "POST":
+            self.findings.reached[method].codes.add(code)
+
+    def _remember(self, answer: Answer) -> None:
+        """Note secrets, what is not ours, and whether a secret has come out."""
+        for _, item in items_in(answer):
+            item_id = item.get("id")
+            if isinstance(item_id, str) and item_id and item_id not in self.made:
+                self._foreign.add(item_id.lower())
+        if self._logs_tokens and answer.request.method != "CreatePrebuildLogsToken":
+            text = answer.body.decode("utf-8", "replace")
+            leaked = any(token in text for token in self._logs_tokens)
+            if answer.request.method in METHODS:
+                why = "the answer shows a logs token"
+                self.judge("logs-token-is-secret", answer.request.method, not leaked, why, shows=[answer])
+        token = answer.json.get("accessToken") if answer.ok else None
+        if isinstance(token, str) and token:
+            self.secrets.add(token)
+            if len(token) >= 8:
+                self._logs_tokens.add(token)
+
+
+def masked(text: str, secrets: Collection[str]) -> str:
+    """The text without any of the secrets, however they were quoted in it."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if not secret:
+            continue
+        once = json.dumps(secret)[1:-1]
+        forms = [secret, once, json.dumps(once)[1:-1], repr(secret)[1:-1], repr(once)[1:-1], quote(secret, safe="")]
+        for form in sorted({*forms, *map(html.escape, forms)}, key=len, reverse=True):
+            text = text.replace(form, "***")
+    return text
+
+
+def _read(body: bytes | None) -> Mapping[str, Any]:
+    """The fields of a request, by their JSON names; empty if there are none."""
+    try:
+        content = json.loads(body or b"")
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    fields = cast("dict[str, Any]", content)
+    return {_json_name(name): value for name, value in fields.items()}
+
+
+def _json_name(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
+
+
+def _is_uuid(value: object) -> bool:
+    try:
+        parse_uuid(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _pause_asked(answer: Answer) -> float | None:
+    """After how many seconds the server wants to be asked again, if it says so."""
+    for name in ("ratelimit-retryafter", "retry-after"):
+        value = answer.headers.get(name, "")
+        if value.isdigit():
+            return float(value)
+    return None

@@ -1,0 +1,334 @@
+"""How requests reach a server: over HTTP on one connection, or straight into an ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import http.client
+import ssl
+import time
+import zlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from typing import Any, Protocol
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from prebuilds.contract.properties import WRITES
+from prebuilds.contract.wire import Answer, Request
+
+AsgiApp = Callable[
+    [
+        MutableMapping[str, Any],
+        Callable[[], Awaitable[MutableMapping[str, Any]]],
+        Callable[[MutableMapping[str, Any]], Awaitable[None]],
+    ],
+    Awaitable[None],
+]
+
+# How many bytes of a stream are enough.
+_ENOUGH = 4096
+
+# A connection that was idle for longer may have been closed at the other end, without either of us knowing.
+_IDLE = 1.0
+
+
+class TransportError(Exception):
+    """There is no answer, or only a part of one.
+
+    Args:
+        text: what went wrong.
+        sent: whether the request may have reached the server, so that nobody knows whether it was carried out.
+    """
+
+    def __init__(self, text: str, *, sent: bool = True) -> None:
+        super().__init__(text)
+        self.sent = sent
+
+
+class Transport(Protocol):
+    """The way to a server. One request at a time."""
+
+    base_url: str
+    """Where the server is, without a slash at the end; "" if it has no address."""
+
+    def send(self, request: Request) -> Answer:
+        """Send a request and return its answer.
+
+        Raises:
+            TransportError: there is no whole answer.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds."""
+        ...
+
+
+class HttpTransport:
+    """HTTP/1.1 on one connection that is kept open. Redirects are not followed, proxies not used.
+
+    Args:
+        base_url: where the server is, `http://127.0.0.1:8080` or `https://example.com/api`.
+        timeout: how many seconds to wait for an answer.
+
+    Raises:
+        ValueError: the address is none of HTTP.
+    """
+
+    def __init__(self, base_url: str, timeout: float = 30.0) -> None:
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{base_url!r} is no address of HTTP: it has to begin with http:// or https://")
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("the address has to be a scheme, a host and a path, nothing else")
+        self.base_url = base_url.rstrip("/")
+        self.timeout = timeout
+        self._prefix = parts.path.rstrip("/")
+        self._origin = (parts.scheme, parts.hostname, parts.port)
+        self._connection: http.client.HTTPConnection | None = None
+        self._used = 0.0
+
+    def send(self, request: Request) -> Answer:
+        """Send a request and return its answer.
+
+        Raises:
+            TransportError: there is no whole answer.
+        """
+        begun = time.perf_counter()
+        if self._connection is not None and begun - self._used > _IDLE:
+            self.close()
+        reused = self._connection is not None
+        try:
+            try:
+                return self._exchange(request, begun)
+            except (http.client.RemoteDisconnected, ConnectionError):
+                # It may have been closed since the last answer. What makes something is never sent twice.
+                if not reused or request.method in WRITES:
+                    raise
+                self.close()
+                return self._exchange(request, begun)
+        except (OSError, http.client.HTTPException, zlib.error, EOFError) as error:
+            self.close()
+            raise TransportError(
+                f"{request.method or request.target}: no answer from {self.base_url}: {type(error).__name__}: {error}"
+            ) from error
+        except BaseException:
+            self.close()  # what is left of the answer must not be taken for the next one
+            raise
+
+    def _exchange(self, request: Request, begun: float) -> Answer:
+        connection = self._connection or self._connect(request)
+        connection.putrequest(request.http_method, self._prefix + request.target, skip_accept_encoding=True)
+        body = request.body
+        if body is not None:
+            connection.putheader("Content-Length", str(len(body)))
+        for name, value in request.headers:
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        response = connection.getresponse()
+        content = response.read1(_ENOUGH) if request.stream else response.read()
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        if request.stream or response.will_close:
+            self.close()
+        self._used = time.perf_counter()
+        content = _unpacked(content, headers)
+        return Answer(response.status, headers, content, self._used - begun, request)
+
+    def _connect(self, request: Request) -> http.client.HTTPConnection:
+        scheme, host, port = self._origin
+        if scheme == "https":
+            context = ssl.create_default_context()
+            self._connection = http.client.HTTPSConnection(host, port, timeout=self.timeout, context=context)
+        else:
+            self._connection = http.client.HTTPConnection(host, port, timeout=self.timeout)
+        try:
+            self._connection.connect()
+        except OSError as error:
+            self.close()
+            raise TransportError(
+                f"{request.method or request.target}: no connection to {self.base_url}: {error}", sent=False
+            ) from error
+        return self._connection
+
+    def close(self) -> None:
+        """Close the connection. The next request opens another one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+class AsgiTransport:
+    """Straight into an ASGI application, without a socket, in one event loop that lives as long as the transport.
+
+    It cannot be used while another event loop runs in the same thread.
+
+    Args:
+        app: the application. Its lifespan begins with the first request and ends with `close`.
+        base_url: what it takes for its own address.
+    """
+
+    def __init__(self, app: AsgiApp, base_url: str = "http://contract.test") -> None:
+        self.base_url = base_url.rstrip("/")
+        parts = urlsplit(base_url)
+        self._app = app
+        self._prefix = parts.path.rstrip("/")
+        self._scheme = parts.scheme or "http"
+        self._host = parts.netloc
+        self._server = (parts.hostname or "", parts.port or (443 if self._scheme == "https" else 80))
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lifespan: _Lifespan | None = None
+
+    def send(self, request: Request) -> Answer:
+        """Send a request and return its answer.
+
+        Raises:
+            TransportError: there is no whole answer.
+        """
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._lifespan = _Lifespan(self._app)
+            self._loop.run_until_complete(self._lifespan.start())
+        begun = time.perf_counter()
+        exchange = _Exchange(request.body or b"", stream=request.stream)
+        target = (self._prefix + request.target).encode()
+        path, _, query = target.partition(b"?")
+        headers = [(b"host", self._host.encode())]
+        if request.body is not None:
+            headers.append((b"content-length", str(len(request.body)).encode()))
+        headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in request.headers]
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": "1.1",
+            "method": request.http_method,
+            "scheme": self._scheme,
+            "path": unquote_to_bytes(path).decode("utf-8", "replace"),
+            "raw_path": path,
+            "query_string": query,
+            "root_path": "",
+            "headers": headers,
+            "server": self._server,
+            "client": ("127.0.0.1", 0),
+            "extensions": {},
+        }
+        task = self._loop.create_task(exchange.run(self._app, scope))
+        try:
+            self._loop.run_until_complete(task)
+        except KeyboardInterrupt:
+            # What was under way must not go on while something else is sent.
+            task.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                self._loop.run_until_complete(task)
+            raise
+        except Exception as error:
+            # A server that runs it would answer 500; without one, it is as if the connection had broken.
+            raise TransportError(
+                f"{request.method or request.target}: the application failed: {type(error).__name__}: {error}"
+            ) from error
+        if exchange.status == 0 or not (exchange.complete or request.stream):
+            raise TransportError(f"{request.method or request.target}: the application sent no whole answer")
+        body = _unpacked(bytes(exchange.content), exchange.headers)
+        return Answer(exchange.status, exchange.headers, body, time.perf_counter() - begun, request)
+
+    def close(self) -> None:
+        """End the application's lifespan, and the event loop."""
+        loop, self._loop = self._loop, None
+        if loop is None:
+            return
+        if self._lifespan is not None:
+            loop.run_until_complete(self._lifespan.stop())
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+
+
+class _Exchange:
+    """One request and its answer, as messages of ASGI."""
+
+    def __init__(self, body: bytes, *, stream: bool) -> None:
+        self._body = body
+        self._stream = stream
+        self._asked = False
+        self._over = asyncio.Event()
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.content = bytearray()
+        self.complete = False
+
+    async def run(self, app: AsgiApp, scope: MutableMapping[str, Any]) -> None:
+        if not self._stream:
+            await app(scope, self._receive, self._send)
+            return
+        # A log that is being written has no end: what has come by then is enough.
+        task = asyncio.ensure_future(app(scope, self._receive, self._send))
+        over = asyncio.ensure_future(self._over.wait())
+        await asyncio.wait({task, over}, return_when=asyncio.FIRST_COMPLETED)
+        for each in (task, over):
+            each.cancel()
+            with suppress(asyncio.CancelledError):
+                await each
+
+    async def _receive(self) -> MutableMapping[str, Any]:
+        if not self._asked:
+            self._asked = True
+            return {"type": "http.request", "body": self._body, "more_body": False}
+        await self._over.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = {
+                name.decode("latin-1").lower(): value.decode("latin-1") for name, value in message.get("headers", ())
+            }
+        elif message["type"] == "http.response.body":
+            self.content += message.get("body", b"")
+            self.complete = not message.get("more_body", False)
+            if self.complete or (self._stream and self.content):
+                self._over.set()
+
+
+class _Lifespan:
+    """The start and the end of an application, for those that want to be told."""
+
+    def __init__(self, app: AsgiApp) -> None:
+        self._app = app
+        self._orders: asyncio.Queue[str] = asyncio.Queue()
+        self._done: asyncio.Queue[str] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+        await self._order("startup")
+
+    async def stop(self) -> None:
+        if self._task is not None and not self._task.done():
+            await self._order("shutdown")
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _order(self, name: str) -> None:
+        await self._orders.put(name)
+        problem = await self._done.get()
+        if problem:
+            raise TransportError(f"the application's {name} failed: {problem}")
+
+    async def _run(self) -> None:
+        async def receive() -> MutableMapping[str, Any]:
+            return {"type": f"lifespan.{await self._orders.get()}"}
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            failed = message["type"].endswith(".failed")
+            await self._done.put(str(message.get("message") or "no reason given") if failed else "")
+
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
+        with suppress(Exception):  # applications that know of no lifespan raise whatever they like
+            await self._app(scope, receive, send)
+        await self._done.put("")
+
+
+def _unpacked(content: bytes, headers: MutableMapping[str, str]) -> bytes:
+    if headers.get("content-encoding", "").lower() == "gzip" and content:
+        return gzip.decompress(content)
+    return content

@@ -1,0 +1,137 @@
+"""Requests and answers as they are on the wire: whatever bytes are wanted can be sent, and nothing is hidden."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final, cast
+
+from prebuild_wire import OPERATIONS
+from prebuild_wire.enums import ConnectCode
+
+JSON: Final = "application/json"
+
+CODES: Final[Mapping[str, int]] = {code.value: code.http_status for code in ConnectCode}
+"""The HTTP status of each Connect code."""
+
+OLDER_STATUSES: Final[Mapping[str, int]] = {
+    "canceled": 408,
+    "deadline_exceeded": 408,
+    "failed_precondition": 412,
+    "unimplemented": 404,
+}
+"""Those that earlier versions of the Connect protocol had in their place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request.
+
+    Attributes:
+        method: the RPC that it calls, "" for none.
+        body: what it carries; None for no body at all.
+        headers: as they are sent. Host, Content-Length and Connection are the transport's.
+        http_method: the verb.
+        path: the path below the base URL, by default that of the RPC.
+        query: what stands behind the question mark, encoded.
+        stream: whether the beginning of the answer's body is enough, as of a log that is being written.
+    """
+
+    method: str
+    body: bytes | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    http_method: str = "POST"
+    path: str | None = None
+    query: str = ""
+    stream: bool = False
+
+    @property
+    def target(self) -> str:
+        """Path and query, below the base URL."""
+        path = OPERATIONS[self.method].path if self.path is None else self.path
+        return f"{path}?{self.query}" if self.query else path
+
+    def header(self, name: str) -> str | None:
+        """The value of the first header of that name, in any case."""
+        return next((value for key, value in self.headers if key.lower() == name.lower()), None)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back.
+
+    Attributes:
+        status: the HTTP status.
+        headers: names in lower case; of those that come several times, the last.
+        body: unpacked.
+        seconds: how long it took.
+        request: what it is the answer to.
+        number: its place among the answers of a session, from 0.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    seconds: float
+    request: Request
+    number: int = field(default=-1, compare=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is a success."""
+        return 200 <= self.status < 300
+
+    @property
+    def media_type(self) -> str:
+        """The content type without parameters, in lower case."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @cached_property
+    def content(self) -> Any:
+        """What the body says as JSON, None if it is none."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The object that the body is in JSON; empty if it is anything else."""
+        content: object = self.content
+        return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
+
+    @property
+    def code(self) -> str | None:
+        """The Connect code of an error; None for a success, and for what is no Connect error."""
+        code = self.json.get("code")
+        return code if not self.ok and isinstance(code, str) else None
+
+    @property
+    def outcome(self) -> str:
+        """Status and code in a few words."""
+        return f"{self.status} {self.code}" if self.code else str(self.status)
+
+    def at(self, path: str) -> Any:
+        """The value at `a.b.c` of the body, None where there is none."""
+        return at(self.json, path)
+
+    def part(self, path: str) -> dict[str, Any]:
+        """The object at `a.b.c` of the body, empty where there is none."""
+        found: object = self.at(path)
+        return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+
+def at(value: Any, path: str) -> Any:
+    """The value at `a.b.c` of nested objects, None where there is none."""
+    for name in path.split("."):
+        if not isinstance(value, dict):
+            return None
+        value = cast("dict[str, Any]", value).get(name)
+    return value
+
+
+def encode(fields: Any) -> bytes:
+    """JSON as it is sent: compact, in ASCII, so that lone surrogates can be written as escapes."""
+    return json.dumps(fields, separators=(",", ":")).encode("ascii")

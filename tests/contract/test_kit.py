@@ -1,0 +1,194 @@
+"""What the kit says of a server, and how it says it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import pytest
+
+from prebuilds import cli
+from prebuilds.contract import report as reports
+from prebuilds.contract.findings import State, read_known, write_known
+from prebuilds.contract.properties import METHODS
+from prebuilds.contract.runner import Options
+from prebuilds.contract.wire import Answer
+from prebuilds.emulator import EmulatorServer
+from prebuilds.emulator.server import Options as EmulatorOptions
+
+from .mutants.base import TOKEN, Server
+from .test_safety import Watched, kit
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def options(tmp_path):
+    return {"token": TOKEN, "layers": ("probes", "lifecycle"), "ledger": tmp_path / "ledger", "assumptions": True}
+
+
+def wrong_timeout(count, request, answer):
+    """A server that forgets the timeout that it was asked for."""
+    if request.method != "CreatePrebuild" or not answer.ok:
+        return None
+    body = answer.json
+    body["prebuild"]["spec"]["timeout"] = "600s"
+    return Answer(200, {"content-type": "application/json"}, json.dumps(body).encode(), 0.0, request)
+
+
+def test_the_emulator_conforms(server, options):
+    report = kit(server, Watched(server), options)
+    assert report.exit_code == 0
+    assert [result for result in report.results if result.state is State.BROKEN] == []
+    reached = report.session.findings.reached
+    assert {method for method in METHODS if reached[method].missing} == set()
+
+
+def test_the_probes_are_few(server, options):
+    report = kit(server, Watched(server), {**options, "layers": ("probes",)})
+    assert report.layers[0].requests <= 300
+
+
+def test_what_is_broken_is_told_with_the_calls_that_show_it(server, options):
+    report = kit(server, Watched(server, after=wrong_timeout), options)
+    assert report.exit_code == 1
+    echo = next(result for result in report.broken if result.property.name == "echo")
+    assert "'300s'" in echo.why
+    assert "'600s'" in echo.why
+    assert [answer.request.method for answer in echo.failure.sequence] == ["CreatePrebuild"]
+    text = reports.as_text(report)
+    assert "BROKEN: echo CreatePrebuild" in text
+    assert '"Authorization: Bearer $TOKEN"' in text
+
+
+def test_a_method_that_never_succeeds_is_not_tested(server, options):
+    def after(count, request, answer):
+        if request.method == "CancelPrebuild" and answer.ok:
+            body = b'{"code":"failed_precondition","message":""}'
+            return Answer(400, {"content-type": "application/json"}, body, 0.0, request)
+        return None
+
+    report = kit(server, Watched(server, after=after), {**options, "skip": ("cancel-takes-effect", "cancel-rules")})
+    states = {result.state for result in report.results if result.method == "CancelPrebuild"}
+    assert State.KEPT not in states
+    assert report.exit_code == 2
+    assert "CancelPrebuild has not answered with a success" in reports.as_text(report)
+
+
+def test_a_method_that_takes_everything_is_not_tested(server, options):
+    def after(count, request, answer):
+        empty = Answer(200, {"content-type": "application/json"}, b"{}", 0.0, request)
+        return empty if request.method == "ListWarmPools" else None
+
+    report = kit(server, Watched(server, after=after), options)
+    assert State.KEPT not in {result.state for result in report.results if result.method == "ListWarmPools"}
+
+
+def test_known_failures_do_no_harm_until_they_pass(server, options, tmp_path):
+    broken = kit(server, Watched(server, after=wrong_timeout), options)
+    known = tmp_path / "known.txt"
+    write_known(known, broken.results)
+    assert kit(server, Watched(server, after=wrong_timeout), {**options, "known": read_known(known)}).exit_code == 0
+    mended = kit(server, Watched(server), {**options, "known": read_known(known)})
+    assert {result.property.name for result in mended.passing} >= {"echo"}
+    assert "KNOWN FAILURE THAT PASSES NOW: echo CreatePrebuild" in reports.as_text(mended)
+
+
+def test_a_list_of_known_failures_with_a_mistake_is_refused(tmp_path):
+    (tmp_path / "known.txt").write_text("echo CreatePrebuild\nno-such-thing\n")
+    with pytest.raises(ValueError, match="line 2"):
+        read_known(tmp_path / "known.txt")
+
+
+def test_properties_can_be_chosen(server, options):
+    report = kit(server, Watched(server), {**options, "only": ("echo", "bounds")[:1]})
+    assert {result.property.name for result in report.results} == {"echo"}
+    assert report.exit_code == 0
+    with pytest.raises(ValueError, match="no-such-thing"):
+        kit(server, Watched(server), {**options, "only": ("no-such-thing",)})
+
+
+def test_the_reports_for_programs(server, options):
+    report = kit(server, Watched(server, after=wrong_timeout), options)
+    content = json.loads(reports.as_json(report))
+    assert content["exit_code"] == 1
+    assert content["methods"]["GetPrebuild"]["success"]
+    suite = ElementTree.fromstring(reports.as_junit(report)).find("testsuite")
+    assert int(suite.get("failures")) == len(suite.findall("testcase/failure")) == len(report.broken)
+    assert int(suite.get("tests")) == len(report.results)
+    assert "<td class='broken'>X</td>" in reports.as_html(report)
+
+
+def test_the_test_for_a_failure_fails_until_it_is_mended(tmp_path):
+    """An emulator that knows no project refuses to create; one that takes all of them does what it should."""
+    with EmulatorServer(options=EmulatorOptions(strict_projects=True)) as broken, EmulatorServer() as mended:
+        done = _program(tmp_path, "contract", broken.url, "--layer", "probes", "--tests", "found", "--ledger", "ledger")
+        assert done.returncode == 1
+        found = tmp_path / "found" / "test_inside_bounds_is_accepted_CreatePrebuild.py"
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(found)]
+        for url, expected in ((broken.url, 1), (mended.url, 0)):
+            environment = {**os.environ, "BASE_URL": url}
+            ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+            assert ran.returncode == expected, ran.stdout
+
+
+def _program(folder, *arguments, **environment):
+    command = [sys.executable, "-m", "prebuilds", *arguments]
+    return subprocess.run(
+        command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_command_over_a_socket(tmp_path):
+    with EmulatorServer(speed=3600) as server:
+        files = "json=a.json,junit=a.xml,html=a.html"
+        done = _program(
+            tmp_path, "contract", server.url, "--layer", "probes", "--layer", "lifecycle", "--report", files
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "the server conforms" in done.stdout
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a.html", "a.json", "a.xml"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "which server"),
+        (["ftp://127.0.0.1"], "no address of HTTP"),
+        (["http://127.0.0.1:9", "--only", "nonsense"], "no property nonsense"),
+        (["http://127.0.0.1:9", "--rate", "fast"], "no rate"),
+        (["http://127.0.0.1:9", "--report", "pdf=x"], "no report"),
+        (["http://127.0.0.1:9", "--layer", "cake"], "no layer cake"),
+        (["http://127.0.0.1:9", "--token-env", "NOT_SET_AT_ALL"], "NOT_SET_AT_ALL"),
+        (["https://prebuilds.example", "--mode", "full", "--token-env", "HOME"], "add --project"),
+        (["cleanup"], "which ledger"),
+        (["cleanup", "/nonexistent"], "cannot be read"),
+    ],
+)
+def test_what_does_not_go_together_is_told(arguments, message, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    assert cli.main(["contract", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_server_that_is_not_there(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["contract", "http://127.0.0.1:9", "--layer", "probes"]) == 2
+    assert "does not answer" in capsys.readouterr().out
+
+
+def test_all_properties_can_be_listed(capsys):
+    assert cli.main(["contract", "--properties"]) == 0
+    assert "echo (MUST): The answer to a change shows what was asked for." in capsys.readouterr().out
+
+
+def test_options_do_not_show_the_token():
+    assert TOKEN not in repr(Options(token=TOKEN))

@@ -1,0 +1,309 @@
+"""The kit leaves nothing behind, stays where it was told to, and tells no secrets."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from prebuilds.contract import report as reports
+from prebuilds.contract.ledger import Ledger
+from prebuilds.contract.properties import READS
+from prebuilds.contract.runner import Options, clean_up_ledger, run
+from prebuilds.contract.transports import AsgiTransport, TransportError
+from prebuilds.contract.wire import Answer
+
+from .mutants.base import CLASS, OTHER_CLASS, OTHER_PROJECT, PROJECT, TOKEN, Api, Server
+
+LAYERS = ("probes", "lifecycle")
+
+
+class Watched:
+    """A transport that notes what is sent, and does what a test wants before and after each exchange."""
+
+    def __init__(self, server, *, before=None, after=None):
+        self.base_url = "http://contract.test"
+        self.requests = []
+        self.before, self.after = before, after
+        self._transport = AsgiTransport(server.app, self.base_url)
+
+    def send(self, request):
+        self.requests.append(request)
+        early = self.before(len(self.requests), request) if self.before else None
+        if early is not None:
+            return early
+        answer = self._transport.send(request)
+        return (self.after(len(self.requests), request, answer) if self.after else None) or answer
+
+    def close(self):
+        self._transport.close()
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def options(tmp_path):
+    return {"token": TOKEN, "layers": LAYERS, "ledger": tmp_path / "ledger", "assumptions": True}
+
+
+def kit(server, transport, options):
+    try:
+        return run(
+            Options(**options),
+            transport=transport,
+            sleep=lambda seconds: server.clock.advance(60 * seconds),
+            clock=lambda: server.clock.now().timestamp() / 60,
+        )
+    finally:
+        transport.close()
+
+
+def left(server):
+    """The ids of what is there, and is not about to go."""
+    api = Api(server.app)
+    try:
+        found = []
+        for method, name in (("ListPrebuilds", "prebuilds"), ("ListWarmPools", "warmPools")):
+            token = ""
+            while True:
+                page = api(method, pagination={"pageSize": 100, "token": token}).json
+                found += [item for item in page.get(name, []) if "DELET" not in item["status"]["phase"]]
+                token = page.get("pagination", {}).get("nextToken")
+                if not token:
+                    break
+        return [item["id"] for item in found]
+    finally:
+        api.close()
+
+
+def test_nothing_is_left_after_a_run(server, options):
+    report = kit(server, Watched(server), options)
+    assert report.exit_code == 0
+    assert len(report.session.made) > 20
+    assert left(server) == []
+    assert not options["ledger"].exists()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_nothing_is_left_after_an_interruption_at_any_moment(server, options, seed):
+    moment = random.Random(seed).randrange(1, 380)
+    late = seed % 2 == 0
+
+    def before(count, request):
+        if count == moment and not late:
+            raise KeyboardInterrupt
+
+    def after(count, request, answer):
+        if count == moment and late:
+            raise KeyboardInterrupt  # it was carried out, and its answer is lost
+
+    report = kit(server, Watched(server, before=before, after=after), options)
+    assert report.unfinished == "it was interrupted"
+    assert report.exit_code in (1, 2)
+    assert left(server) == []
+    assert not options["ledger"].exists()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_answers_that_are_lost_leave_nothing(server, options, seed):
+    chance = random.Random(seed)
+
+    def after(count, request, answer):
+        if request.method.startswith("Create") and chance.random() < 0.2:
+            raise TransportError("the connection broke")
+
+    report = kit(server, Watched(server, after=after), options)
+    assert report.exit_code == 1  # answers have to come
+    assert left(server) == []
+
+
+def test_a_server_that_fails_after_it_has_created_leaves_nothing(server, options):
+    def after(count, request, answer):
+        if request.method == "CreatePrebuild" and count % 3 == 0 and answer.ok:
+            return Answer(500, {"content-type": "text/html"}, b"<h1>Oops</h1>", 0.0, request)
+        return None
+
+    report = kit(server, Watched(server, after=after), options)
+    assert report.exit_code == 1
+    assert left(server) == []
+
+
+def test_a_server_that_fails_midway_is_cleaned_up_later(server, options):
+    def before(count, request):
+        if count > 200:
+            raise TransportError("connection refused")
+
+    report = kit(server, Watched(server, before=before), options)
+    assert report.exit_code == 3
+    assert "connection refused" in report.unfinished
+    assert left(server) != []
+    assert report.ledger == options["ledger"]
+    assert TOKEN not in options["ledger"].read_text()
+    assert f"prebuilds contract cleanup {report.ledger}" in reports.as_text(report)
+
+    again = Watched(server)
+    done = clean_up_ledger(report.ledger, token=TOKEN, transport=again)
+    again.close()
+    assert done.is_complete
+    assert left(server) == []
+    assert not options["ledger"].exists()
+
+
+def test_what_cannot_be_deleted_is_told(server, options):
+    def before(count, request):
+        if request.method == "DeletePrebuild":
+            return Answer(403, {"content-type": "application/json"}, b'{"code":"permission_denied"}', 0.0, request)
+        return None
+
+    report = kit(server, Watched(server, before=before), options)
+    assert report.exit_code == 3
+    ledger = Ledger.read(options["ledger"])
+    assert {made.id for made in ledger.made} == set(left(server)) != set()
+
+
+def test_only_the_given_projects_are_touched(server, options):
+    given = {PROJECT, OTHER_PROJECT}
+    watched = Watched(server)
+    kit(server, watched, {**options, "projects": tuple(given), "environment_classes": (CLASS, OTHER_CLASS)})
+    sent = [
+        json.loads(request.body)
+        for request in watched.requests
+        if request.method in ("CreatePrebuild", "CreateWarmPool") and request.body and request.body.endswith(b"}")
+    ]
+    projects = {fields.get("projectId") for fields in sent if isinstance(fields, dict)}
+    assert {project for project in projects if isinstance(project, str) and len(project) == 36} == given
+    assert left(server) == []
+
+
+def test_what_was_there_before_stays_even_where_answers_are_lost(server, options):
+    api = Api(server.app)
+    mine = api("CreatePrebuild", projectId=PROJECT, environmentClassId=CLASS, spec={}).json["prebuild"]["id"]
+    pool = api("CreateWarmPool", projectId=PROJECT, environmentClassId=CLASS, minSize=1).json["warmPool"]["id"]
+    api.close()
+
+    def after(count, request, answer):
+        if request.method.startswith("Create") and count % 2:
+            raise TransportError("the connection broke")
+
+    given = {"projects": (PROJECT,), "environment_classes": (CLASS, OTHER_CLASS)}
+    kit(server, Watched(server, after=after), {**options, **given})
+    assert set(left(server)) == {mine, pool}
+
+
+def test_reading_writes_nothing(server, options):
+    watched = Watched(server)
+    report = kit(server, watched, {**options, "mode": "read"})
+    assert {request.method for request in watched.requests} - {""} <= set(READS)
+    assert report.exit_code == 2  # most of the methods were not tested
+    assert not report.broken
+    assert not options["ledger"].exists()
+
+
+def test_refusals_make_nothing(server, options):
+    report = kit(server, Watched(server), {**options, "mode": "reject"})
+    assert report.session.made == {}
+    assert not report.broken
+    assert report.exit_code == 2
+
+
+def test_a_plan_sends_nothing(server, options):
+    watched = Watched(server)
+    report = kit(server, watched, {**options, "mode": "plan", "assumptions": False})
+    assert watched.requests == []
+    text = reports.plan_as_text(report)
+    assert "POST /gitpod.v1.PrebuildService/CreatePrebuild" in text
+    assert "POST /gitpod.v1.PrebuildService/UpdateWarmPool" in text
+
+
+def test_no_more_is_made_than_may_be(server, options):
+    report = kit(server, Watched(server), {**options, "max_creates": 3})
+    assert len(report.session.made) == 3
+    assert report.exit_code == 2
+
+
+def test_the_time_of_a_run_is_limited(server, options):
+    report = kit(server, Watched(server), {**options, "max_time": 10})
+    assert "time" in report.unfinished
+    assert report.exit_code == 2
+    assert left(server) == []
+
+
+def test_the_rate_is_kept(server, options):
+    begun = server.clock.now()
+    report = kit(server, Watched(server), {**options, "rate": 2.0, "layers": ("probes",)})
+    seconds = (server.clock.now() - begun).total_seconds() / 60
+    assert len(report.session.log) / seconds <= 2.05
+
+
+def test_no_token_is_in_any_report(server, options):
+    secret = 's3cret/tok"en&<x>'
+    seen = set()
+
+    def after(count, request, answer):
+        # It repeats the token in its errors, and gives logs tokens a form of their own.
+        if request.method == "CreatePrebuildLogsToken" and answer.ok:
+            seen.add(answer.json["accessToken"])
+        if answer.code == "not_found":
+            body = json.dumps({"code": "not_found", "message": 5, "token": request.header("authorization")})
+            return Answer(404, {"content-type": "application/json"}, body.encode(), 0.0, request)
+        return None
+
+    watched = Watched(server, after=after)
+    original = watched._transport.send
+
+    def swapped(request):
+        headers = tuple((name, value.replace(secret, TOKEN)) for name, value in request.headers)
+        answer = original(
+            type(request)(
+                request.method, request.body, headers, request.http_method, request.path, request.query, request.stream
+            )
+        )
+        return Answer(answer.status, answer.headers, answer.body, answer.seconds, request)
+
+    watched._transport.send = swapped
+    report = kit(server, watched, {**options, "token": secret})
+    assert report.broken
+    assert seen
+    for text in (reports.as_text(report), reports.as_json(report), reports.as_junit(report), reports.as_html(report)):
+        for token in (secret, json.dumps(secret)[1:-1], "s3cret/tok", *seen):
+            assert token not in text
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_the_same_seed_sends_the_same(options, seed):
+    def sent():
+        server = Server()
+        watched = Watched(server)
+        kit(server, watched, {**options, "seed": seed, "layers": ("probes",)})
+        server.close()
+        made = {item_id: f"made {place}" for place, item_id in enumerate(_ids(watched))}
+        return [(request.method, _plain(request.body, made)) for request in watched.requests]
+
+    assert sent() == sent()
+
+
+def _ids(watched):
+    found = []
+    for request in watched.requests:
+        try:
+            fields = json.loads(request.body or b"")
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(fields, dict):
+            found += [
+                value for key, value in fields.items() if key in ("prebuildId", "warmPoolId") and isinstance(value, str)
+            ]
+    return dict.fromkeys(found)
+
+
+def _plain(body, made):
+    text = (body or b"").decode("latin-1")
+    for item_id, name in made.items():
+        text = text.replace(item_id, name) if item_id else text
+    return text if '"token"' not in text and "creatorIds" not in text else ""
