@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from prebuilds.emulator import ManualClock, Plan, PrebuildService, Store, Tokens, create_app
-from prebuilds.emulator.faults import CONNECTION
+from prebuilds.emulator.injection import CONNECTION
 
 from .exchange import SERVICE, Between, Call, Forward, Reply, exchange
 
