@@ -21,11 +21,11 @@ from .mutants.base import CLASS, PROJECT, TOKEN, Server
 _UUID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def explore(server: Server, seed: int = 0, **settings) -> Session:
+def explore(server: Server, seed: int = 0, *, examples: int = 8, **settings) -> Session:
     """The session of a run on a server in this process."""
     session = _session(AsgiTransport(server.app), **settings)
     try:
-        run_machine(session, seed, steps=15, examples=8)
+        run_machine(session, seed, steps=15, examples=examples)
     finally:
         session.transport.close()
         server.close()
@@ -141,19 +141,20 @@ def test_a_run_ends_when_its_time_is_over():
     session.transport.close()
 
 
-@pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(
-    ("mutant", "property_name", "sequence"),
+    ("mutant", "property_name", "method"),
     [
-        ("PoolsAreNotUnique", "pool-is-unique", ["CreateWarmPool", "CreateWarmPool"]),
-        ("DeletingAPoolTwiceIsRefused", "repeated-delete", ["CreateWarmPool", "DeleteWarmPool", "DeleteWarmPool"]),
-        ("UpdateResetsTheRest", "update-changes-what-is-named", ["CreateWarmPool", "UpdateWarmPool"]),
+        ("PoolsAreNotUnique", "pool-is-unique", "CreateWarmPool"),
+        ("UpdateResetsTheRest", "update-changes-what-is-named", "UpdateWarmPool"),
+        ("CancelTakesAll", "others-are-untouched", "CancelPrebuild"),
     ],
 )
-def test_what_is_broken_is_shown_by_a_short_sequence(mutant, property_name, sequence, seed):
-    session = explore(MUTANTS[mutant](), seed)
+def test_what_is_broken_is_shown_by_a_short_sequence(mutant, property_name, method):
+    session = explore(MUTANTS[mutant](), seed=1, examples=20)
     failure = next(each for each in session.findings.failures if each.property.name == property_name)
-    assert [answer.request.method for answer in failure.sequence] == sequence
+    sent = [answer.request.method for answer in failure.sequence]
+    assert method in sent[-2:]
+    assert 2 <= len(sent) <= 6 < len(session.log) / 100
 
 
 def test_files_of_hypothesis_are_not_written(tmp_path, monkeypatch):

@@ -68,8 +68,8 @@ _QUICK_LOOKS = 40
 _ROUNDS = 4
 
 # What the search for a shorter sequence may cost.
-_SHORTENING_CALLS = 800
-_SHORTENING_SECONDS = 4.0
+_SHORTENING_CALLS = 3000
+_SHORTENING_SECONDS = 8.0
 
 # Of what may still be made, the share that is for the machine.
 _SHARE = 0.7
@@ -336,15 +336,15 @@ class _Machine(RuleBasedStateMachine):
 
     # -- Making
 
-    @rule(pair=_PAIR, named=st.booleans(), timeout=_TIMEOUTS)
+    @rule(pair=_PAIR, named=st.booleans(), timeout=_TIMEOUTS, listed=st.booleans())
     @_step
-    def create_prebuild(self, pair: int, named: bool, timeout: str | None) -> None:
-        self._create_prebuild(pair, named=named, timeout=timeout)
+    def create_prebuild(self, pair: int, named: bool, timeout: str | None, listed: bool) -> None:
+        self._create_prebuild(pair, named=named, timeout=timeout, listed=listed)
 
-    @rule(pair=_PAIR, sizes=_SIZES)
+    @rule(pair=_PAIR, sizes=_SIZES, listed=st.booleans())
     @_step
-    def create_pool(self, pair: int, sizes: dict[str, int]) -> None:
-        self._create_pool(pair, sizes)
+    def create_pool(self, pair: int, sizes: dict[str, int], listed: bool) -> None:
+        self._create_pool(pair, sizes, listed=listed)
 
     # -- Reading
 
@@ -366,6 +366,7 @@ class _Machine(RuleBasedStateMachine):
         which=_AT,
         size=_PAGE_SIZES,
         meddling=_MEDDLING,
+        empty=st.booleans(),
     )
     @_step
     def list_prebuilds(
@@ -378,6 +379,7 @@ class _Machine(RuleBasedStateMachine):
         which: int,
         size: int,
         meddling: str,
+        empty: bool,
     ) -> None:
         for pair in range(3):
             if len(self._there("prebuild")) < 3:
@@ -389,15 +391,15 @@ class _Machine(RuleBasedStateMachine):
             "creatorIds": self._subjects(creators),
             "executorIds": self._subjects(executors),
         }
-        self._list("prebuild", {name: values for name, values in wanted.items() if values}, size, meddling)
+        self._list("prebuild", {name: values for name, values in wanted.items() if values or empty}, size, meddling)
 
-    @rule(projects=_PLACES, classes=_PLACES, size=_PAGE_SIZES, meddling=_MEDDLING)
+    @rule(projects=_PLACES, classes=_PLACES, size=_PAGE_SIZES, meddling=_MEDDLING, empty=st.booleans())
     @_step
-    def list_pools(self, projects: str, classes: str, size: int, meddling: str) -> None:
-        for pair in range(len(self.pairs)):
+    def list_pools(self, projects: str, classes: str, size: int, meddling: str, empty: bool) -> None:
+        for pair in range(2 if meddling == "create" else len(self.pairs)):
             self._pool_in(pair)
         wanted = {"projectIds": self._places(projects, 0), "environmentClassIds": self._places(classes, 1)}
-        self._list("pool", {name: values for name, values in wanted.items() if values}, size, meddling and "delete")
+        self._list("pool", {name: values for name, values in wanted.items() if values or empty}, size, meddling)
 
     @rule(pools=st.booleans(), token=st.sampled_from(["other-filter", "other-method", "garbage", "half"]))
     @_step
@@ -414,23 +416,32 @@ class _Machine(RuleBasedStateMachine):
             for sizes in updates:
                 self._update(pool, sizes)
 
-    @rule(which=_AT, again=st.booleans())
+    @rule(which=_AT, fresh=st.booleans(), again=st.booleans())
     @_step
-    def cancel_prebuild(self, which: int, again: bool) -> None:
-        prebuild = self._pick("prebuild", which)
-        if prebuild is not None:
+    def cancel_prebuild(self, which: int, fresh: bool, again: bool) -> None:
+        # One that was just made is under way on most servers, and so is another one beside it.
+        prebuild = self._create_prebuild(which) if fresh else self._pick("prebuild", which)
+        if prebuild is None:
+            return
+        if fresh:
+            self._create_prebuild(which)
+        self._cancel(prebuild)
+        if again:
             self._cancel(prebuild)
-            if again:
-                self._cancel(prebuild)
 
-    @rule(which=_AT, pools=st.booleans(), again=st.booleans())
+    @rule(which=_AT, pools=st.booleans(), then=st.sampled_from(["", "delete", "change"]))
     @_step
-    def delete(self, which: int, pools: bool, again: bool) -> None:
+    def delete(self, which: int, pools: bool, then: str) -> None:
         made = self._pick("pool" if pools else "prebuild", which)
-        if made is not None:
+        if made is None:
+            return
+        self._delete(made)
+        if then == "delete":
             self._delete(made)
-            if again:
-                self._delete(made)
+        elif then == "change" and pools:
+            self._update(made, {"desiredSize": 2})
+        elif then == "change":
+            self._cancel(made)
 
     @rule(which=_AT)
     @_step
@@ -471,13 +482,15 @@ class _Machine(RuleBasedStateMachine):
         for method, name in ID_FIELD.items():
             if name == f"{_ITEM[made.kind]}Id":
                 self._find_nothing(method, made)
-        self._list(made.kind, {"projectIds": [made.pair[0]]}, _WHOLE, "")
+        self._list(made.kind, {}, _WHOLE, "")
         if made.kind == "pool" and made.pair in self.pairs:
             self._create_pool(self.pairs.index(made.pair), {"minSize": 0, "maxSize": 1})
 
     # -- How it is done: making
 
-    def _create_prebuild(self, pair: int, *, named: bool = True, timeout: str | None = None) -> Made | None:
+    def _create_prebuild(
+        self, pair: int, *, named: bool = True, timeout: str | None = None, listed: bool = False
+    ) -> Made | None:
         if not self._usable(pair):
             return None
         project, environment_class = self._pair(pair)
@@ -503,6 +516,8 @@ class _Machine(RuleBasedStateMachine):
             why = f"CreatePrebuild named no environment class and got {usual or 'none'}, and {known} before"
             self._judge("default-class", "CreatePrebuild", bool(usual) and usual == known, why)
         self._judge_caller(made.seen)
+        if listed:
+            self._see_listed(made)
         self._look(made)
         return made
 
@@ -523,7 +538,7 @@ class _Machine(RuleBasedStateMachine):
         here = next((pool for pool in self._there("pool") if pool.pair == self._pair(pair)), None)
         return here or self._create_pool(pair, {"minSize": 0, "maxSize": 1})
 
-    def _create_pool(self, pair: int, sizes: Mapping[str, int]) -> Made | None:
+    def _create_pool(self, pair: int, sizes: Mapping[str, int], *, listed: bool = False) -> Made | None:
         if not self._usable(pair):
             return None
         project, environment_class = place = self._pair(pair)
@@ -545,7 +560,10 @@ class _Machine(RuleBasedStateMachine):
             self._register("pool", place, answer, None)
             return None
         if answer.ok:
-            return self._check_new_pool(answer, sizes, wanted, holder, former, place)
+            made = self._check_new_pool(answer, sizes, wanted, holder, former, place)
+            if made is not None and listed:
+                self._see_listed(made)
+            return made
         if holder is not None:
             why = f"CreateWarmPool while {holder.name} has the place has to be already_exists, and is {answer.outcome}"
             self._judge("pool-is-unique", "CreateWarmPool", answer.code == "already_exists", why, holder)
@@ -784,10 +802,24 @@ class _Machine(RuleBasedStateMachine):
         for seen in wrong:
             self._judge(seen.property, method, not seen.why, seen.why, *seen.about, shows=seen.answers)
 
+    def _see_listed(self, made: Made) -> None:
+        """What was just made is listed."""
+        method, begun = _LIST[made.kind], self.session.now()
+        while True:
+            pages, _ = self._walk(made.kind, {"projectIds": [made.pair[0]]}, _WHOLE)
+            if pages is None or not pages.ended:
+                return
+            ok = made.id.lower() in _by_id(pages.items)
+            if ok or self.session.now() - begun >= self.session.settle:
+                break
+            self.session.pause(min(0.1, self.session.settle))
+        why = f"{made.name} was just made, and is not in a list of its project"
+        self._judge("list-contains", method, ok, why, made, shows=pages.answers)
+
     def _list_once(self, kind: Kind, wanted: Filter, size: int, meddling: str) -> list[_Seen]:
         """List once, and return each property with what is wrong, "" if nothing is, and the answers that show it."""
         everywhere = {"projectIds": sorted({project for project, _ in self.pairs})}
-        expected = self._there(kind)
+        expected, gone = self._there(kind), [made for made in self._of(kind) if made.gone]
         before, wrong = self._walk(kind, everywhere, _WHOLE)
         listed, more = self._walk(kind, wanted, size, meddling)
         wrong += more
@@ -800,9 +832,10 @@ class _Machine(RuleBasedStateMachine):
             missing = [made for made in expected if made.id.lower() not in first][:1]
             why = "".join(f"{made.name} is not in a list of its project" for made in missing)
             wrong.append(_Seen("list-contains", why, before.answers, missing))
-        back = [made for made in self._of(kind) if made.gone and made.id.lower() in last][:1]
+        back = [made for made in gone if made.id.lower() in last or made.id.lower() in shown][:1]
         why = "".join(f"{made.name} is gone, and is listed" for made in back)
-        wrong.append(_Seen("gone-is-gone", why, after.answers, back))
+        answers = after.answers if back and back[0].id.lower() in last else listed.answers
+        wrong.append(_Seen("gone-is-gone", why, answers, back))
         skipped: list[Made] = []
         for made in self._there(kind) if listed.ended else ():
             views = [view for view in (first.get(made.id.lower()), last.get(made.id.lower())) if view is not None]
@@ -811,7 +844,10 @@ class _Machine(RuleBasedStateMachine):
             if made.id.lower() not in shown and same and all(passes(view, wanted) for view in views):
                 skipped.append(made)
         stranger = next((str(item.get("id")) for item in listed.items if passes(item, wanted) is False), "")
-        asked, name = f"a list with the filter {dict(wanted)}", "filters" if len(wanted) == 1 else "filters-combine"
+        asked, name = (
+            f"a list with the filter {dict(wanted)}",
+            "filters-combine" if sum(map(bool, wanted.values())) > 1 else "filters",
+        )
         lacks = "".join(f"{asked} lacks {made.name}, which matches" for made in skipped[:1])
         if listed.pages > 1 and listed.ended:
             wrong.append(_Seen("no-item-skipped", lacks, listed.answers, skipped[:1]))
@@ -843,7 +879,7 @@ class _Machine(RuleBasedStateMachine):
             answers.append(answer)
             if not answer.ok:
                 known = {project for project, _ in self.pairs}
-                if set(wanted.get("projectIds", known)) <= known or answer.code not in _UNUSABLE:
+                if set(wanted.get("projectIds", ())) <= known or answer.code not in _UNUSABLE:
                     why = f"{method} with {dict(wanted)} and pageSize {size} has to succeed, and is {answer.outcome}"
                     wrong.append(_Seen("inside-bounds-is-accepted", why, answers))
                 return None, wrong
@@ -888,8 +924,11 @@ class _Machine(RuleBasedStateMachine):
 
     def _meddle(self, kind: Kind, meddling: str, page: Sequence[Json]) -> None:
         """Change what is listed, between two of its pages."""
-        if meddling == "create" and kind == "prebuild":
-            self._create_prebuild(0)
+        if meddling == "create":
+            if kind == "prebuild":
+                self._create_prebuild(0)
+            else:
+                self._pool_in(2)
         elif meddling == "delete":
             shown = _by_id(page)
             mine = [made for made in self._there(kind) if made.id.lower() in shown]
@@ -948,7 +987,9 @@ class _Machine(RuleBasedStateMachine):
         stored, seen = pool.bounds, pool.seen
         if pool.lost or (not pool.gone and None in stored):
             return
+        others = [] if pool.deleting else self._others(pool, 1)
         answer = self._call(method, {ID_FIELD[method]: pool.id, **sizes})
+        self._check_others(method, pool, others)
         if pool.gone:
             if new_bounds(sizes) is not None:
                 why = f"{pool.name} is gone, and {method} is {answer.outcome}, not not_found"
@@ -1026,13 +1067,39 @@ class _Machine(RuleBasedStateMachine):
             why = f"{asked} took its snapshotId away"
             self._judge("update-changes-what-is-named", method, ok=False, why=why, about=pool)
 
+    def _others(self, changed: Made, most: int) -> list[Made]:
+        """Some things of the same kind, looked at, that a change of this one is to leave as they are."""
+        others = [other for other in self._there(changed.kind) if other is not changed][-most:]
+        return [other for other in others if self._look(other)]
+
+    def _check_others(self, method: str, changed: Made, others: Sequence[Made]) -> None:
+        """See that a change was one of what was named, and of nothing else."""
+        for other in others:
+            get = _GET[other.kind]
+            answer = self._call(get, {ID_FIELD[get]: other.id})
+            shown = _item(answer, other.kind)
+            if not answer.ok:
+                now = answer.outcome
+            elif is_leaving(shown):
+                now = f"{phase_of(shown)}, and to be deleted"
+            elif other.kind == "prebuild" and phase_of(shown) in CANCELLING and not other.cancelled:
+                now = phase_of(shown)
+            elif other.kind == "pool" and not fits(bounds(shown), other.bounds):
+                now = f"one with minSize {bounds(shown)[0]} and maxSize {bounds(shown)[1]}"
+            else:
+                now = ""
+            why = f"after {method} of {changed.name}, {other.name} is {now}"
+            other.lost = bool(now)
+            self._judge("others-are-untouched", method, not now, why, other, changed)
+
     def _cancel(self, prebuild: Made) -> None:
         method = "CancelPrebuild"
-        self._look(prebuild)
-        if prebuild.lost:
+        others = [] if prebuild.deleting else self._others(prebuild, 2)
+        if not self._look(prebuild) and not prebuild.gone:
             return
         before, version = phase_of(prebuild.seen), at(prebuild.seen, "spec.specVersion")
         answer = self._call(method, {ID_FIELD[method]: prebuild.id})
+        self._check_others(method, prebuild, others)
         if prebuild.gone:
             why = f"{prebuild.name} is gone, and {method} is {answer.outcome}, not not_found"
             self._judge("gone-is-gone", method, answer.code == "not_found", why, prebuild)
@@ -1097,7 +1164,10 @@ class _Machine(RuleBasedStateMachine):
         if made.lost:
             return
         before = phase_of(made.seen)
+        # Something that is on its way out is soon gone: there is no time to look at others.
+        others = [] if made.deleting else self._others(made, 1)
         answer = self._call(method, {ID_FIELD[method]: made.id})
+        self._check_others(method, made, others)
         if made.gone:
             why = f"{made.name} is gone, and {method} is {answer.outcome}, not not_found"
             self._judge("gone-is-gone", method, answer.code == "not_found", why, made)

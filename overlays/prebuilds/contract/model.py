@@ -139,9 +139,11 @@ _ENUMS: Final = {
 
 
 def passes(item: Json, wanted: Filter) -> bool | None:
-    """Whether an item passes a filter, None if what it shows does not tell."""
+    """Whether an item passes a filter, None if what it shows does not tell. An empty list lets everything through."""
     unknown = False
     for name, values in wanted.items():
+        if not values:
+            continue
         value = at(item, _LOOKS_AT[name])
         if name in _ENUMS and value not in _ENUMS[name]:
             unknown = True

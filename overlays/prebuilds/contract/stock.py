@@ -13,7 +13,7 @@ import json
 import re
 import tomllib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from importlib.resources import files
@@ -35,12 +35,13 @@ from schemathesis.specs.openapi.schemas import OpenApiSchema
 from schemathesis.transport.requests import REQUESTS_TRANSPORT, RequestsTransport
 
 from prebuild_wire import OPERATIONS, Message
-from prebuild_wire.scalars import parse_duration
+from prebuild_wire.formats import FORMATS
+from prebuild_wire.scalars import UUID_PATTERN, parse_duration
 from prebuilds.contract.formats import register_formats, schema_document
 from prebuilds.contract.machine import without_files
 from prebuilds.contract.observations import items_in
 from prebuilds.contract.properties import CREATES, ID_FIELD, LISTS, OF_PREBUILD, READS
-from prebuilds.contract.session import ForbiddenError, LimitReachedError, OutOfTimeError, ServerGoneError, Session
+from prebuilds.contract.session import ForbiddenError, LimitReachedError, OutOfTimeError, Pair, ServerGoneError, Session
 from prebuilds.contract.transports import TransportError
 from prebuilds.contract.wire import JSON, Answer, Request, at
 
@@ -86,9 +87,9 @@ def run_schemathesis(session: Session, deep: bool = False) -> None:
         ServerGoneError: the server does not answer any more.
     """
     register_formats()
-    run = _Run(session)
+    run = _Run(session, deep=deep)
     run.make()
-    engine = _Engine(run.schema(deep=deep))
+    engine = _Engine(run.schema())
     interrupted = False
     with without_files(), warnings.catch_warnings():
         warnings.simplefilter("ignore", HypothesisWarning)  # that it can write no files
@@ -157,8 +158,10 @@ class _Run:
     made, and what is created goes into the projects of the session.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, deep: bool) -> None:
         self.session = session
+        self._most = _MOST_CREATES * (3 if deep else 1)
+        self._deep = deep
         self.ended: Exception | None = None
         self.is_over = False
         self.latest: tuple[str, Answer] | None = None
@@ -174,21 +177,34 @@ class _Run:
         for pair in (self._pair, self.session.new_pair()):
             if pair is None:
                 continue
-            fields: Json = {"projectId": pair.project}
+            self._make_prebuild(pair)
             if pair.environment_class:
-                fields["environmentClassId"] = pair.environment_class
-            with suppress(LimitReachedError, ForbiddenError, TransportError):
-                self.session.call("CreatePrebuild", {**fields, "spec": {}})
-                if pair.environment_class:
-                    self.session.call("CreateWarmPool", fields)
+                with suppress(LimitReachedError, ForbiddenError, TransportError):
+                    self.session.call("CreateWarmPool", _place(pair))
 
-    def schema(self, *, deep: bool) -> Any:
+    def _make_prebuild(self, pair: Pair | None) -> str | None:
+        """A new prebuild's id, None if there cannot be one."""
+        if pair is not None and self._created < self._most:
+            with suppress(LimitReachedError, ForbiddenError, TransportError):
+                self._created += 1
+                made = self.session.call("CreatePrebuild", {**_place(pair), "spec": {}}).at("prebuild.id")
+                return made if isinstance(made, str) else None
+        return None
+
+    def schema(self) -> Any:
         """The schema that schemathesis works from, with links from what makes something to what takes its id."""
         document = schema_document()
         for name in LISTS:
             # A server need not look at the page that the query asks for, as long as it looks at the body.
             del document["paths"][OPERATIONS[name].path]["post"]["parameters"]
-        if deep:
+        # The coverage phase tries what a pattern refuses, but not what a format does, nor the bounds of ours.
+        for declared in _declared(document["components"]["schemas"]):
+            if declared.get("format") == "uuid":
+                declared |= {"pattern": f"^{UUID_PATTERN}$", "minLength": 36, "maxLength": 36}
+            bounds = FORMATS.get(str(declared.get("format")))
+            if bounds is not None:
+                declared["examples"] = [bound for bound in (bounds.minimum, bounds.maximum) if bound is not None]
+        if self._deep:
             for source, (name, targets) in _LINKS.items():
                 answers = document["paths"][OPERATIONS[source].path]["post"]["responses"]
                 answers["200"]["links"] = {
@@ -199,7 +215,7 @@ class _Run:
         settings["seed"] = self.session.seed
         settings["base-url"] = self.session.transport.base_url or "http://contract.test"
         settings["checks"] |= {name: {"enabled": True} for name in _CHECKS}
-        if deep:
+        if self._deep:
             settings["phases"]["fuzzing"]["enabled"] = settings["phases"]["stateful"]["enabled"] = True
         config = SchemathesisConfig.from_dict(settings)  # pyright: ignore[reportUnknownMemberType] - likewise
         loaded: Any = schemathesis.openapi.from_dict(document, config=config)
@@ -244,7 +260,7 @@ class _Run:
             headers.pop(name, None)
         own = [*headers.items(), *self.session.headers(content_type=None, version=False)]
         request = Request(method, body, tuple(own), http_method=str(prepared.method), query=parts.query)
-        if method in CREATES and _may_succeed(request) and self._created >= _MOST_CREATES:
+        if method in CREATES and _may_succeed(request) and self._created >= self._most:
             return None
         return self._at_home(request)
 
@@ -259,18 +275,42 @@ class _Run:
             fields["projectId"] = self._pair.project
             if self._pair.environment_class and (method == "CreateWarmPool" or turn % 2):
                 fields["environmentClassId"] = self._pair.environment_class
-        elif turn % 2:
-            if method in ID_FIELD:
-                kind = CREATES[0] if method in OF_PREBUILD else CREATES[1]
-                ours = [key for key, made_by in self.session.made.items() if made_by == kind and key not in self._gone]
-                # What is deleted is the oldest, and one is kept for the other methods.
-                if method not in _DELETES:
-                    fields[ID_FIELD[method]] = ours[-1] if ours else fields[ID_FIELD[method]]
-                elif len(ours) > 1:
-                    fields[ID_FIELD[method]] = ours[0]
-            elif at(fields, "filter.projectIds"):
-                fields["filter"]["projectIds"][0] = self._pair.project
+        elif method in ID_FIELD:
+            # An id that a link brought along is one of ours already.
+            if turn % 2 and fields[ID_FIELD[method]] not in self.session.made:
+                fields[ID_FIELD[method]] = self._id_for(method) or fields[ID_FIELD[method]]
+        elif turn % 2 and at(fields, "filter.projectIds"):
+            fields["filter"]["projectIds"][0] = self._pair.project
         return replace(request, body=json.dumps(fields, separators=(",", ":")).encode())
+
+    def _id_for(self, method: str) -> str | None:
+        """The id of something that the session has made and not deleted."""
+        if method == "CancelPrebuild" and (fresh := self._make_prebuild(self._pair)):
+            return fresh  # the others may be through already
+        kind = CREATES[0] if method in OF_PREBUILD else CREATES[1]
+        ours = [key for key, made_by in self.session.made.items() if made_by == kind and key not in self._gone]
+        if method not in _DELETES:
+            return ours[-1] if ours else None
+        # The oldest goes, and one is kept for the other methods.
+        return ours[0] if len(ours) > 1 else None
+
+
+def _place(pair: Pair) -> Json:
+    named = {"environmentClassId": pair.environment_class} if pair.environment_class else {}
+    return {"projectId": pair.project, **named}
+
+
+def _declared(value: Any) -> Iterator[Json]:
+    """Every object within a part of the document."""
+    inner: Iterable[Any] = ()
+    if isinstance(value, dict):
+        declared = cast("Json", value)
+        yield declared
+        inner = declared.values()
+    elif isinstance(value, list):
+        inner = cast("Iterable[Any]", value)
+    for each in inner:
+        yield from _declared(each)
 
 
 # -- What a request says

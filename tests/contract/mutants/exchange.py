@@ -57,7 +57,9 @@ class Call:
         fields = json.loads(json.dumps(self.fields))
         inner = fields
         for name in path[:-1]:
-            inner = inner.setdefault(name, {})
+            if not isinstance(inner.get(name), dict):
+                inner[name] = {}
+            inner = inner[name]
         if value is None:
             inner.pop(path[-1], None)
         else:

@@ -1,0 +1,140 @@
+"""The layer of schemathesis: what it sends, what it leaves behind, and what it judges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from prebuilds.contract.properties import READS
+from prebuilds.contract.session import OutOfTimeError, Session
+from prebuilds.contract.stock import run_schemathesis
+from prebuilds.contract.transports import AsgiTransport
+from prebuilds.contract.wire import Request
+
+from .mutants import MUTANTS
+from .mutants.base import CLASS, OTHER_PROJECT, PROJECT, TOKEN, Server
+
+
+class Recorder:
+    """A transport that remembers what was sent."""
+
+    def __init__(self, server: Server) -> None:
+        self._way = AsgiTransport(server.app)
+        self.base_url = self._way.base_url
+        self.sent: list[Request] = []
+
+    def send(self, request):
+        self.sent.append(request)
+        return self._way.send(request)
+
+    def close(self):
+        self._way.close()
+
+
+@contextmanager
+def target(name: str | None = None) -> Iterator[Recorder]:
+    server = MUTANTS[name]() if name else Server()
+    way = Recorder(server)
+    try:
+        yield way
+    finally:
+        way.close()
+        server.close()
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory):
+    """A run with all phases against the emulator, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("deep")
+    with pytest.MonkeyPatch.context() as patch, target() as way:
+        patch.chdir(folder)
+        session = Session(way, token=TOKEN, assumptions=True)
+        run_schemathesis(session, deep=True)
+    return session, folder
+
+
+def test_the_emulator_keeps_everything_in_the_coverage_phase_and_beyond(deep):
+    session, _ = deep
+    assert session.findings.failures == []
+    assert all(reached.success and reached.codes for reached in session.findings.reached.values())
+
+
+def test_no_file_is_written(deep):
+    _, folder = deep
+    assert list(folder.iterdir()) == []
+
+
+def test_sequences_lead_from_a_creation_to_the_methods_that_take_its_id(deep):
+    session, _ = deep
+    cancelled = [answer for answer in session.log if answer.ok and answer.request.method == "CancelPrebuild"]
+    assert {answer.at("prebuild.id") for answer in cancelled} <= set(session.made)
+    assert len(cancelled) >= 2
+
+
+def test_only_declared_verbs_are_sent_and_nothing_tells_that_it_is_a_test():
+    with target() as way:
+        run_schemathesis(Session(way, token=TOKEN))
+    assert {sent.http_method for sent in way.sent} == {"POST"}
+    assert {name.lower() for sent in way.sent for name, _ in sent.headers} <= {
+        "accept",
+        "authorization",
+        "content-type",
+        "connect-protocol-version",
+    }
+    assert {sent.header("authorization") for sent in way.sent} == {f"Bearer {TOKEN}"}
+
+
+def test_in_read_mode_nothing_is_written():
+    with target() as way:
+        run_schemathesis(Session(way, token=TOKEN, mode="read"), deep=True)
+    assert {sent.method for sent in way.sent} == set(READS)
+
+
+def test_everything_is_made_in_the_given_projects():
+    with target() as way:
+        session = Session(way, token=TOKEN, projects=[PROJECT, OTHER_PROJECT], environment_classes=[CLASS])
+        run_schemathesis(session, deep=True)
+    made = [answer for answer in session.log if answer.ok and answer.request.method == "CreatePrebuild"]
+    assert made
+    assert {answer.at("prebuild.metadata.projectId") for answer in made} <= {PROJECT, OTHER_PROJECT}
+
+
+def test_the_same_seed_sends_the_same():
+    def sent(seed: int) -> list[bytes | None]:
+        with target() as way:
+            run_schemathesis(Session(way, token=TOKEN, seed=seed))
+            return [request.body for request in way.sent if request.method == "ListWarmPools"]
+
+    assert sent(7) == sent(7)
+
+
+def test_the_time_of_the_run_is_kept():
+    moments = iter(range(10_000))
+    with target() as way, pytest.raises(OutOfTimeError):
+        run_schemathesis(Session(way, token=TOKEN, max_time=60, clock=lambda: float(next(moments))))
+    assert len(way.sent) <= 60
+
+
+@pytest.mark.parametrize(
+    ("mutant", "property_name"),
+    [
+        ("LargePagesAreCut", "outside-bounds-is-refused"),
+        ("SpecIsOptional", "required-fields"),
+        ("MalformedIsNotFound", "malformed-id-is-refused"),
+        ("UnknownPhaseIsIgnored", "unknown-enum-name-is-refused"),
+        ("LongestTimeoutIsRefused", "inside-bounds-is-accepted"),
+        ("UnknownCanBeDeleted", "unknown-id-is-not-found"),
+        ("ClassIsIgnored", "echo"),
+        ("PageHasOneMore", "page-size-kept"),
+        ("ProjectFilterIsIgnored", "filters"),
+        ("BadTokenIsTheFirstPage", "bad-page-token-is-refused"),
+        ("ListsAreText", "content-type"),
+    ],
+)
+def test_each_check_finds_what_it_is_for(mutant, property_name):
+    with target(mutant) as way:
+        session = Session(way, token=TOKEN, assumptions=True)
+        run_schemathesis(session)
+    assert property_name in {failure.property.name for failure in session.findings.failures}
