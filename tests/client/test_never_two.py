@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from prebuilds import AsyncPrebuildClient, CallError, PrebuildClient
+from prebuilds import AsyncPrebuildClient, CallError, PrebuildClient, RequestTimeoutError
 from prebuilds.emulator import EmulatorServer, ManualClock, Plan
 from prebuilds.settings import DEFAULT_RETRIES
 
@@ -155,10 +155,13 @@ def test_a_thousand_creates_through_faults_never_make_two_and_never_lie(kind, em
             assert made[call.id] == 1, call
             continue
         assert call.error.maybe_executed or not made[call.id], call
-        if all(fault.surely_unharmed for fault in call.faults[: len(call.met)]):
+        # Who stopped waiting before the fault was played cannot know what would have come.
+        gave_up = isinstance(call.error, RequestTimeoutError)
+        if not gave_up and all(fault.surely_unharmed for fault in call.faults[: len(call.met)]):
             assert not call.error.maybe_executed, call
         # What failed had a reason to.
-        assert not all(fault.surely_unharmed and fault.name != "429 without a hint" for fault in call.faults), call
+        harmless = all(fault.surely_unharmed and fault.name != "429 without a hint" for fault in call.faults)
+        assert gave_up or not harmless, call
 
     # The test has been one: every fault was met, and both endings were common.
     assert set(FAULTS) - set(met) == {fault for fault in FAULTS if fault.refuses}

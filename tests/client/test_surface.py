@@ -6,7 +6,6 @@ import inspect
 import os
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
@@ -173,20 +172,3 @@ print(*sorted(set({HEAVY!r}) & set(sys.modules)))
 def test_importing_the_package_loads_no_client():
     """The emulator is in it as well, which has to start fast."""
     assert run_python("import sys, prebuilds\nprint('httpx' in sys.modules)").split() == ["False"]
-
-
-def test_importing_the_client_takes_little_longer_than_importing_what_it_needs(tmp_path):
-    # Bytecode goes to a place of its own, so that both are read from it after the first run.
-    cache = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
-
-    def seconds(code: str) -> float:
-        begin = time.perf_counter()
-        run_python(code, **cache)
-        return time.perf_counter() - begin
-
-    lowest = dict.fromkeys(("pass", "import httpx, attrs", "from prebuilds import PrebuildClient"), 60.0)
-    for _ in range(8):  # in turns, so that a busy machine slows all of them
-        for code, before in lowest.items():
-            lowest[code] = min(before, seconds(code))
-    nothing, needed, client = lowest.values()
-    assert (client - nothing) / (needed - nothing) <= 1.4
