@@ -24,7 +24,7 @@ TEMPLATES = Path(__file__).parent / "templates" / "wire"
 RUNTIME = Path(__file__).parent / "runtime"
 
 # Modules that do not depend on the schema, and are copied.
-RUNTIME_MODULES = ("scalars", "fields", "base", "descriptors")
+RUNTIME_MODULES = ("scalars", "enum_types", "fields", "base", "descriptors")
 
 # Modules that a template makes of the schema; `items` only where there are any.
 OWN_MODULES = ("__init__", "enums", "formats", "items", "operations")

@@ -8,7 +8,25 @@ protobuf classes.
 the same messages in `descriptors`.
 """
 
-from .base import Message
+from typing import TYPE_CHECKING, Any
+
 from .operations import OPERATIONS, Operation
 
+if TYPE_CHECKING:
+    from .base import Message
+
 __all__ = ["OPERATIONS", "Message", "Operation"]
+
+
+def __getattr__(name: str) -> Any:
+    # Only with the models comes pydantic, which a server can do without until then.
+    if name != "Message":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .base import Message
+
+    globals()[name] = Message
+    return Message
+
+
+def __dir__() -> list[str]:
+    return [*globals(), "Message"]

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from .base import CodeEnum, ProtobufEnum
+from .enum_types import CodeEnum, ProtobufEnum
 
 __all__ = [
     "ConnectCode",

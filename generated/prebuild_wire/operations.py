@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from . import models
-from .base import Message
+if TYPE_CHECKING:
+    from .base import Message
 
 __all__ = ["OPERATIONS", "Operation"]
 
@@ -18,16 +18,34 @@ class Operation:
     """One method of the service.
 
     `no_side_effects` methods may be sent with GET and repeated, `idempotent` ones may be repeated, and a repeated call
-    of an `unsafe` one acts twice. `client_method` is what the Python client calls it.
+    of an `unsafe` one acts twice. `client_method` is what the Python client calls it. Messages go by their names in
+    `models`, which is loaded when the first of them is asked for: pydantic takes longer than all the rest.
     """
 
     name: str
     path: str
     idempotency: Literal["no_side_effects", "idempotent", "unsafe"]
-    request: type[Message]
-    response: type[Message]
+    request_name: str
+    response_name: str
     paged: bool
     client_method: str
+
+    @property
+    def request(self) -> type[Message]:
+        """The model of its request."""
+        return _model(self.request_name)
+
+    @property
+    def response(self) -> type[Message]:
+        """The model of its response."""
+        return _model(self.response_name)
+
+
+def _model(name: str) -> type[Message]:
+    from . import models
+
+    found: type[Message] = getattr(models, name)
+    return found
 
 
 OPERATIONS: Final[dict[str, Operation]] = {
@@ -35,8 +53,8 @@ OPERATIONS: Final[dict[str, Operation]] = {
         name="CreatePrebuild",
         path="/gitpod.v1.PrebuildService/CreatePrebuild",
         idempotency="unsafe",
-        request=models.CreatePrebuildRequest,
-        response=models.CreatePrebuildResponse,
+        request_name="CreatePrebuildRequest",
+        response_name="CreatePrebuildResponse",
         paged=False,
         client_method="create",
     ),
@@ -44,8 +62,8 @@ OPERATIONS: Final[dict[str, Operation]] = {
         name="ListPrebuilds",
         path="/gitpod.v1.PrebuildService/ListPrebuilds",
         idempotency="no_side_effects",
-        request=models.ListPrebuildsRequest,
-        response=models.ListPrebuildsResponse,
+        request_name="ListPrebuildsRequest",
+        response_name="ListPrebuildsResponse",
         paged=True,
         client_method="list",
     ),
@@ -53,8 +71,8 @@ OPERATIONS: Final[dict[str, Operation]] = {
         name="GetPrebuild",
         path="/gitpod.v1.PrebuildService/GetPrebuild",
         idempotency="no_side_effects",
-        request=models.GetPrebuildRequest,
-        response=models.GetPrebuildResponse,
+        request_name="GetPrebuildRequest",
+        response_name="GetPrebuildResponse",
         paged=False,
         client_method="retrieve",
     ),
@@ -62,8 +80,8 @@ OPERATIONS: Final[dict[str, Operation]] = {
         name="CancelPrebuild",
         path="/gitpod.v1.PrebuildService/CancelPrebuild",
         idempotency="unsafe",
-        request=models.CancelPrebuildRequest,
-        response=models.CancelPrebuildResponse,
+        request_name="CancelPrebuildRequest",
+        response_name="CancelPrebuildResponse",
         paged=False,
         client_method="cancel",
     ),
@@ -71,8 +89,8 @@ OPERATIONS: Final[dict[str, Operation]] = {
         name="DeletePrebuild",
         path="/gitpod.v1.PrebuildService/DeletePrebuild",
         idempotency="unsafe",
-        request=models.DeletePrebuildRequest,
-        response=models.DeletePrebuildResponse,
+        request_name="DeletePrebuildRequest",
+        response_name="DeletePrebuildResponse",
         paged=False,
         client_method="delete",
     ),
@@ -80,8 +98,8 @@ OPERATIONS: Final[dict[str, Operation]] = {
         name="CreatePrebuildLogsToken",
         path="/gitpod.v1.PrebuildService/CreatePrebuildLogsToken",
         idempotency="unsafe",
-        request=models.CreatePrebuildLogsTokenRequest,
-        response=models.CreatePrebuildLogsTokenResponse,
+        request_name="CreatePrebuildLogsTokenRequest",
+        response_name="CreatePrebuildLogsTokenResponse",
         paged=False,
         client_method="create_logs_token",
     ),
@@ -89,8 +107,8 @@ OPERATIONS: Final[dict[str, Operation]] = {
         name="CreateWarmPool",
         path="/gitpod.v1.PrebuildService/CreateWarmPool",
         idempotency="unsafe",
-        request=models.CreateWarmPoolRequest,
-        response=models.CreateWarmPoolResponse,
+        request_name="CreateWarmPoolRequest",
+        response_name="CreateWarmPoolResponse",
         paged=False,
         client_method="create_warm_pool",
     ),
@@ -98,8 +116,8 @@ OPERATIONS: Final[dict[str, Operation]] = {
         name="GetWarmPool",
         path="/gitpod.v1.PrebuildService/GetWarmPool",
         idempotency="no_side_effects",
-        request=models.GetWarmPoolRequest,
-        response=models.GetWarmPoolResponse,
+        request_name="GetWarmPoolRequest",
+        response_name="GetWarmPoolResponse",
         paged=False,
         client_method="retrieve_warm_pool",
     ),
@@ -107,8 +125,8 @@ OPERATIONS: Final[dict[str, Operation]] = {
         name="ListWarmPools",
         path="/gitpod.v1.PrebuildService/ListWarmPools",
         idempotency="no_side_effects",
-        request=models.ListWarmPoolsRequest,
-        response=models.ListWarmPoolsResponse,
+        request_name="ListWarmPoolsRequest",
+        response_name="ListWarmPoolsResponse",
         paged=True,
         client_method="list_warm_pools",
     ),
@@ -116,8 +134,8 @@ OPERATIONS: Final[dict[str, Operation]] = {
         name="UpdateWarmPool",
         path="/gitpod.v1.PrebuildService/UpdateWarmPool",
         idempotency="unsafe",
-        request=models.UpdateWarmPoolRequest,
-        response=models.UpdateWarmPoolResponse,
+        request_name="UpdateWarmPoolRequest",
+        response_name="UpdateWarmPoolResponse",
         paged=False,
         client_method="update_warm_pool",
     ),
@@ -125,8 +143,8 @@ OPERATIONS: Final[dict[str, Operation]] = {
         name="DeleteWarmPool",
         path="/gitpod.v1.PrebuildService/DeleteWarmPool",
         idempotency="unsafe",
-        request=models.DeleteWarmPoolRequest,
-        response=models.DeleteWarmPoolResponse,
+        request_name="DeleteWarmPoolRequest",
+        response_name="DeleteWarmPoolResponse",
         paged=False,
         client_method="delete_warm_pool",
     ),

@@ -1,4 +1,4 @@
-"""What all messages and enums have in common: the rules of protobuf JSON that go beyond a single field."""
+"""What all messages have in common: the rules of protobuf JSON that go beyond a single field."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Any, ClassVar, Self, cast
 
 from pydantic import (
@@ -21,44 +21,11 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
+from .enum_types import ProtobufEnum
 from .fields import FormattedInteger, WideInteger
 from .scalars import is_zero_number
 
-__all__ = ["CodeEnum", "Message", "OrderedMessage", "ProtobufEnum"]
-
-
-class ProtobufEnum(StrEnum):
-    """An enum of protobuf. Its members are their JSON names; on input the number does as well."""
-
-    _value_: str
-    number: int
-
-    def __new__(cls, value: str, number: int) -> Self:
-        """A member, from its JSON name and its protobuf number."""
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.number = number
-        return member
-
-    @classmethod
-    def _missing_(cls, value: object) -> Self | None:
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return next((member for member in cls if member.number == value), None)
-        return None
-
-
-class CodeEnum(StrEnum):
-    """An enum of codes, each with the HTTP status that it goes with."""
-
-    _value_: str
-    http_status: int
-
-    def __new__(cls, value: str, http_status: int) -> Self:
-        """A member, from its code and its HTTP status."""
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.http_status = http_status
-        return member
+__all__ = ["Message", "OrderedMessage"]
 
 
 class Message(BaseModel):

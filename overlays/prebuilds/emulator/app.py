@@ -20,7 +20,6 @@ from .errors import ConnectError
 from .injection import FaultInjector, connection_of
 from .protocol import DEFAULT_BODY_LIMIT, ConnectEndpoint, error_response, method_not_allowed, not_found
 from .recording import CONTROL_PATH, Recorder, RequestRecord
-from .relaxed import with_relaxed_ids
 from .service import LogState, PrebuildService
 
 PREFIXES: Final = ("", "/api")
@@ -59,10 +58,9 @@ def create_app(
     if control_token is not None:
         check_control_token(control_token)
     service_path = next(iter(OPERATIONS.values())).path.rpartition("/")[0]
-    operations = with_relaxed_ids(OPERATIONS) if service.relaxed_ids else OPERATIONS
     routes: list[BaseRoute] = []
     for prefix in PREFIXES:
-        endpoint = ConnectEndpoint(service, prefix, tokens, body_limit, operations)
+        endpoint = ConnectEndpoint(service, prefix, tokens, body_limit)
         routes.append(Route(f"{prefix}{service_path}/{{method}}", endpoint))
         read_log = _log_endpoint(service, stopping, log_interval)
         routes.append(Route(f"{prefix}/logs/{{prebuild_id}}", read_log, methods=["GET"]))

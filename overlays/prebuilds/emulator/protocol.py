@@ -9,21 +9,20 @@ import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
-from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from prebuild_wire import OPERATIONS, Message, Operation
-from prebuild_wire.models import PaginationRequest
+from prebuild_wire import OPERATIONS, Operation
 
 from . import compression
 from .auth import Tokens, bearer_token, caller_of
 from .codec import CODECS, Codec
 from .errors import ConnectCode, ConnectError
+from .plain import check_of
 from .service import Call, PrebuildService
 
 DEFAULT_BODY_LIMIT: Final = 4 * 1024 * 1024
@@ -49,7 +48,6 @@ class ConnectEndpoint:
         prefix: what stands before `/gitpod.v1.PrebuildService` in the path, `/api` for instance.
         tokens: the tokens that open it.
         body_limit: the most bytes that a body may have; beyond that it is neither read nor unpacked.
-        operations: the methods, each with the model that its request has to fit.
     """
 
     def __init__(
@@ -58,9 +56,7 @@ class ConnectEndpoint:
         prefix: str = "",
         tokens: Tokens | None = None,
         body_limit: int = DEFAULT_BODY_LIMIT,
-        operations: Mapping[str, Operation] = OPERATIONS,
     ) -> None:
-        self._operations = operations
         self._service = service
         self._prefix = prefix
         self._tokens = tokens or Tokens()
@@ -82,7 +78,7 @@ class ConnectEndpoint:
     async def _answer(self, scope: Scope, receive: Receive) -> Response:
         # Nothing is taken apart before it is needed: this runs for each call.
         headers = _headers(scope["headers"])
-        operation = self._operations.get(scope["path_params"]["method"])
+        operation = OPERATIONS.get(scope["path_params"]["method"])
         if operation is None:
             raise not_found(scope["path"])
         reads = operation.idempotency == "no_side_effects"
@@ -106,10 +102,10 @@ class ConnectEndpoint:
             body = compression.decompress(body, encoding, self._body_limit)
         except compression.TooLargeError:
             raise self._too_large() from None
-        message = _decode(operation, codec, body, query)
+        request = _decode(operation, codec, body, query, relaxed_ids=self._service.relaxed_ids)
         call = Call(caller_of(token), base_url(scope, headers, self._prefix))
         deadline.check()
-        answer = self._service.answer(operation.name, message, call)
+        answer = self._service.answer(operation.name, request, call)
         content = codec.encode(operation, answer)
         # The work is done, and yet the caller has been told by its own clock that it is not: the two should agree.
         deadline.check()
@@ -311,8 +307,10 @@ def _compressed(response: Response, headers: _Headers) -> Response:
 # -- What the request says
 
 
-def _decode(operation: Operation, codec: Codec, body: bytes, query: Mapping[str, bytes]) -> Message:
-    """The request, in order in every respect.
+def _decode(
+    operation: Operation, codec: Codec, body: bytes, query: Mapping[str, bytes], *, relaxed_ids: bool
+) -> dict[str, Any]:
+    """The request in its JSON form, in order in every respect.
 
     ASSUMPTION: which page of a list to answer may be said in the query as well. There it counts for more than in the
     body, field by field; an empty value says nothing.
@@ -324,25 +322,11 @@ def _decode(operation: Operation, codec: Codec, body: bytes, query: Mapping[str,
         fields = codec.decode(operation, body)
     except ValueError as error:
         raise ConnectError(ConnectCode.INVALID_ARGUMENT, str(error)) from None
-    errors: list[tuple[ValidationError, str | None]] = []
-    message: Message | None = None
-    try:
-        message = operation.request.model_validate(fields)
-    except ValidationError as error:
-        errors.append((error, None))
-    page: PaginationRequest | None = None
+    page: dict[str, str] = {}
     if operation.paged and query:
-        asked = {name: query[name].decode("utf-8", "replace") for name in ("token", "pageSize") if query.get(name)}
-        try:
-            page = PaginationRequest.model_validate(asked) if asked else None
-        except ValidationError as error:
-            errors.append((error, "pagination"))
-    if message is None or errors:
-        from .violations import invalid_argument  # for most calls it is not needed, nor is protobuf with it
+        page = {name: query[name].decode("utf-8", "replace") for name in ("token", "pageSize") if query.get(name)}
+    if not page and not relaxed_ids and check_of(operation.request_name)(fields):
+        return fields
+    from .validation import validated  # it brings pydantic along: an emulator starts sooner without
 
-        raise invalid_argument(operation, errors)
-    if page is None:
-        return message
-    body_page: PaginationRequest = getattr(message, "pagination", None) or PaginationRequest()
-    asked_for = {name: getattr(page, name) for name in page.model_fields_set}
-    return message.model_copy(update={"pagination": body_page.model_copy(update=asked_for)})
+    return validated(operation, fields, page, relaxed_ids=relaxed_ids)

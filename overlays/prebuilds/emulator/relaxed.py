@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Mapping
 from typing import Annotated, Any, Final, cast
 
 from pydantic import StringConstraints, create_model
 from pydantic.fields import FieldInfo
 
-from prebuild_wire import Message, Operation
+from prebuild_wire import Message
 from prebuild_wire.fields import Uuid
 
 LONGEST: Final = 255
@@ -23,17 +21,9 @@ _UUID = typing.get_args(Uuid)[1]
 _ANY_ID = StringConstraints(strict=True, min_length=1, max_length=LONGEST)
 
 
-def with_relaxed_ids(operations: Mapping[str, Operation]) -> dict[str, Operation]:
-    """The same methods, where an id is any text that is not empty and has `LONGEST` characters at most."""
-    return {
-        name: dataclasses.replace(operation, request=_relaxed(operation.request))
-        for name, operation in operations.items()
-    }
-
-
 @functools.cache
-def _relaxed(message: type[Message]) -> type[Message]:
-    """A message like this one, but for its ids and those of the messages within."""
+def with_relaxed_ids(message: type[Message]) -> type[Message]:
+    """A message like this one, but that an id is any text that is not empty and has `LONGEST` characters at most."""
     fields: dict[str, Any] = {}
     for name, info in message.model_fields.items():
         annotation = _annotation(info.annotation)
@@ -59,7 +49,7 @@ def _annotation(kind: Any) -> Any:
         return functools.reduce(lambda left, right: left | right, (_annotation(item) for item in arguments))
     if origin is list:
         return list[_annotation(arguments[0])]  # type: ignore[misc]  # a type that is made at run time
-    return _relaxed(cast("type[Message]", kind)) if _is_message(kind) else kind
+    return with_relaxed_ids(cast("type[Message]", kind)) if _is_message(kind) else kind
 
 
 def _is_message(kind: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What the methods of the service do: each takes its validated request and returns its response as JSON."""
+"""What the methods of the service do: each takes its validated request and returns its response, both as JSON."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import Enum
 from typing import Any, Final
 
-from prebuild_wire import OPERATIONS, models
-from prebuild_wire.base import Message
+from prebuild_wire import OPERATIONS
 from prebuild_wire.enums import PrebuildPhase, PrebuildTrigger, Principal
 from prebuild_wire.scalars import parse_duration
 
@@ -37,6 +35,10 @@ LOGS_TOKEN_LIFETIME: Final = timedelta(hours=1)
 _DEFAULT_TIMEOUT = "3600s"
 
 _PLAN = "plan"
+
+
+Request = Mapping[str, Any]
+"""A request in its JSON form, which was found to be in order: fields that it does not have are absent or zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ class PrebuildService:
 
     # -- The methods
 
-    def answer(self, method: str, request: Message, call: Call) -> dict[str, Any]:
+    def answer(self, method: str, request: Request, call: Call) -> dict[str, Any]:
         """The response of the method of that name, as protobuf JSON.
 
         Raises:
@@ -149,26 +151,26 @@ class PrebuildService:
             self._repeat_token(method, request, response)
         return response
 
-    def _repeat_token(self, method: str, request: Message, response: dict[str, Any]) -> None:
+    def _repeat_token(self, method: str, request: Request, response: dict[str, Any]) -> None:
         """Answer with the page token of the request, if a fault asks for that."""
-        pagination: models.PaginationRequest | None = getattr(request, "pagination", None)
-        if pagination is not None and pagination.token and self.faults.repeats_token(method):
-            response["pagination"] = {"nextToken": pagination.token}
+        token: str = request.get("pagination", {}).get("token", "")
+        if token and self.faults.repeats_token(method):
+            response["pagination"] = {"nextToken": token}
 
     # -- Prebuilds
 
-    def create_prebuild(self, request: models.CreatePrebuildRequest, call: Call) -> dict[str, Any]:
+    def create_prebuild(self, request: Request, call: Call) -> dict[str, Any]:
         """Start a prebuild.
 
         ASSUMPTION: prebuilds of one project may run at the same time; a desired phase or version in the request's spec
         is ignored; the default timeout is told like a given one; each prebuild has an environment of its own.
         """
         now = self.clock.now()
-        project_id = self._id(request.project_id)
-        timeout = _duration(str(parse_duration(request.spec.timeout or _DEFAULT_TIMEOUT)))
+        project_id = self._id(request["projectId"])
+        timeout = _duration(str(parse_duration(request["spec"].get("timeout") or _DEFAULT_TIMEOUT)))
         with self.transaction(now) as transaction:
             self._start_due_runs(transaction, now)
-            class_id = self.projects.class_for(project_id, request.environment_class_id)
+            class_id = self.projects.class_for(project_id, request.get("environmentClassId"))
             record = self._new_prebuild(transaction, project_id, class_id, call.caller, now, timeout)
         return {"prebuild": prebuild_view(record, call.base_url)}
 
@@ -205,46 +207,45 @@ class PrebuildService:
         transaction.add_prebuild(record)
         return record
 
-    def list_prebuilds(self, request: models.ListPrebuildsRequest, call: Call) -> dict[str, Any]:
+    def list_prebuilds(self, request: Request, call: Call) -> dict[str, Any]:
         """List prebuilds, newest first."""
-        asked = request.filter or models.ListPrebuildsRequestFilter()
+        asked: Request = request.get("filter", {})
         wanted = _filter(
-            self._id,
-            project_id=asked.project_ids,
-            phase=asked.phases,
-            triggered_by=asked.triggered_by,
-            creator_id=asked.creator_ids,
-            executor_id=asked.executor_ids,
+            project_id=self._ids(asked.get("projectIds")),
+            phase=asked.get("phases"),
+            triggered_by=asked.get("triggeredBy"),
+            creator_id=self._ids(asked.get("creatorIds")),
+            executor_id=self._ids(asked.get("executorIds")),
         )
-        page = _Page(self._signer, "ListPrebuilds", wanted, request.pagination)
+        page = _Page(self._signer, "ListPrebuilds", wanted, request.get("pagination", {}))
         now = self.clock.now()
         with self.transaction(now) as transaction:
             self.settle(transaction, now)
             found = transaction.list_prebuilds(wanted, page.before, page.size + 1)
         return page.answer("prebuilds", found, [prebuild_view(item.record, call.base_url) for item in found])
 
-    def get_prebuild(self, request: models.GetPrebuildRequest, call: Call) -> dict[str, Any]:
+    def get_prebuild(self, request: Request, call: Call) -> dict[str, Any]:
         """Look up a prebuild."""
         now = self.clock.now()
         with self.transaction(now) as transaction:
-            record = self._prebuild(transaction, request.prebuild_id, now)
+            record = self._prebuild(transaction, request["prebuildId"], now)
         return {"prebuild": prebuild_view(record, call.base_url)}
 
-    def cancel_prebuild(self, request: models.CancelPrebuildRequest, call: Call) -> dict[str, Any]:
+    def cancel_prebuild(self, request: Request, call: Call) -> dict[str, Any]:
         """Stop a prebuild that is under way."""
         now = self.clock.now()
         with self.transaction(now) as transaction:
-            record = self._prebuild(transaction, request.prebuild_id, now)
+            record = self._prebuild(transaction, request["prebuildId"], now)
             after = lifecycle.cancel(record, now, self.plan)
             if after is not record:
                 transaction.put_prebuild(after)
         return {"prebuild": prebuild_view(after, call.base_url)}
 
-    def delete_prebuild(self, request: models.DeletePrebuildRequest, call: Call) -> dict[str, Any]:
+    def delete_prebuild(self, request: Request, call: Call) -> dict[str, Any]:
         """Begin to remove a prebuild."""
         now = self.clock.now()
         with self.transaction(now) as transaction:
-            record = self._prebuild(transaction, request.prebuild_id, now)
+            record = self._prebuild(transaction, request["prebuildId"], now)
             after = lifecycle.delete(record, now, self.plan)
             if after is not record:
                 transaction.put_prebuild(after)
@@ -252,27 +253,29 @@ class PrebuildService:
 
     def create_prebuild_logs_token(
         self,
-        request: models.CreatePrebuildLogsTokenRequest,
+        request: Request,
         call: Call,
     ) -> dict[str, Any]:
         """Issue a token for the log of a prebuild. Its hour is one of emulated time."""
         now = self.clock.now()
         with self.transaction(now) as transaction:
-            record = self._prebuild(transaction, request.prebuild_id, now)
+            record = self._prebuild(transaction, request["prebuildId"], now)
         expires = (now + LOGS_TOKEN_LIFETIME).isoformat()
         return {"accessToken": self._signer.sign("logs", [record.id, expires])}
 
     # -- Warm pools
 
-    def create_warm_pool(self, request: models.CreateWarmPoolRequest, call: Call) -> dict[str, Any]:
+    def create_warm_pool(self, request: Request, call: Call) -> dict[str, Any]:
         """Set up a warm pool.
 
         ASSUMPTION: a pool that finds a snapshot when it is made is READY from the start.
         """
         now = self.clock.now()
-        project_id = self._id(request.project_id)
-        class_id = self._id(request.environment_class_id)
-        low, high = lifecycle.new_pool_bounds(request.desired_size, request.min_size, request.max_size)
+        project_id = self._id(request["projectId"])
+        class_id = self._id(request["environmentClassId"])
+        low, high = lifecycle.new_pool_bounds(
+            request.get("desiredSize"), request.get("minSize"), request.get("maxSize")
+        )
         record = WarmPoolRecord(
             id=str(uuid.uuid4()),
             organization_id=derived_id("organization", ""),
@@ -300,39 +303,44 @@ class PrebuildService:
             transaction.add_pool(record)
         return {"warmPool": warm_pool_view(record)}
 
-    def get_warm_pool(self, request: models.GetWarmPoolRequest, call: Call) -> dict[str, Any]:
+    def get_warm_pool(self, request: Request, call: Call) -> dict[str, Any]:
         """Look up a warm pool."""
         now = self.clock.now()
         with self.transaction(now) as transaction:
-            record = self.pool(transaction, request.warm_pool_id, now)
+            record = self.pool(transaction, request["warmPoolId"], now)
         return {"warmPool": warm_pool_view(record)}
 
-    def list_warm_pools(self, request: models.ListWarmPoolsRequest, call: Call) -> dict[str, Any]:
+    def list_warm_pools(self, request: Request, call: Call) -> dict[str, Any]:
         """List warm pools, newest first."""
-        asked = request.filter or models.ListWarmPoolsRequestFilter()
-        wanted = _filter(self._id, project_id=asked.project_ids, environment_class_id=asked.environment_class_ids)
-        page = _Page(self._signer, "ListWarmPools", wanted, request.pagination)
+        asked: Request = request.get("filter", {})
+        wanted = _filter(
+            project_id=self._ids(asked.get("projectIds")),
+            environment_class_id=self._ids(asked.get("environmentClassIds")),
+        )
+        page = _Page(self._signer, "ListWarmPools", wanted, request.get("pagination", {}))
         now = self.clock.now()
         with self.transaction(now) as transaction:
             self.settle(transaction, now)
             found = transaction.list_pools(wanted, page.before, page.size + 1)
         return page.answer("warmPools", found, [warm_pool_view(item.record) for item in found])
 
-    def update_warm_pool(self, request: models.UpdateWarmPoolRequest, call: Call) -> dict[str, Any]:
+    def update_warm_pool(self, request: Request, call: Call) -> dict[str, Any]:
         """Resize a warm pool."""
         now = self.clock.now()
         with self.transaction(now) as transaction:
-            record = self.pool(transaction, request.warm_pool_id, now)
-            after = lifecycle.resize(record, request.desired_size, request.min_size, request.max_size, now)
+            record = self.pool(transaction, request["warmPoolId"], now)
+            after = lifecycle.resize(
+                record, request.get("desiredSize"), request.get("minSize"), request.get("maxSize"), now
+            )
             if after is not record:
                 transaction.put_pool(after)
         return {"warmPool": warm_pool_view(after)}
 
-    def delete_warm_pool(self, request: models.DeleteWarmPoolRequest, call: Call) -> dict[str, Any]:
+    def delete_warm_pool(self, request: Request, call: Call) -> dict[str, Any]:
         """Begin to take a warm pool down."""
         now = self.clock.now()
         with self.transaction(now) as transaction:
-            record = self.pool(transaction, request.warm_pool_id, now)
+            record = self.pool(transaction, request["warmPoolId"], now)
             after = lifecycle.delete_pool(record, now, self.plan)
             if after is not record:
                 transaction.put_pool(after)
@@ -382,6 +390,10 @@ class PrebuildService:
         return LogState(log_lines(record, now), following)
 
     # -- Looking up
+
+    def _ids(self, values: Sequence[str] | None) -> list[str]:
+        """Ids in canonical form, in which they are kept and compared."""
+        return [self._id(value) for value in values or ()]
 
     def settle(self, transaction: Transaction, now: datetime) -> None:
         """Start the scheduled prebuilds that are due. What is due of a record is done when the record is read."""
@@ -440,20 +452,18 @@ class _Page:
         ConnectError: `invalid_argument`, the token is not one for this list.
     """
 
-    def __init__(
-        self, signer: Signer, method: str, wanted: Filter, pagination: models.PaginationRequest | None
-    ) -> None:
-        asked = pagination or models.PaginationRequest()
-        self.size = asked.page_size or DEFAULT_PAGE_SIZE
+    def __init__(self, signer: Signer, method: str, wanted: Filter, asked: Request) -> None:
+        self.size: int = asked.get("pageSize") or DEFAULT_PAGE_SIZE
         self.before: int | None = None
         self._signer = signer
         # The order of a filter's values, and a value named twice, make no difference.
         values = {column: sorted(set(allowed)) for column, allowed in wanted.columns.items()}
         text = json.dumps([method, values], sort_keys=True)
         self._list = hashlib.sha256(text.encode()).hexdigest()[:16]
-        if asked.token:
+        token: str = asked.get("token", "")
+        if token:
             try:
-                of_list, self.before = signer.open("page", asked.token)
+                of_list, self.before = signer.open("page", token)
             except ValueError:
                 raise ConnectError(
                     ConnectCode.INVALID_ARGUMENT, "validation error: pagination.token: not a token of this server"
@@ -474,15 +484,9 @@ class _Page:
         return response
 
 
-def _filter(canonical: Callable[[str], str], **columns: Sequence[str] | None) -> Filter:
-    """A filter of the lists that name any value. Ids are compared in canonical form, enums are kept as they are."""
-    return Filter(
-        {
-            column: [value.value if isinstance(value, Enum) else canonical(value) for value in values]
-            for column, values in columns.items()
-            if values
-        }
-    )
+def _filter(**columns: Sequence[str] | None) -> Filter:
+    """A filter of the lists that name any value."""
+    return Filter({column: values for column, values in columns.items() if values})
 
 
 def _duration(seconds: str) -> str:

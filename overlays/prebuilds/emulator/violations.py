@@ -52,14 +52,17 @@ _NUMBERS: dict[int, PathElement] = {
 _DURATION = PathElement(21, "duration", _MESSAGE)
 
 
-def invalid_argument(operation: Operation, errors: Sequence[tuple[ValidationError, str | None]]) -> ConnectError:
+def invalid_argument(
+    operation: Operation, model: type[Message], errors: Sequence[tuple[ValidationError, str | None]]
+) -> ConnectError:
     """The answer to a request that breaks rules: each of them, for people and for programs.
 
     Args:
         operation: the method that was called.
+        model: what its request was checked against.
         errors: what pydantic reports: on the whole request, or on a message that is the field of this JSON name.
     """
-    found = [item for error, within in errors for item in _violations(operation, error, within)]
+    found = [item for error, within in errors for item in _violations(operation, model, error, within)]
     texts = [f"{violation.path}: {violation.message}" for violation in found[:MOST]]
     if len(found) > MOST:
         texts.append(f"and {len(found) - MOST} more")
@@ -70,9 +73,11 @@ def invalid_argument(operation: Operation, errors: Sequence[tuple[ValidationErro
     )
 
 
-def _violations(operation: Operation, error: ValidationError, within: str | None) -> Iterator[Violation]:
+def _violations(
+    operation: Operation, model: type[Message], error: ValidationError, within: str | None
+) -> Iterator[Violation]:
     """Every violation that pydantic has found, in the order of its report."""
-    model, descriptor = operation.request, descriptor_of(request_class(operation.name))
+    descriptor = descriptor_of(request_class(operation.name))
     for item in error.errors(include_url=False):
         if within is not None:
             item["loc"] = (within, *item["loc"])

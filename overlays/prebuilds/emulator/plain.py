@@ -1,0 +1,128 @@
+"""Requests that are plainly in order, written the way in which most clients write theirs.
+
+What else a request may be, and what is wrong with it, is for `validation` to say. That takes pydantic, which takes
+longer to load than all the rest of the emulator, and more time for each call. So nothing here is ever refused: what is
+in any doubt is just not plain.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeGuard
+
+from prebuild_wire.scalars import UUID_PATTERN, Format
+
+Fields = dict[str, Any]
+"""A message in its JSON form."""
+
+_Check = Callable[[Any], bool]
+
+_UUID = re.compile(UUID_PATTERN, re.ASCII)
+
+# Formats whose values are strings that stay as they come.
+_TEXTS: Final = {"protobuf-duration", "date-time", "uri", "byte"}
+
+# What may stand in a schema and says nothing about the values; what is not named here makes them doubtful.
+_SILENT: Final = {
+    *("type", "format", "description", "deprecated", "examples", "default"),
+    *("x-protobuf-message", "x-protobuf-enum", "x-protobuf-number", "x-presence", "x-ignore-zero", "x-always-set"),
+    *("x-enum-descriptions", "x-enum-numbers", "x-phase-classes", "x-http-status"),
+}
+
+
+@functools.cache
+def check_of(message: str) -> _Check:
+    """What tells whether a value is plainly a message of this name: it is in order, and stands as `to_json` writes it.
+
+    Zeros may be there or not, and what is plain knows no field that the schema does not.
+    """
+    return _check(_document()["components"]["schemas"][message])
+
+
+@functools.cache
+def _document() -> dict[str, Any]:
+    text = importlib.resources.files("prebuild_wire").joinpath("openapi.json").read_bytes()
+    document: dict[str, Any] = json.loads(text)
+    return document
+
+
+def _check(schema: Mapping[str, Any]) -> _Check:
+    if "$ref" in schema:
+        return functools.partial(_refers, schema["$ref"].rpartition("/")[2])
+    said = schema.keys() - _SILENT
+    match schema.get("type"):
+        case "object" if said <= {"properties", "required", "x-ordered"}:
+            return _object(schema)
+        case "array" if said <= {"items", "maxItems"}:
+            return _array(_check(schema["items"]), schema.get("maxItems"))
+        case "string" if said <= {"enum"}:
+            return _string(schema)
+        case "integer" if said <= {"minimum", "maximum"} and schema.get("format") == "int32":
+            return _integer(schema.get("minimum", -(2**31)), schema.get("maximum", 2**31 - 1))
+        case "boolean" if not said:
+            return lambda value: value is True or value is False
+        case _:
+            return _never
+
+
+def _refers(message: str, value: Any) -> bool:
+    # Not looked up before it is needed: a message may hold one of its own kind.
+    return check_of(message)(value)
+
+
+def _never(value: Any) -> bool:
+    return False
+
+
+def _object(schema: Mapping[str, Any]) -> _Check:
+    checks = {name: _check(field) for name, field in schema.get("properties", {}).items()}
+    required: list[str] = schema.get("required", [])
+    ordered: list[list[str]] = schema.get("x-ordered", [])
+
+    def is_plain(value: Any) -> TypeGuard[Fields]:
+        if type(value) is not dict:
+            return False
+        for name, item in value.items():
+            check = checks.get(name)
+            if check is None or not check(item):
+                return False
+        # A required field that is zero is missing; a message is there even if it is empty.
+        if any(not (value.get(name) or type(value.get(name)) is dict) for name in required):
+            return False
+        return not any(low in value and high in value for low, high in ordered)
+
+    return is_plain
+
+
+def _array(is_plain: _Check, most: int | None) -> _Check:
+    return lambda value: type(value) is list and (most is None or len(value) <= most) and all(map(is_plain, value))
+
+
+def _string(schema: Mapping[str, Any]) -> _Check:
+    if "enum" in schema:
+        members = frozenset(schema["enum"])
+        return lambda value: type(value) is str and value in members
+    name = schema.get("format")
+    if name is None:
+        return lambda value: type(value) is str
+    if name == "uuid":
+        return lambda value: type(value) is str and _UUID.fullmatch(value) is not None
+    own: Mapping[str, Any] = _document().get("x-formats", {}).get(name, {})
+    kind = Format(own.get("base", name), own.get("minimum"), own.get("maximum"))
+    return functools.partial(_is_text, kind) if kind.base in _TEXTS else _never
+
+
+def _is_text(kind: Format, value: Any) -> bool:
+    try:
+        kind.parse(value)
+    except ValueError:
+        return False
+    return type(value) is str
+
+
+def _integer(low: int, high: int) -> _Check:
+    return lambda value: type(value) is int and low <= value <= high
