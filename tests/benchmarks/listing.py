@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from prebuild_wire.enums import PrebuildPhase, PrebuildTrigger
-from prebuilds.emulator.lifecycle import Plan, PrebuildRecord, Step, SubjectRecord, cancel, prebuild_timeline, take_step
+from prebuilds.emulator import Plan
+from prebuilds.emulator.lifecycle import PrebuildRecord, Step, SubjectRecord, cancel, prebuild_timeline, take_step
 from prebuilds.emulator.store import Store
 
 from .measure import Row, medians

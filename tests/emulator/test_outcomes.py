@@ -12,8 +12,7 @@ from pydantic import ValidationError
 
 from prebuild_wire.enums import PrebuildPhase
 from prebuilds.emulator import ManualClock, Outcome, Plan
-from prebuilds.emulator.lifecycle import prebuild_timeline
-from prebuilds.emulator.outcomes import WAY, ActivePhase
+from prebuilds.emulator.lifecycle import WAY, ActivePhase, prebuild_timeline
 
 from .driver import OTHER_PROJECT, PROJECT, Driver
 

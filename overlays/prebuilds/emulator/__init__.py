@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .clock import Clock, ManualClock, ScaledClock
     from .control import ControlError
     from .control_client import EmulatorControl
+    from .declarations import Executor, Outcome, Plan, PrebuildConfiguration, Project
     from .errors import ConnectCode
     from .faults import (
         DropFault,
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
         TruncateFault,
     )
     from .in_process import InProcessEmulator
-    from .lifecycle import Plan
-    from .outcomes import Outcome
-    from .projects import Executor, PrebuildConfiguration, Project
     from .recording import RequestRecord
     from .server import EmulatorServer, Options
     from .service import PrebuildService
@@ -78,6 +76,13 @@ _HOMES = {
     ),
     "control": ("ControlError",),
     "control_client": ("EmulatorControl",),
+    "declarations": (
+        "Executor",
+        "Outcome",
+        "Plan",
+        "PrebuildConfiguration",
+        "Project",
+    ),
     "errors": ("ConnectCode",),
     "faults": (
         "DropFault",
@@ -91,13 +96,6 @@ _HOMES = {
         "TruncateFault",
     ),
     "in_process": ("InProcessEmulator",),
-    "lifecycle": ("Plan",),
-    "outcomes": ("Outcome",),
-    "projects": (
-        "Executor",
-        "PrebuildConfiguration",
-        "Project",
-    ),
     "recording": ("RequestRecord",),
     "server": (
         "EmulatorServer",

@@ -20,11 +20,9 @@ from starlette.types import Receive, Scope, Send
 
 from . import lifecycle, state
 from .clock import FASTEST
+from .declarations import ControlModel, OutcomeState, Plan, PlannedOutcome, Project, ProjectList
 from .errors import ConnectError
 from .faults import FAULT, FaultState
-from .lifecycle import Plan
-from .outcomes import ControlModel
-from .projects import OutcomeState, PlannedOutcome, Project, ProjectList
 from .recording import CONTROL_PATH, MOST_RECORDS, Recorder, RequestRecord
 from .service import PrebuildService
 from .state import ClockState, State, StateError

@@ -22,10 +22,17 @@ from .control import (
     RequestList,
     Resume,
 )
+from .declarations import (
+    Executor,
+    Outcome,
+    OutcomeState,
+    Plan,
+    PlannedOutcome,
+    PrebuildConfiguration,
+    Project,
+    ProjectList,
+)
 from .faults import Fault, FaultState
-from .lifecycle import Plan
-from .outcomes import Outcome
-from .projects import Executor, OutcomeState, PlannedOutcome, PrebuildConfiguration, Project, ProjectList
 from .recording import CONTROL_PATH, RequestRecord
 from .state import ClockState
 

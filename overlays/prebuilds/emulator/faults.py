@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_vali
 from prebuild_wire import OPERATIONS
 from prebuild_wire.enums import ConnectCode
 
-from .outcomes import ControlModel
+from .declarations import ControlModel
 from .recording import LOGS
 
 MOST_LATENCY: Final = 600.0

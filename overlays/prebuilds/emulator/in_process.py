@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import httpx
 from starlette.types import ASGIApp, Message, Receive, Scope
@@ -16,10 +16,12 @@ from .auth import Tokens
 from .clock import Clock, ManualClock
 from .control_client import EmulatorControl
 from .injection import CONNECTION
-from .lifecycle import Plan
 from .server import Options
 from .service import PrebuildService
 from .store import Store
+
+if TYPE_CHECKING:
+    from .declarations import Plan
 
 URL: Final = "http://emulator.test"
 """The base URL of an emulator without a socket. There is no such host: only its transports lead to it."""

@@ -9,15 +9,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Annotated, Final
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from prebuild_wire.enums import PrebuildPhase, PrebuildTrigger, Principal, WarmPoolPhase
 from prebuild_wire.scalars import parse_duration
 
 from .errors import ConnectCode, ConnectError
-from .outcomes import USUAL, WAY, ActivePhase, ControlModel, Outcome, Seconds
+
+if TYPE_CHECKING:
+    from .declarations import Outcome, Plan
+
+ActivePhase = Literal["PENDING", "STARTING", "RUNNING", "STOPPING", "SNAPSHOTTING", "CANCELLING"]
+"""A phase in which a prebuild is under way, by its short name."""
+
+WAY: Final[tuple[ActivePhase, ...]] = tuple(phase for phase in get_args(ActivePhase) if phase != "CANCELLING")
+"""The phases that lead to COMPLETED, in their order."""
 
 ACTIVE: Final = frozenset(
     {
@@ -32,57 +38,6 @@ ACTIVE: Final = frozenset(
 """The phases in which a prebuild is still under way."""
 
 _ENDED = frozenset({PrebuildPhase.COMPLETED, PrebuildPhase.FAILED, PrebuildPhase.CANCELLED})
-
-
-class Plan(ControlModel):
-    """How long things take, in emulated seconds. Each duration may be 0.
-
-    ASSUMPTION: how long anything takes is nowhere promised. By default a prebuild completes 300 s after its creation
-    and a pool drains in 60 s; at the default speed of 60 that is five seconds and one second.
-    """
-
-    pending: Seconds = 15
-    """From the creation to STARTING."""
-
-    starting: Seconds = 30
-    """From STARTING to RUNNING."""
-
-    running: Seconds = 165
-    """From RUNNING to STOPPING."""
-
-    stopping: Seconds = 30
-    """From STOPPING to SNAPSHOTTING."""
-
-    snapshotting: Seconds = 60
-    """From SNAPSHOTTING to COMPLETED."""
-
-    cancelling: Seconds = 30
-    """From CANCELLING to CANCELLED."""
-
-    deleting: Seconds = 30
-    """From DELETING to DELETED, for a prebuild."""
-
-    draining: Seconds = 60
-    """From DELETING to DELETED, for a warm pool."""
-
-    tombstone: Seconds = 60
-    """How long something that is DELETED can still be read. With 0 it is gone at once."""
-
-    expiry: Seconds = 7 * 24 * 3600
-    """From COMPLETED to DELETING, of its own accord: snapshots are kept for seven days."""
-
-    snapshot_size_bytes: Annotated[int, Field(ge=0, lt=2**63)] = 10 * 1024**3
-    """How large a snapshot is."""
-
-    def durations(self) -> dict[ActivePhase, float]:
-        """How long a prebuild stays in each of the phases that lead to COMPLETED, in emulated seconds."""
-        return {
-            "PENDING": self.pending,
-            "STARTING": self.starting,
-            "RUNNING": self.running,
-            "STOPPING": self.stopping,
-            "SNAPSHOTTING": self.snapshotting,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +153,8 @@ def prebuild_timeline(
     ASSUMPTION: a prebuild that has not completed when its timeout is over becomes FAILED at that moment.
     ASSUMPTION: its snapshot takes the prebuild along when it expires; what left no snapshot is kept.
     """
+    from .declarations import USUAL  # loaded with the plan, and not before: pydantic takes its time
+
     outcome = outcome or USUAL
     durations = _durations(plan, outcome)
     steps: list[Step] = []
@@ -299,6 +256,8 @@ def cancel(prebuild: PrebuildRecord, now: datetime, plan: Plan) -> PrebuildRecor
             else f"is {prebuild.phase.name} already"
         )
         raise ConnectError(ConnectCode.FAILED_PRECONDITION, f"prebuild {prebuild.id} {state} and cannot be cancelled")
+    from .declarations import USUAL
+
     outcome = prebuild.outcome or USUAL
     seconds = outcome.durations.get("CANCELLING", plan.cancelling)
     end = Step(now + timedelta(seconds=seconds), PrebuildPhase.CANCELLED)

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Annotated, Final, Literal, Self
-
-from pydantic import AwareDatetime, Field, ValidationError, model_validator
+from typing import TYPE_CHECKING, Final
 
 from .errors import ConnectCode, ConnectError
 from .ids import canonical_id, default_class_id, derived_id, is_uuid
-from .outcomes import ControlModel, Outcome
 from .store import Transaction
+
+if TYPE_CHECKING:
+    from .declarations import (
+        DeclaredProject,
+        Executor,
+        Outcome,
+        OutcomeState,
+        PlannedOutcome,
+        PrebuildConfiguration,
+        Project,
+    )
 
 MOST_RUNS: Final = 366
 """So many daily runs that were missed are made up for at most, the latest ones."""
@@ -22,85 +29,6 @@ _DAY = timedelta(days=1)
 
 _PROJECT = "project"
 _OUTCOME = "outcome"
-
-Id = Annotated[str, Field(min_length=1, max_length=255)]
-"""The id of something. Unless the emulator takes any id, it has to be a UUID."""
-
-
-class Executor(ControlModel):
-    """In whose name scheduled prebuilds run."""
-
-    id: Id
-    """Who it is."""
-
-    principal: Literal["USER", "SERVICE_ACCOUNT"] = "SERVICE_ACCOUNT"
-    """What it is."""
-
-
-class PrebuildConfiguration(ControlModel):
-    """How a project is prebuilt."""
-
-    environment_class_ids: Annotated[tuple[Id, ...], Field(max_length=100)] = ()
-    """The prebuild classes. Without any, every class will do."""
-
-    default_environment_class_id: Id | None = None
-    """The class of prebuilds that name none: the first of the prebuild classes unless given."""
-
-    daily_at_hour: Annotated[int, Field(ge=0, le=23)] | None = None
-    """The hour, in UTC, at which a prebuild of each prebuild class starts every day. None for no schedule."""
-
-    executor: Executor | None = None
-    """In whose name scheduled prebuilds run. Without one, a service account is made up."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        given = self.default_environment_class_id
-        known = {canonical_id(class_id) for class_id in self.environment_class_ids}
-        if len(known) < len(self.environment_class_ids):
-            raise ValueError("environment_class_ids names a class twice")
-        if given is not None and known and canonical_id(given) not in known:
-            raise ValueError("default_environment_class_id is none of environment_class_ids")
-        return self
-
-
-class Project(ControlModel):
-    """A project, as it is declared to the emulator."""
-
-    id: Id
-    """The id of the project."""
-
-    prebuilds: PrebuildConfiguration | None = PrebuildConfiguration()
-    """How the project is prebuilt; null while it has no prebuild configuration, so that prebuilds are disabled."""
-
-    outcome: Outcome | None = None
-    """What comes of each of its prebuilds, but for those that have an outcome of their own."""
-
-
-class ProjectList(ControlModel):
-    """All declared projects."""
-
-    projects: tuple[Project, ...]
-    """Each of them, by its id."""
-
-
-class PlannedOutcome(ControlModel):
-    """What is to come of the next prebuilds."""
-
-    outcome: Outcome
-    """What comes of each of them."""
-
-    project_id: Id | None = None
-    """The project whose prebuilds are meant; null for those of any project."""
-
-    times: Annotated[int, Field(ge=1, le=1_000_000)] = 1
-    """How many prebuilds it is for. What was planned first counts first."""
-
-
-class OutcomeState(PlannedOutcome):
-    """A planned outcome that still waits for prebuilds; `times` says for how many."""
-
-    id: Annotated[int, Field(ge=1, lt=2**53)]
-    """Counts up with each plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +39,6 @@ class Run:
     project_id: str
     environment_class_id: str
     executor: Executor
-
-
-class DeclaredProject(ControlModel):
-    """A declared project, and when its schedule is due next."""
-
-    project: Project
-    """The project."""
-
-    next_run: AwareDatetime | None
-    """When its next scheduled prebuilds are due."""
 
 
 class Projects:
@@ -146,12 +64,14 @@ class Projects:
 
     def read(self, transaction: Transaction) -> None:
         """Take over what the store has."""
-        self._declared = {
-            key: DeclaredProject.model_validate_json(document)
-            for key, document in transaction.settings(_PROJECT).items()
-        }
-        outcomes = [OutcomeState.model_validate_json(text) for text in transaction.settings(_OUTCOME).values()]
-        self._outcomes = {item.id: item for item in sorted(outcomes, key=lambda item: item.id)}
+        projects, outcomes = transaction.settings(_PROJECT), transaction.settings(_OUTCOME)
+        self._declared, self._outcomes = {}, {}
+        if projects or outcomes:
+            from .declarations import DeclaredProject, OutcomeState
+
+            self._declared = {key: DeclaredProject.model_validate_json(text) for key, text in projects.items()}
+            states = [OutcomeState.model_validate_json(text) for text in outcomes.values()]
+            self._outcomes = {state.id: state for state in sorted(states, key=lambda state: state.id)}
         self._look_ahead()
 
     def dump(self) -> tuple[tuple[DeclaredProject, ...], tuple[OutcomeState, ...]]:
@@ -185,6 +105,8 @@ class Projects:
         Raises:
             ValueError: an id is no UUID.
         """
+        from .declarations import DeclaredProject
+
         project = self._checked(project)
         before = self._declared.get(project.id)
         hour = _hour(project)
@@ -261,6 +183,8 @@ class Projects:
         """
         if self._next_run is None or now < self._next_run:
             return []
+        from .declarations import Executor
+
         runs: list[Run] = []
         for declared in list(self._declared.values()):
             if declared.next_run is None or now < declared.next_run:
@@ -300,6 +224,8 @@ class Projects:
         Raises:
             ValueError: the project's id is no UUID.
         """
+        from .declarations import OutcomeState
+
         project_id = None if planned.project_id is None else self.checked_id(planned.project_id, "project_id")
         self._count = number = max(self._count, *self._outcomes, 0) + 1
         state = OutcomeState(id=number, outcome=planned.outcome, project_id=project_id, times=planned.times)
@@ -385,19 +311,3 @@ def _classes(project: Project) -> Iterable[str]:
         return ()
     given = configuration.default_environment_class_id
     return (*configuration.environment_class_ids, *(() if given is None else (given,)))
-
-
-def read_projects(path: Path) -> tuple[Project, ...]:
-    """The projects of a file, in the form in which the control plane lists them: `{"projects": [{"id": ...}]}`.
-
-    Raises:
-        ValueError: the file cannot be read, or is not of that form; the message is one line.
-    """
-    try:
-        return ProjectList.model_validate_json(path.read_bytes(), strict=True).projects
-    except OSError as error:
-        raise ValueError(f"cannot read the projects of {path}: {error}") from None
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        texts = [f"{'.'.join(map(str, item['loc'])) or 'the file'}: {item['msg']}" for item in found]
-        raise ValueError(f"the projects of {path} make no sense: {'; '.join(texts)}") from None

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import uvicorn
 from starlette.types import ASGIApp, Receive
@@ -27,11 +27,12 @@ from .auth import Tokens, check_control_token
 from .clock import Clock, ScaledClock
 from .console import LogStyle, Printer
 from .injection import CONNECTION
-from .lifecycle import Plan
-from .projects import Project, read_projects
 from .recording import CONTROL_PATH, RequestRecord
 from .service import PrebuildService
 from .store import Store, StoreError
+
+if TYPE_CHECKING:
+    from .declarations import Plan, Project
 
 # How long calls that are under way may take to end when the server stops, in seconds.
 _GRACE = 0.3
@@ -193,6 +194,8 @@ def run(
     options = options or Options()
     try:
         if projects is not None:
+            from .declarations import read_projects
+
             options = replace(options, projects=(*options.projects, *read_projects(projects)))
         listener = _listen(host, port, allow_remote=allow_remote)
     except OSError as error:

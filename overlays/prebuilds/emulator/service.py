@@ -10,7 +10,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from prebuild_wire import OPERATIONS
 from prebuild_wire.enums import PrebuildPhase, PrebuildTrigger, Principal
@@ -21,13 +21,16 @@ from .clock import Clock
 from .errors import ConnectCode, ConnectError
 from .ids import derived_id
 from .injection import Faults
-from .lifecycle import Plan, PrebuildRecord, Step, SubjectRecord, WarmPoolRecord
+from .lifecycle import PrebuildRecord, Step, SubjectRecord, WarmPoolRecord
 from .logs import log_lines
-from .projects import Project, Projects
+from .projects import Projects
 from .settling import snapshot_id
 from .signing import Signer
 from .store import Filter, Listed, RecordT, Store, Transaction
 from .views import prebuild_view, warm_pool_view
+
+if TYPE_CHECKING:
+    from .declarations import Plan, Project
 
 DEFAULT_PAGE_SIZE: Final = 25
 LOGS_TOKEN_LIFETIME: Final = timedelta(hours=1)
@@ -87,12 +90,10 @@ class PrebuildService:
         self.faults = Faults()
         self.projects = Projects(strict=strict_projects, relaxed_ids=relaxed_ids)
         self.relaxed_ids = relaxed_ids
-        self.first_plan = plan or Plan()
-        """How long things take when everything begins anew."""
         self._id = self.projects.canonical
         self.first_projects = tuple(projects)
         """The projects that are declared when everything begins anew."""
-        self._given_plan = plan
+        self._first_plan = self._given_plan = plan
         self.take_over()
         now = clock.now()
         with self.transaction(now) as transaction:
@@ -106,12 +107,31 @@ class PrebuildService:
         with self.store.transaction(self.clock.now()) as transaction:
             self.projects.read(transaction)
             stored = transaction.settings(_PLAN).get(_PLAN)
-        self.plan = Plan.model_validate_json(stored) if stored and self._given_plan is None else self.first_plan
+        self._stored_plan = stored if self._given_plan is None else None
+        self._plan = self._given_plan
+
+    @property
+    def plan(self) -> Plan:
+        """How long things take now."""
+        if self._plan is None:
+            from .declarations import Plan
+
+            self._plan = Plan.model_validate_json(self._stored_plan) if self._stored_plan else self.first_plan
+        return self._plan
+
+    @property
+    def first_plan(self) -> Plan:
+        """How long things take when everything begins anew."""
+        if self._first_plan is None:
+            from .declarations import Plan
+
+            self._first_plan = Plan()
+        return self._first_plan
 
     def put_plan(self, transaction: Transaction, plan: Plan) -> None:
         """Let what begins from now on take as long as this plan says."""
         transaction.put_setting(_PLAN, _PLAN, plan.model_dump_json())
-        self.plan, self._given_plan = plan, None
+        self._plan, self._given_plan = plan, None
 
     @contextmanager
     def transaction(self, now: datetime) -> Generator[Transaction]:

@@ -16,9 +16,8 @@ from pydantic import AfterValidator, AwareDatetime, Field, ValidationError
 from prebuild_wire.scalars import parse_duration
 
 from .clock import END_OF_TIME, FASTEST
-from .lifecycle import Plan, PrebuildRecord, WarmPoolRecord
-from .outcomes import ControlModel
-from .projects import DeclaredProject, OutcomeState
+from .declarations import ControlModel, DeclaredProject, OutcomeState, Plan
+from .lifecycle import PrebuildRecord, WarmPoolRecord
 from .service import PrebuildService
 from .store import Filter
 

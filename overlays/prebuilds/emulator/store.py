@@ -19,9 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from prebuild_wire.enums import PrebuildPhase, PrebuildTrigger, WarmPoolPhase
 
@@ -30,6 +28,9 @@ from .errors import ConnectCode, ConnectError
 from .lifecycle import PrebuildRecord, Step, WarmPoolRecord
 from .listing import Rows, kinds_in_use, newest
 from .settling import Completion, settled, settled_pool
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 __all__ = ["SCHEMA_VERSION", "Filter", "Listed", "Store", "StoreError", "Transaction"]
 
@@ -456,14 +457,20 @@ class Transaction:
         return int.from_bytes(digest, signed=True)
 
 
-# Made when the first record is read or written: a start takes a tenth less without.
+# Made when the first record is read or written: an emulator starts sooner without pydantic.
 @cache
 def _prebuild() -> TypeAdapter[PrebuildRecord]:
+    from pydantic import TypeAdapter
+
+    from .declarations import Outcome  # noqa: F401  the record names it, and pydantic looks for it here
+
     return TypeAdapter(PrebuildRecord)
 
 
 @cache
 def _pool() -> TypeAdapter[WarmPoolRecord]:
+    from pydantic import TypeAdapter
+
     return TypeAdapter(WarmPoolRecord)
 
 
@@ -516,7 +523,7 @@ def _written(adapter: TypeAdapter[RecordT], record: RecordT) -> str:
 def _read(adapter: TypeAdapter[RecordT], document: str, what: str) -> RecordT:
     try:
         return adapter.validate_json(document)
-    except ValidationError as error:
+    except ValueError as error:  # pydantic's own is one
         raise _damaged(f"the document of {what} cannot be read") from error
 
 
