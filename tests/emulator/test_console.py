@@ -277,3 +277,4 @@ def test_a_file_of_projects_that_cannot_be_used_is_refused_in_one_line(tmp_path,
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
     assert reason in line
+    assert str(file) in line

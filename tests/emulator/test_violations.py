@@ -151,6 +151,13 @@ def test_the_order_of_the_bounds_of_a_pool_has_an_id_of_its_own(emulator):
     assert violations(emulator.post("CreateWarmPool", sizes)) == [("4:min_size", "", "min_size.ordered")]
 
 
+@pytest.mark.parametrize(("size", "expected"), [("minSize", "3:min_size"), ("maxSize", "4:max_size")])
+def test_a_bound_that_does_not_go_with_the_stored_one_is_told_of_as_well(emulator, size, expected):
+    pool_id = emulator.create_pool(minSize=5, maxSize=5)
+    given = {"warmPoolId": pool_id, size: 6 if size == "minSize" else 4}
+    assert violations(emulator.post("UpdateWarmPool", given)) == [(expected, "", f"{size[:3]}_size.ordered")]
+
+
 def test_the_query_and_the_body_are_told_of_together(emulator):
     response = emulator.http.post(
         "/gitpod.v1.PrebuildService/ListPrebuilds?pageSize=101", json={"filter": {"creatorIds": ["x"]}}

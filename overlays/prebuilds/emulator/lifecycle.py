@@ -354,9 +354,11 @@ def resize(
     low = pool.min_size if smallest is None else smallest
     high = pool.max_size if largest is None else largest
     if low > high:
-        raise ConnectError(
-            ConnectCode.INVALID_ARGUMENT,
-            f"validation error: min_size: the pool would have a min_size of {low}, above its max_size of {high}",
+        from .violations import out_of_order  # it brings protobuf along
+
+        field = "max_size" if smallest is None else "min_size"
+        raise out_of_order(
+            "UpdateWarmPool", field, f"the pool would have a min_size of {low}, above its max_size of {high}"
         )
     if (low, high) == (pool.min_size, pool.max_size):
         return pool

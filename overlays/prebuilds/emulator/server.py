@@ -213,7 +213,7 @@ def run(
             server, url = _server(listener, host, service, options, printer)
         except ValueError as error:
             store.close()
-            return _fail(str(error))
+            return _fail(f"{error} (see {projects})" if projects is not None else str(error))
         server.on_ready = lambda: _announce(url, options, remote=not _is_local(listener))
         try:
             with _stopped_by_signals(server):

@@ -73,6 +73,17 @@ def invalid_argument(
     )
 
 
+def out_of_order(method: str, name: str, reason: str) -> ConnectError:
+    """The answer to a request that is in order by itself, but whose field `name` is not beside what is stored."""
+    field = descriptor_of(request_class(method)).fields_by_name[name]
+    violation = Violation((PathElement(field.number, field.name, field.type),), reason, *_ordered(field))
+    return ConnectError(
+        ConnectCode.INVALID_ARGUMENT,
+        f"validation error: {violation.path}: {reason}",
+        (details.violations([violation]),),
+    )
+
+
 def _violations(
     operation: Operation, model: type[Message], error: ValidationError, within: str | None
 ) -> Iterator[Violation]:
@@ -147,10 +158,14 @@ def _rule(item: ErrorDetails, info: FieldInfo, field: FieldDescriptor) -> tuple[
             )
             return _bounds(_DURATION, _MESSAGE, lowest_number=3, low=low, high=high)
         case "ordered":
-            # ASSUMPTION: no descriptor states that one field is at most another, so this id is made up.
-            return f"{field.name}.ordered", ()
+            return _ordered(field)
         case _:
             return "", ()
+
+
+def _ordered(field: FieldDescriptor) -> tuple[str, tuple[PathElement, ...]]:
+    # ASSUMPTION: no descriptor states that one field is at most another, so this id is made up.
+    return f"{field.name}.ordered", ()
 
 
 def _bounds(
