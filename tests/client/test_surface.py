@@ -155,7 +155,7 @@ def run_python(code: str, **environment: str) -> str:
     return done.stdout
 
 
-HEAVY = ("pydantic", "typer", "rich", "starlette", "uvicorn", "google", "schemathesis", "hypothesis")
+HEAVY = ("pydantic", "click", "rich", "starlette", "uvicorn", "google", "schemathesis", "hypothesis")
 
 
 def test_importing_the_client_loads_nothing_of_the_extras():

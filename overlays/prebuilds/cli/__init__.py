@@ -13,7 +13,7 @@ from importlib.util import find_spec
 __all__ = ["main"]
 
 EXTRAS = {
-    "cli": ("typer", "rich", "dateutil"),
+    "cli": ("click", "rich", "dateutil"),
     "emulator": ("starlette", "uvicorn", "pydantic", "google.protobuf"),
     "contract": ("schemathesis", "hypothesis", "pytest"),
 }

@@ -6,11 +6,11 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Final, Literal, cast, get_args
 
-import typer
+import click
 
 Mode = Literal["plan", "read", "reject", "lifecycle", "full"]
 Profile = Literal["protojson", "strict"]
@@ -24,78 +24,106 @@ _RATE = re.compile(r"(\d+(?:\.\d+)?)(?:/(s|m))?")
 _TICK = 0.1
 
 
+_SECONDS: Final = click.FloatRange(0)
+_FILE: Final = click.Path(path_type=Path, dir_okay=False)
+_SEVERAL: Final = "may be given several times"
+
+
+@click.command(short_help="Test whether a server keeps the contract.")
+@click.argument("target", metavar="URL", default="")
+@click.argument("ledger", metavar="[LEDGER]", type=_FILE, required=False)
+@click.option("--token-env", metavar="VAR", help="The environment variable that holds the token.")
+@click.option("--project", "projects", metavar="ID", multiple=True, help=f"A project to write to; {_SEVERAL}.")
+@click.option(
+    "--environment-class",
+    "environment_classes",
+    metavar="ID",
+    multiple=True,
+    help=f"An environment class to use; {_SEVERAL}.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(get_args(Mode)),
+    help="What may be sent; by default `full` to a server on this machine, `read` to any other.",
+)
+@click.option(
+    "--profile",
+    type=click.Choice(get_args(Profile)),
+    default="protojson",
+    help="Whether input that the schema does not name may be understood, or is to be refused.",
+)
+@click.option(
+    "--assumptions/--no-assumptions",
+    default=None,
+    help="Look at what is assumed of the service, too; by default only on the emulator.",
+)
+@click.option("--seed", type=int, default=0, help="The same seed sends the same requests.")
+@click.option("--max-creates", type=click.IntRange(0), default=500, help="Make no more things than this.")
+@click.option("--rate", metavar="N/s", help="Send no more than this; by default 5/s to a server elsewhere.")
+@click.option("--max-time", type=_SECONDS, default=300.0, help="Stop after so many seconds, and clean up.")
+@click.option(
+    "--settle", type=_SECONDS, default=0.0, help="Seconds that the server may take until all its answers agree."
+)
+@click.option("--patience", type=_SECONDS, help="Seconds to wait for a prebuild or pool to get somewhere.")
+@click.option("--only", metavar="PROPERTY", multiple=True, help=f"Look at this property; {_SEVERAL}.")
+@click.option("--skip", metavar="PROPERTY", multiple=True, help=f"Leave this out; {_SEVERAL}.")
+@click.option(
+    "--layer",
+    "layers",
+    metavar="LAYER",
+    multiple=True,
+    help=f"Run this layer alone: probes, lifecycle, machine, schemathesis; {_SEVERAL}.",
+)
+@click.option(
+    "--known-failing",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="What is known to be broken.",
+)
+@click.option("--record-known-failing", metavar="FILE", type=_FILE, help="Write what is broken to this file.")
+@click.option("--deep", is_flag=True, help="Fuzz with schemathesis as well: some minutes more.")
+@click.option(
+    "--report",
+    "reports",
+    metavar="FORMAT=FILE",
+    multiple=True,
+    help="Write json=F, junit=F or html=F; several may be given, with commas.",
+)
+@click.option(
+    "--tests",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write a test for each failure into this folder.",
+)
+@click.option("--ledger", "ledger_file", metavar="FILE", type=_FILE, help="Where to note what is made.")
+@click.option("--properties", is_flag=True, help="List all properties, and stop.")
 def contract(
-    target: Annotated[str, typer.Argument(metavar="URL", help="The server, or `cleanup`.")] = "",
-    ledger: Annotated[Path | None, typer.Argument(metavar="[LEDGER]", help="With `cleanup`: what a run left.")] = None,
     *,
-    token_env: Annotated[
-        str | None, typer.Option(metavar="VAR", help="The environment variable that holds the token.")
-    ] = None,
-    project: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="A project to write to; may be given several times.")
-    ] = None,
-    environment_class: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="An environment class to use; may be given several times.")
-    ] = None,
-    mode: Annotated[
-        Mode | None,
-        typer.Option(help="What may be sent; by default `full` to a server on this machine, `read` to any other."),
-    ] = None,
-    profile: Annotated[
-        Profile,
-        typer.Option(help="Whether input that the schema does not name may be understood, or is to be refused."),
-    ] = "protojson",
-    assumptions: Annotated[
-        bool | None,
-        typer.Option(
-            "--assumptions/--no-assumptions",
-            help="Look at what is assumed of the service, too; by default only on the emulator.",
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed sends the same requests.")] = 0,
-    max_creates: Annotated[int, typer.Option(min=0, help="Make no more things than this.")] = 500,
-    rate: Annotated[
-        str | None, typer.Option(metavar="N/s", help="Send no more than this; by default 5/s to a server elsewhere.")
-    ] = None,
-    max_time: Annotated[float, typer.Option(min=0, help="Stop after so many seconds, and clean up.")] = 300.0,
-    settle: Annotated[
-        float, typer.Option(min=0, help="Seconds that the server may take until all its answers agree.")
-    ] = 0.0,
-    patience: Annotated[
-        float | None, typer.Option(min=0, help="Seconds to wait for a prebuild or pool to get somewhere.")
-    ] = None,
-    only: Annotated[
-        list[str] | None, typer.Option(metavar="PROPERTY", help="Look at this property; may be given several times.")
-    ] = None,
-    skip: Annotated[
-        list[str] | None, typer.Option(metavar="PROPERTY", help="Leave this out; may be given several times.")
-    ] = None,
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Run this layer alone: probes, lifecycle, machine, schemathesis; may be given several times."
-        ),
-    ] = None,
-    known_failing: Annotated[
-        Path | None, typer.Option(metavar="FILE", dir_okay=False, exists=True, help="What is known to be broken.")
-    ] = None,
-    record_known_failing: Annotated[
-        Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write what is broken to this file.")
-    ] = None,
-    deep: Annotated[bool, typer.Option("--deep", help="Fuzz with schemathesis as well: some minutes more.")] = False,
-    report: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FORMAT=FILE", help="Write json=F, junit=F or html=F; several may be given, with commas."),
-    ] = None,
-    tests: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", file_okay=False, help="Write a test for each failure into this folder."),
-    ] = None,
-    ledger_file: Annotated[
-        Path | None, typer.Option("--ledger", metavar="FILE", dir_okay=False, help="Where to note what is made.")
-    ] = None,
-    properties: Annotated[bool, typer.Option("--properties", help="List all properties, and stop.")] = False,
-) -> None:
+    target: str,
+    ledger: Path | None,
+    token_env: str | None,
+    projects: tuple[str, ...],
+    environment_classes: tuple[str, ...],
+    mode: Mode | None,
+    profile: Profile,
+    assumptions: bool | None,
+    seed: int,
+    max_creates: int,
+    rate: str | None,
+    max_time: float,
+    settle: float,
+    patience: float | None,
+    only: tuple[str, ...],
+    skip: tuple[str, ...],
+    layers: tuple[str, ...],
+    known_failing: Path | None,
+    record_known_failing: Path | None,
+    deep: bool,
+    reports: tuple[str, ...],
+    tests: Path | None,
+    ledger_file: Path | None,
+    properties: bool,
+) -> int:
     """Test whether the server at URL keeps the contract of the PrebuildService.
 
     What it makes it deletes again; `prebuilds contract cleanup LEDGER` deletes what a run had to leave. The exit code
@@ -103,11 +131,10 @@ def contract(
     """
     if properties:
         _list_properties()
-        return
+        return 0
     if not target:
-        raise typer.BadParameter("which server? Give its URL")
-    from prebuilds.contract import report as reports
-    from prebuilds.contract import runner
+        raise click.UsageError("which server? Give its URL")
+    from prebuilds.contract import report, runner
     from prebuilds.contract.findings import read_known, write_known
     from prebuilds.contract.ledger import LedgerError
 
@@ -116,15 +143,16 @@ def contract(
         if target == "cleanup":
             if ledger is None:
                 raise ValueError("which ledger? Give its file")
-            raise typer.Exit(_clean_up(ledger, token_env, progress))
+            return _clean_up(ledger, token_env, progress)
         if ledger is not None:
             raise ValueError(f"what is {ledger} to be? Only `cleanup` takes a file")
-        files = _reports(report or [])
+        files = _files(reports)
+        _check_writable(*files.values(), record_known_failing)
         options = runner.Options(
             url=target,
             token=_token(token_env, local=runner.is_local(target), plan=mode == "plan"),
-            projects=tuple(project or ()),
-            environment_classes=tuple(environment_class or ()),
+            projects=projects,
+            environment_classes=environment_classes,
             mode=mode,
             profile=profile,
             assumptions=assumptions,
@@ -134,31 +162,31 @@ def contract(
             max_time=max_time,
             settle=settle,
             patience=patience,
-            only=tuple(only or ()),
-            skip=tuple(skip or ()),
+            only=only,
+            skip=skip,
             known=read_known(known_failing) if known_failing else (),
-            layers=_layers(layer or [], runner.LAYERS),
+            layers=_layers(layers, runner.LAYERS),
             deep=deep,
             ledger=ledger_file,
         )
         found = runner.run(options, tell=progress.say, on_progress=progress.tick)
     except (ValueError, LedgerError) as error:
-        raise typer.BadParameter(str(error)) from None
+        raise click.UsageError(str(error)) from None
     finally:
         progress.end()
     if found.mode == "plan":
-        print(reports.plan_as_text(found), end="")
-        raise typer.Exit(found.exit_code)
-    print(reports.as_text(found), end="")
-    formats = {"json": reports.as_json, "junit": reports.as_junit, "html": reports.as_html}
+        _print(report.plan_as_text(found))
+        return found.exit_code
+    _print(report.as_text(found))
+    formats = {"json": report.as_json, "junit": report.as_junit, "html": report.as_html}
     for kind, path in files.items():
-        path.write_text(formats[kind](found), encoding="utf-8")
+        report.write(path, formats[kind](found))
     if tests is not None:
-        for written in reports.write_tests(found, tests):
+        for written in report.write_tests(found, tests):
             print(f"wrote {written}")
     if record_known_failing is not None:
         print(f"wrote {write_known(record_known_failing, found.results)} known failures to {record_known_failing}")
-    raise typer.Exit(found.exit_code)
+    return found.exit_code
 
 
 def _clean_up(path: Path, token_env: str | None, progress: _Progress) -> int:
@@ -212,7 +240,7 @@ def _rate(text: str | None) -> float | None:
     return float(match[1]) / (60 if match[2] == "m" else 1)
 
 
-def _reports(values: list[str]) -> Mapping[str, Path]:
+def _files(values: Sequence[str]) -> Mapping[str, Path]:
     found: dict[str, Path] = {}
     for item in ",".join(values).split(",") if values else ():
         kind, _, name = item.partition("=")
@@ -222,11 +250,26 @@ def _reports(values: list[str]) -> Mapping[str, Path]:
     return found
 
 
-def _layers(given: list[str], known: tuple[str, ...]) -> tuple[str, ...]:
+def _check_writable(*paths: Path | None) -> None:
+    """See that what a run is to write can be written, before it takes its time."""
+    for path in paths:
+        if path is None:
+            continue
+        if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise ValueError(f"{path} cannot be written")
+
+
+def _print(text: str) -> None:
+    """Print what a terminal need not have letters for."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), end="")
+
+
+def _layers(given: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
     unknown = [name for name in given if name not in known]
     if unknown:
         raise ValueError(f"there is no layer {', '.join(unknown)}: {', '.join(known)}")
-    return tuple(given) or known
+    return given or known
 
 
 class _Progress:
