@@ -62,7 +62,7 @@ class ContractItem:
         """Fail if the property is broken, and skip if it could not be tested."""
         from prebuilds.contract.findings import State
         from prebuilds.contract.reproduction import as_curl
-        from prebuilds.contract.session import masked
+        from prebuilds.contract.secrets import masked
 
         found = [
             item for item in self.report.results if (item.property.name, item.method) == (self.property, self.method)
@@ -79,12 +79,10 @@ class ContractItem:
                     f"{self.property} {self.method} is a known failure, and is kept: strike it out", pytrace=False
                 )
             return
-        text = (
-            f"{self.method}: {result.why}\n{result.property.says} ({result.property.level}, {result.property.source})"
-        )
+        text = f"{self.method}: {masked(result.why, session.secrets)}\n"
+        text += f"{result.property.says} ({result.property.level}, {result.property.source})"
         if result.failure is not None:
-            text += f"\n\n{as_curl(result.failure.sequence, self.report.url, session.token)}"
-        text = masked(text, session.secrets)
+            text += f"\n\n{as_curl(result.failure.sequence, self.report.url, session.token, session.secrets)}"
         if result.known:
             pytest.xfail(text)
         if result.property.level == "SHOULD":

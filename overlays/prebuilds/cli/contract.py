@@ -120,6 +120,7 @@ def contract(
         if ledger is not None:
             raise ValueError(f"what is {ledger} to be? Only `cleanup` takes a file")
         files = _reports(report or [])
+        _check_writable(*files.values(), record_known_failing)
         options = runner.Options(
             url=target,
             token=_token(token_env, local=runner.is_local(target), plan=mode == "plan"),
@@ -147,12 +148,12 @@ def contract(
     finally:
         progress.end()
     if found.mode == "plan":
-        print(reports.plan_as_text(found), end="")
+        _print(reports.plan_as_text(found))
         raise typer.Exit(found.exit_code)
-    print(reports.as_text(found), end="")
+    _print(reports.as_text(found))
     formats = {"json": reports.as_json, "junit": reports.as_junit, "html": reports.as_html}
     for kind, path in files.items():
-        path.write_text(formats[kind](found), encoding="utf-8")
+        reports.write(path, formats[kind](found))
     if tests is not None:
         for written in reports.write_tests(found, tests):
             print(f"wrote {written}")
@@ -220,6 +221,21 @@ def _reports(values: list[str]) -> Mapping[str, Path]:
             raise ValueError(f"{item!r} is no report: json=FILE, junit=FILE or html=FILE")
         found[kind] = Path(name)
     return found
+
+
+def _check_writable(*paths: Path | None) -> None:
+    """See that what a run is to write can be written, before it takes its time."""
+    for path in paths:
+        if path is None:
+            continue
+        if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise ValueError(f"{path} cannot be written")
+
+
+def _print(text: str) -> None:
+    """Print what a terminal need not have letters for."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), end="")
 
 
 def _layers(given: list[str], known: tuple[str, ...]) -> tuple[str, ...]:
