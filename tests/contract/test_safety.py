@@ -361,6 +361,52 @@ def test_a_server_that_stays_limited_ends_the_run(server, options):
     assert not report.broken
 
 
+def test_a_server_that_answers_the_same_to_everything_has_not_deleted(server, options):
+    def before(count, request):
+        if count > 200:
+            return Answer(200, {"content-type": "application/json"}, b"{}", 0.0, request)
+        return None
+
+    report = kit(server, Watched(server, before=before), options)
+    assert report.exit_code == 3
+    assert {made.id for made, _ in report.clean_up.left} >= set(left(server)) != set()
+
+
+def test_no_more_is_made_than_may_be_by_what_should_be_refused(server, options):
+    """A server that takes what it has to refuse makes something with each of those calls."""
+    made = []
+
+    def before(count, request):
+        if request.method == "CreatePrebuild":
+            made.append(count)
+            body = json.dumps({"prebuild": {"id": f"b0e12f6c-4c67-429d-a4a6-{count:012x}"}}).encode()
+            return Answer(200, {"content-type": "application/json"}, body, 0.0, request)
+        return None
+
+    kit(server, Watched(server, before=before), {**options, "max_creates": 5, "layers": ("probes",)})
+    assert len(made) <= 5
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "message"),
+    [
+        (401, b'{"code":"unauthenticated"}', "refuses the token"),
+        (404, b"<h1>nothing here</h1>", "no PrebuildService"),
+        (200, b"<h1>hello</h1>", "no PrebuildService"),
+        (307, b"", "redirects"),
+        (503, b"<h1>down</h1>", "fails at everything"),
+    ],
+)
+def test_what_is_no_server_of_ours_is_told_in_one_line(server, options, status, body, message):
+    watched = Watched(server, before=lambda _, request: Answer(status, {}, body, 0.0, request))
+    report = kit(server, watched, options)
+    assert report.exit_code == 2
+    assert not any(request.method.startswith("Create") for request in watched.requests)
+    assert message in reports.as_text(report)
+    assert len(reports.as_text(report).splitlines()) == 1
+    assert 'errors="1"' in reports.as_junit(report)
+
+
 def test_reading_writes_nothing(server, options):
     watched = Watched(server)
     report = kit(server, watched, {**options, "mode": "read"})

@@ -133,8 +133,14 @@ def _is_unlisted(session: Session, made: Made) -> bool:
     if answer.status != 200 or not complete or not isinstance(answer.content, dict):
         return False
     listed = [item for item in items if item.get("id") == made.id]
-    # An error that is sent as a success shows nothing, and lists nothing.
-    return all(goes_away(item) for item in listed) and not answer.json.get("code")
+    if listed:
+        return all(goes_away(item) for item in listed)
+    # A server that answers the same to everything lists nothing as well: one more method has to know.
+    delete = _DELETE[made.method]
+    try:
+        return session.call(delete, {ID_FIELD[delete]: made.id}).code == "not_found"
+    except TransportError:
+        return False
 
 
 def _look_for_lost(session: Session, tell: Callable[[str], None]) -> None:

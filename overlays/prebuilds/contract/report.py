@@ -159,8 +159,9 @@ def _request(request: Request) -> str:
 
 
 def _text(report: Report) -> Iterator[str]:
-    if report.unfinished and not report.session.log:
+    if report.unfinished and not report.layers:
         yield f"nothing was tested: {report.unfinished}"
+        yield from _left_behind(report)
         return
     width = max(len(name) for name in PROPERTIES) + 2
     yield " " * width + " ".join(SHORT.values())
@@ -190,6 +191,12 @@ def _text(report: Report) -> Iterator[str]:
             yield f"  {why}: {', '.join(names)}"
         if len(reasons) > _MOST_REASONS:
             yield f"  and for {len(reasons) - _MOST_REASONS} more reasons"
+    yield from _left_behind(report)
+    yield ""
+    yield _summary(report)
+
+
+def _left_behind(report: Report) -> Iterator[str]:
     clean = report.clean_up
     if clean is not None and not clean.is_complete:
         yield ""
@@ -197,8 +204,6 @@ def _text(report: Report) -> Iterator[str]:
         yield from (f"  {made.method} {made.id}: {_masked(report, why)}" for made, why in clean.left)
         yield from (f"  {intent.method} in project {intent.project}: its answer was lost" for intent in clean.unknown)
         yield f"  To delete it later: prebuilds contract cleanup {shlex.quote(str(report.ledger))}"
-    yield ""
-    yield _summary(report)
 
 
 def _summary(report: Report) -> str:

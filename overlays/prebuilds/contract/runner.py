@@ -330,7 +330,7 @@ def _greet(way: Transport, options: Options) -> str:
     """
     headers = (("Content-Type", JSON), ("Connect-Protocol-Version", "1"), ("Authorization", f"Bearer {options.token}"))
     if isinstance(way, HttpTransport):
-        way.timeout = min(way.timeout, options.max_time or way.timeout, _GREETING_TIMEOUT)
+        way.timeout = min(_GREETING_TIMEOUT, options.max_time / 4 or _GREETING_TIMEOUT)
     why = ""
     for method in ("ListPrebuilds", "GetPrebuild", "ListWarmPools", "GetWarmPool"):
         fields = {ID_FIELD[method]: str(uuid.uuid4())} if method in ID_FIELD else {}
@@ -347,7 +347,9 @@ def _greet(way: Transport, options: Options) -> str:
         elif 300 <= answer.status < 400:
             where = answer.headers.get("location", "nowhere")
             why = f"the server redirects, which is not followed: POST {url} got {answer.status}, to {where}"
-        elif answer.status < 500 and not answer.json and answer.body.strip() != b"{}":
+        elif answer.status >= 500:
+            why = f"the server fails at everything: POST {url} got {came}"
+        elif not answer.json and answer.body.strip() != b"{}":
             why = f"this is no PrebuildService: POST {url} got {came}. Is the URL the whole base URL?"
         else:
             return ""

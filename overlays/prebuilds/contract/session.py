@@ -39,6 +39,25 @@ TOKEN_VARIABLE: Final = "$TOKEN"  # noqa: S105  stands for the token in reports
 # What may come of these before the service itself has looked at the call.
 _BODILESS: Final = frozenset({404, 405, 413, 414, 415, 431})
 
+# What a single answer shows, whatever was sent before.
+_OF_ONE_ANSWER: Final = frozenset(
+    {
+        "no-server-error",
+        "matches-schema",
+        "error-envelope",
+        "code-and-status-agree",
+        "current-status-mapping",
+        "content-type",
+        "unsupported-media-type",
+        "malformed-json",
+        "no-write-by-get",
+        "method-not-allowed",
+        "unauthenticated-without-token",
+        "unauthenticated-with-wrong-token",
+        "logs-token-is-secret",
+    }
+)
+
 # So many answers in a row may be missing before the run, or its clean-up, ends.
 _PATIENCE = 5
 
@@ -47,7 +66,7 @@ _TIMEOUT = 30.0
 _TIMEOUT_OF_CLEAN_UP = 10.0
 
 # For how many seconds, in all, a call is put off that a server limits by its rate.
-_LONGEST_PAUSE = 120.0
+_LONGEST_PAUSE = 60.0
 
 # The pauses, in seconds, before a call is sent again that was refused with 429 and no word of when to come back.
 _PAUSES = (0.5, 1.0, 2.0, 4.0)
@@ -174,6 +193,7 @@ class Session:
         self._released: list[Pair] = []
         self._cleaning = False
         self._pace = 0.0
+        self._changed = float("-inf")
         self._listed: set[tuple[str, str]] = set()
         self._is_full = False
         self._persistent: set[str] = set()
@@ -296,6 +316,8 @@ class Session:
         if intent is not None:
             self._settle_intent(intent, answer)
         self.log.append(answer)
+        if answer.ok and request.method in WRITES:
+            self._changed = self._clock()
         self._judge_answer(answer)
         if self._on_progress is not None:
             self._on_progress(self)
@@ -370,6 +392,10 @@ class Session:
             `ok`.
         """
         if name not in self.findings.selected or method not in PROPERTIES[name].methods:
+            return ok
+        if not ok and name not in _OF_ONE_ANSWER and self._clock() - self._changed < self.settle:
+            # Another look, later, may show it kept, or broken.
+            self.findings.excuse(name, method, "each look was too soon after a change (--settle)")
             return ok
         if ok:
             self.findings.keep(name, method)

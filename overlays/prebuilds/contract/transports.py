@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from prebuilds.contract.properties import WRITES
+from prebuilds.contract.properties import CREATES
 from prebuilds.contract.wire import Answer, Request
 
 AsgiApp = Callable[
@@ -32,7 +32,8 @@ _ENOUGH = 4096
 # How many bytes an answer may have.
 _MOST = 64 * 2**20
 
-# A connection that was idle for longer may have been closed at the other end, without either of us knowing.
+# A connection that was idle for longer may have been closed at the other end, without either of us knowing. What makes
+# something gets a new one each time, as it is never sent twice.
 _IDLE = 1.0
 
 
@@ -99,15 +100,16 @@ class HttpTransport:
             TransportError: there is no whole answer.
         """
         begun = time.perf_counter()
-        if self._connection is not None and (begun - self._used > _IDLE or self._is_closed_there()):
+        idle = begun - self._used > _IDLE
+        if self._connection is not None and (idle or request.method in CREATES or self._is_closed_there()):
             self.close()
         reused = self._connection is not None
         try:
             try:
                 return self._exchange(request, begun)
             except (http.client.RemoteDisconnected, ConnectionError):
-                # It may have been closed since the last answer. What makes something is never sent twice.
-                if not reused or request.method in WRITES:
+                # It may have been closed since the last answer.
+                if not reused:
                     raise
                 self.close()
                 return self._exchange(request, begun)
