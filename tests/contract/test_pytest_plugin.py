@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import google._upb._message  # noqa: F401  pytester forgets what it has imported, and this cannot be loaded twice
 import httpcore  # noqa: F401  pytester forgets what it has imported, and httpx keeps the exceptions that it saw first
 import pytest
 

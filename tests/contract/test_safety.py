@@ -407,6 +407,24 @@ def test_what_is_no_server_of_ours_is_told_in_one_line(server, options, status, 
     assert 'errors="1"' in reports.as_junit(report)
 
 
+def test_a_server_that_settles_late_gives_no_alarm(server, options):
+    """For two seconds after a creation nothing that was made can be got."""
+    changed = [float("-inf")]
+
+    def after(count, request, answer):
+        now = server.clock.now().timestamp() / 60
+        if request.method.startswith("Create") and answer.ok:
+            changed[0] = now
+        elif request.method.startswith("Get") and answer.ok and now - changed[0] < 2:
+            body = b'{"code":"not_found","message":""}'
+            return Answer(404, {"content-type": "application/json"}, body, 0.0, request)
+        return None
+
+    report = kit(server, Watched(server, after=after), {**options, "settle": 3.0, "max_time": 3000})
+    assert not report.broken
+    assert left(server) == []
+
+
 def test_reading_writes_nothing(server, options):
     watched = Watched(server)
     report = kit(server, watched, {**options, "mode": "read"})
