@@ -13,15 +13,18 @@ the items:
         prebuild_contract.check()
 
 The server is tested once, when the first item runs, for those properties that are among the items (`-k`, `--lf`). An
-item fails if its property is broken, is skipped if it could not be tested, and is an expected failure if the file of
-known failures has it. A property that should be kept, and need not, is a warning.
+item fails if its property is broken, or if nothing has shown it in a run that was to test everything; it is skipped if
+it cannot be tested, or was not to be, and an expected failure if the file of known failures has it. A property that
+should be kept, and need not, is a warning. `strict-input` is among them with `--prebuilds-contract-profile=strict`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from prebuilds.contract.findings import Result
     from prebuilds.contract.runner import Options, Report
 
 MARKER = "prebuilds_contract"
@@ -38,6 +42,13 @@ _OPTION = "--prebuilds-contract"
 _FIXTURE = "prebuild_contract"
 
 _NAME = "prebuilds-contract"
+
+# For how many seconds a worker of pytest-xdist waits for the one that tests the server.
+_LONGEST_RUN = 3600.0
+
+
+Verdict = tuple[str, str]
+"""What is to become of an item: pass, skip, fail, xfail or warn, and why."""
 
 
 class ContractWarning(UserWarning):
@@ -50,47 +61,23 @@ class ContractItem:
     Attributes:
         property: the name of the property.
         method: the method.
-        report: what came of testing the server.
     """
 
-    def __init__(self, property_name: str, method: str, report: Report) -> None:
+    def __init__(self, property_name: str, method: str, verdict: Verdict) -> None:
         self.property = property_name
         self.method = method
-        self.report = report
+        self._kind, self._text = verdict
 
     def check(self) -> None:
-        """Fail if the property is broken, and skip if it could not be tested."""
-        from prebuilds.contract.findings import State
-        from prebuilds.contract.reproduction import as_curl
-        from prebuilds.contract.session import masked
-
-        found = [
-            item for item in self.report.results if (item.property.name, item.method) == (self.property, self.method)
-        ]
-        if not found:
-            pytest.skip("it rests on an assumption about the service, or was left out")
-        result = found[0]
-        session = self.report.session
-        if result.state is State.NOT_TESTED:
-            pytest.skip(f"not tested: {result.why}")
-        if result.state is State.KEPT:
-            if result.known:
-                pytest.fail(
-                    f"{self.property} {self.method} is a known failure, and is kept: strike it out", pytrace=False
-                )
-            return
-        text = (
-            f"{self.method}: {result.why}\n{result.property.says} ({result.property.level}, {result.property.source})"
-        )
-        if result.failure is not None:
-            text += f"\n\n{as_curl(result.failure.sequence, self.report.url, session.token)}"
-        text = masked(text, session.secrets)
-        if result.known:
-            pytest.xfail(text)
-        if result.property.level == "SHOULD":
-            warnings.warn(text, ContractWarning, stacklevel=2)
-            return
-        pytest.fail(text, pytrace=False)
+        """Fail if the property is broken or should have been tested, and skip if it could not be tested."""
+        if self._kind == "skip":
+            pytest.skip(self._text)
+        if self._kind == "fail":
+            pytest.fail(self._text, pytrace=False)
+        if self._kind == "xfail":
+            pytest.xfail(self._text)
+        if self._kind == "warn":
+            warnings.warn(self._text, ContractWarning, stacklevel=2)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -110,6 +97,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         f"{_OPTION}-mode",
         choices=("read", "reject", "lifecycle", "full"),
         help="What may be sent; by default `full` to a server on this machine, and `read` to any other.",
+    )
+    group.addoption(
+        f"{_OPTION}-profile",
+        choices=("protojson", "strict"),
+        default="protojson",
+        help="Whether input that the schema does not name may be understood, or is to be refused.",
     )
     group.addoption(f"{_OPTION}-seed", type=int, default=0, metavar="N", help="The same seed sends the same requests.")
     group.addoption(f"{_OPTION}-known-failing", type=Path, metavar="FILE", help="What is known to be broken.")
@@ -141,6 +134,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         [
             pytest.param((name, method), id=f"{name}-{method}", marks=getattr(pytest.mark, MARKER))
             for name, item in PROPERTIES.items()
+            if name != "strict-input" or metafunc.config.getoption(f"{_OPTION}-profile") == "strict"
             for method in item.methods
         ],
         indirect=True,
@@ -177,13 +171,18 @@ def contract_options(pytestconfig: pytest.Config) -> Options:
     def given(name: str) -> Any:
         return pytestconfig.getoption(f"{_OPTION}-{name}")
 
+    try:
+        known = read_known(given("known-failing")) if given("known-failing") else set[tuple[str, str]]()
+    except ValueError as error:
+        pytest.fail(str(error), pytrace=False)
     options = Options(
         projects=tuple(given("project")),
         environment_classes=tuple(given("class")),
         mode=given("mode"),
+        profile=given("profile"),
         seed=given("seed"),
         assumptions=given("assumptions"),
-        known=read_known(given("known-failing")) if given("known-failing") else (),
+        known=known,
     )
     variable = given("token-env")
     if not variable:
@@ -217,6 +216,8 @@ def contract_report(
         options = replace(options, ledger=options.ledger or tmp_path_factory.mktemp(_NAME) / "ledger")
     try:
         report = run(options, transport=transport)
+    except ValueError as error:
+        pytest.fail(str(error), pytrace=False)
     finally:
         if transport is not None:
             transport.close()
@@ -229,11 +230,67 @@ def contract_report(
         )
 
 
+@pytest.fixture(scope="session")
+def contract_verdicts(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, Verdict]:
+    """What is to become of each item. Of the workers of pytest-xdist one tests the server, and tells the others."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return _verdicts(request.getfixturevalue("contract_report"))
+    import sqlite3  # no other run needs it
+
+    shared = tmp_path_factory.getbasetemp().parent / f"{_NAME}.sqlite"
+    with closing(sqlite3.connect(shared, timeout=_LONGEST_RUN, isolation_level=None)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        database.execute("CREATE TABLE IF NOT EXISTS verdicts (content TEXT)")
+        row = database.execute("SELECT content FROM verdicts").fetchone()
+        if row is None:
+            row = (json.dumps(_verdicts(request.getfixturevalue("contract_report"))),)
+            database.execute("INSERT INTO verdicts VALUES (?)", row)
+        database.execute("COMMIT")
+    return {name: (kind, text) for name, (kind, text) in json.loads(row[0]).items()}
+
+
 @pytest.fixture
-def prebuild_contract(request: pytest.FixtureRequest, contract_report: Report) -> ContractItem:
+def prebuild_contract(request: pytest.FixtureRequest, contract_verdicts: Mapping[str, Verdict]) -> ContractItem:
     """One property for one method. A test that asks for it becomes an item for each of them."""
     name, method = request.param
-    return ContractItem(name, method, contract_report)
+    left_out = ("skip", "it rests on an assumption about the service, or was left out")
+    return ContractItem(name, method, contract_verdicts.get(f"{name} {method}", left_out))
+
+
+def _verdicts(report: Report) -> dict[str, Verdict]:
+    from prebuilds.contract.secrets import masked
+
+    secrets = report.session.secrets
+    return {
+        f"{result.property.name} {result.method}": (kind, masked(text, secrets))
+        for result in report.results
+        for kind, text in [_verdict(report, result)]
+    }
+
+
+def _verdict(report: Report, result: Result) -> Verdict:
+    from prebuilds.contract.findings import State
+    from prebuilds.contract.reproduction import as_curl
+    from prebuilds.contract.runner import LAYERS
+
+    item, method = result.property, result.method
+    must = item.level == "MUST"
+    if result.state is State.NOT_TESTED:
+        # What a run was told to leave out is no fault. If it was told to test everything, then it is: a suite in which
+        # all is skipped looks as if all were well.
+        expected = report.mode == "full" and len(report.layers) == len(LAYERS) and must and not result.excused
+        return "fail" if report.unfinished or expected else "skip", f"not tested: {result.why}"
+    if result in report.passing:
+        return "fail", f"{item.name} {method} is a known failure, and is kept: strike it out"
+    if result.state is State.KEPT:
+        return "pass", ""
+    text = f"{method}: {result.why}\n{item.says} ({item.level}, {item.source})"
+    if result.failure is not None:
+        secrets = report.session.secrets
+        text += f"\n\n{as_curl(result.failure.sequence, report.url, report.session.token, secrets)}"
+    return "xfail" if result.known else "fail" if must else "warn", text
 
 
 def _wanted(session: pytest.Session) -> tuple[str, ...]:

@@ -128,11 +128,11 @@ def test_the_reports_for_programs(server, options):
 
 
 def test_the_test_for_a_failure_fails_until_it_is_mended(tmp_path):
-    """An emulator that knows no project refuses to create; one that takes all of them does what it should."""
-    with EmulatorServer(options=EmulatorOptions(strict_projects=True)) as broken, EmulatorServer() as mended:
+    """An emulator that takes any text for an id, and one that does what it should."""
+    with EmulatorServer(options=EmulatorOptions(relaxed_ids=True)) as broken, EmulatorServer() as mended:
         done = _program(tmp_path, "contract", broken.url, "--layer", "probes", "--tests", "found", "--ledger", "ledger")
         assert done.returncode == 1
-        found = tmp_path / "found" / "test_inside_bounds_is_accepted_CreatePrebuild.py"
+        found = tmp_path / "found" / "test_malformed_id_is_refused_CreatePrebuild.py"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(found)]
         for url, expected in ((broken.url, 1), (mended.url, 0)):
             environment = {**os.environ, "BASE_URL": url}
@@ -182,7 +182,7 @@ def test_what_does_not_go_together_is_told(arguments, message, capsys, monkeypat
 def test_a_server_that_is_not_there(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["contract", "http://127.0.0.1:9", "--layer", "probes"]) == 2
-    assert "does not answer" in capsys.readouterr().out
+    assert "nothing was tested: ListPrebuilds: no connection" in capsys.readouterr().out
 
 
 def test_all_properties_can_be_listed(capsys):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import google._upb._message  # noqa: F401  pytester forgets what it has imported, and this cannot be loaded twice
 import httpcore  # noqa: F401  pytester forgets what it has imported, and httpx keeps the exceptions that it saw first
 import pytest
 
@@ -13,7 +14,7 @@ from prebuilds.emulator import EmulatorServer, ManualClock
 
 pytest_plugins = ["pytester"]
 
-PAIRS = sum(len(item.methods) for item in PROPERTIES.values())
+PAIRS = sum(len(item.methods) for item in PROPERTIES.values() if item.name != "strict-input")
 
 # The layer that is soon through.
 OPTIONS = """

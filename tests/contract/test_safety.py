@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+import signal
+from contextlib import suppress
 
 import pytest
 
 from prebuilds.contract import report as reports
-from prebuilds.contract.ledger import Ledger
+from prebuilds.contract.ledger import Ledger, LedgerError
 from prebuilds.contract.properties import READS
 from prebuilds.contract.runner import Options, clean_up_ledger, run
 from prebuilds.contract.transports import AsgiTransport, TransportError
@@ -194,6 +196,233 @@ def test_what_was_there_before_stays_even_where_answers_are_lost(server, options
     given = {"projects": (PROJECT,), "environment_classes": (CLASS, OTHER_CLASS)}
     kit(server, Watched(server, after=after), {**options, **given})
     assert set(left(server)) == {mine, pool}
+
+
+@pytest.mark.parametrize("mode", ["reject", "full"])
+def test_what_was_there_before_stays_where_refusals_fail(server, options, mode):
+    """A create that has to be refused may have made something all the same if the answer is an error of the server."""
+    api = Api(server.app)
+    mine = api("CreatePrebuild", projectId=PROJECT, environmentClassId=CLASS, spec={}).json["prebuild"]["id"]
+    api.close()
+
+    def before(count, request):
+        if request.method.startswith("Create"):
+            return Answer(500, {"content-type": "text/html"}, b"<h1>Oops</h1>", 0.0, request)
+        return None
+
+    given = {"projects": (PROJECT,), "environment_classes": (CLASS,), "mode": mode}
+    report = kit(server, Watched(server, before=before), {**options, **given})
+    assert report.clean_up.deleted == 0
+    assert report.clean_up.is_complete
+    assert left(server) == [mine]
+
+
+def test_what_others_make_meanwhile_stays(server, options):
+    """More has appeared than answers were lost: nobody knows which of it is the run's own."""
+    api = Api(server.app)
+    theirs = []
+
+    def after(count, request, answer):
+        if request.method == "CreatePrebuild" and answer.ok and not theirs:
+            for _ in range(2):
+                made = api("CreatePrebuild", projectId=PROJECT, environmentClassId=CLASS, spec={})
+                theirs.append(made.json["prebuild"]["id"])
+            raise TransportError("the connection broke")
+
+    given = {"projects": (PROJECT,), "environment_classes": (CLASS,), "layers": ("probes",)}
+    report = kit(server, Watched(server, after=after), {**options, **given})
+    api.close()
+    assert report.exit_code == 3
+    assert {intent.project for intent in report.clean_up.unknown} == {PROJECT}
+    assert set(theirs) < set(left(server))
+
+
+def test_an_id_that_comes_twice_is_of_two_things(server, options):
+    first = []
+
+    def after(count, request, answer):
+        if request.method == "CreatePrebuild" and answer.ok:
+            body = answer.json
+            first.append(body["prebuild"]["id"])
+            body["prebuild"]["id"] = first[0] if len(first) == 3 else first[-1]
+            return Answer(200, {"content-type": "application/json"}, json.dumps(body).encode(), 0.0, request)
+        return None
+
+    report = kit(server, Watched(server, after=after), options)
+    assert report.exit_code == 1
+    assert left(server) == []
+
+
+def test_a_ledger_that_is_there_already_is_left_alone(server, options):
+    options["ledger"].write_text("of an earlier run")
+    watched = Watched(server)
+    with pytest.raises(LedgerError, match="is there already"):
+        kit(server, watched, options)
+    assert options["ledger"].read_text() == "of an earlier run"
+    assert not [request for request in watched.requests if request.method.startswith("Create")]
+
+
+def test_a_ledger_that_cannot_be_written_stops_before_anything_is_made(server, options, tmp_path):
+    with pytest.raises(LedgerError, match="cannot be written"):
+        kit(server, Watched(server), {**options, "ledger": tmp_path / "nowhere" / "ledger"})
+    assert left(server) == []
+
+
+def test_a_ledger_whose_last_line_is_cut_off_can_be_worked_through(server, options):
+    def before(count, request):
+        if count > 200:
+            raise TransportError("connection refused")
+
+    kit(server, Watched(server, before=before), options)
+    path = options["ledger"]
+    with path.open("a") as file:
+        file.write('{"intent": 999, "meth')
+
+    def refusing(count, request):
+        if request.method == "DeletePrebuild":
+            return Answer(503, {"content-type": "text/html"}, b"", 0.0, request)
+        return None
+
+    for watched, complete in ((Watched(server, before=refusing), False), (Watched(server), True)):
+        assert clean_up_ledger(path, token=TOKEN, transport=watched).is_complete is complete
+        watched.close()
+    assert left(server) == []
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["nonsense", '{"made": "x", "method": "DeleteEverything", "project": ""}', '{"intent": 1}', "[]", '{"what": 1}'],
+)
+def test_a_ledger_with_a_line_that_is_none_is_refused(tmp_path, line):
+    path = tmp_path / "ledger"
+    Ledger.create(path, "http://127.0.0.1:9").close()
+    path.write_text(json.dumps({"ledger": 1, "url": "http://127.0.0.1:9", "projects": [], "settle": 0}) + f"\n{line}\n")
+    with pytest.raises(LedgerError, match="line 2"):
+        Ledger.read(path)
+
+
+def test_a_server_that_does_not_answer_to_the_clean_up_is_not_waited_for(server, options):
+    gone = []
+
+    def before(count, request):
+        if count > 200:
+            gone.append(request)
+            raise TransportError("connection refused")
+
+    report = kit(server, Watched(server, before=before), options)
+    assert report.exit_code == 3
+    assert len(gone) <= 12
+
+
+def test_an_interruption_that_is_lost_ends_the_run_all_the_same(server, options):
+    """Python prints what is raised where it calls back from within, and goes on."""
+
+    def before(count, request):
+        if count == 100:
+            with suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+
+    watched = Watched(server, before=before)
+    report = kit(server, watched, options)
+    assert report.unfinished == "it was interrupted"
+    assert report.layers[-1].requests <= 100
+    assert left(server) == []
+
+
+def test_a_server_that_limits_the_rate_is_asked_more_slowly(server, options):
+    """It says so with each of the ways there are, and each is no fault of its own."""
+    hints = [
+        ({"retry-after": "2"}, b'{"code":"resource_exhausted"}'),
+        ({"ratelimit-retryafter": "1"}, b""),
+        ({}, b'{"code":"unavailable"}'),
+        ({}, b'{"code":"resource_exhausted","details":[{"type":"google.rpc.RetryInfo","value":"CgQIAhAB"}]}'),
+    ]
+
+    def before(count, request):
+        if count % 10 == 0:
+            headers, body = hints[count // 10 % 4]
+            return Answer(429, {"content-type": "application/json", **headers}, body, 0.0, request)
+        return None
+
+    report = kit(server, Watched(server, before=before), options)
+    assert report.exit_code == 0
+    assert left(server) == []
+
+
+def test_a_server_that_stays_limited_ends_the_run(server, options):
+    def before(count, request):
+        if count > 50 and not request.method.startswith("Delete"):
+            return Answer(429, {"content-type": "application/json", "retry-after": "50"}, b"{}", 0.0, request)
+        return None
+
+    report = kit(server, Watched(server, before=before), options)
+    assert "--rate" in report.unfinished
+    assert not report.broken
+
+
+def test_a_server_that_answers_the_same_to_everything_has_not_deleted(server, options):
+    def before(count, request):
+        if count > 200:
+            return Answer(200, {"content-type": "application/json"}, b"{}", 0.0, request)
+        return None
+
+    report = kit(server, Watched(server, before=before), options)
+    assert report.exit_code == 3
+    assert {made.id for made, _ in report.clean_up.left} >= set(left(server)) != set()
+
+
+def test_no_more_is_made_than_may_be_by_what_should_be_refused(server, options):
+    """A server that takes what it has to refuse makes something with each of those calls."""
+    made = []
+
+    def before(count, request):
+        if request.method == "CreatePrebuild":
+            made.append(count)
+            body = json.dumps({"prebuild": {"id": f"b0e12f6c-4c67-429d-a4a6-{count:012x}"}}).encode()
+            return Answer(200, {"content-type": "application/json"}, body, 0.0, request)
+        return None
+
+    kit(server, Watched(server, before=before), {**options, "max_creates": 5, "layers": ("probes",)})
+    assert len(made) <= 5
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "message"),
+    [
+        (401, b'{"code":"unauthenticated"}', "refuses the token"),
+        (404, b"<h1>nothing here</h1>", "no PrebuildService"),
+        (200, b"<h1>hello</h1>", "no PrebuildService"),
+        (307, b"", "redirects"),
+        (503, b"<h1>down</h1>", "fails at everything"),
+    ],
+)
+def test_what_is_no_server_of_ours_is_told_in_one_line(server, options, status, body, message):
+    watched = Watched(server, before=lambda _, request: Answer(status, {}, body, 0.0, request))
+    report = kit(server, watched, options)
+    assert report.exit_code == 2
+    assert not any(request.method.startswith("Create") for request in watched.requests)
+    assert message in reports.as_text(report)
+    assert len(reports.as_text(report).splitlines()) == 1
+    assert 'errors="1"' in reports.as_junit(report)
+
+
+def test_a_server_that_settles_late_gives_no_alarm(server, options):
+    """For two seconds after a creation nothing that was made can be got."""
+    changed = [float("-inf")]
+
+    def after(count, request, answer):
+        now = server.clock.now().timestamp() / 60
+        if request.method.startswith("Create") and answer.ok:
+            changed[0] = now
+        elif request.method.startswith("Get") and answer.ok and now - changed[0] < 2:
+            body = b'{"code":"not_found","message":""}'
+            return Answer(404, {"content-type": "application/json"}, body, 0.0, request)
+        return None
+
+    report = kit(server, Watched(server, after=after), {**options, "settle": 3.0, "max_time": 3000})
+    assert not report.broken
+    assert left(server) == []
 
 
 def test_reading_writes_nothing(server, options):

@@ -10,7 +10,7 @@ from prebuilds.contract.ledger import Intent, Made
 from prebuilds.contract.observations import phase_of
 from prebuilds.contract.probes import goes_away
 from prebuilds.contract.properties import ID_FIELD
-from prebuilds.contract.session import Session
+from prebuilds.contract.session import ServerGoneError, Session
 from prebuilds.contract.transports import TransportError
 from prebuilds.contract.wire import at
 
@@ -50,23 +50,31 @@ def clean_up(session: Session, tell: Callable[[str], None] = lambda _: None) -> 
     session.start_cleaning()
     session.layer = "clean-up"
     ledger = session.ledger
-    if ledger.open:
-        # The server may still be at work on what nobody waits for any more.
-        session.pause(max(session.settle, 0.3))
-    unknown = tuple(intent for intent in list(ledger.open.values()) if not _look_for(session, intent))
-    things = list(reversed(ledger.made))
-    if things:
-        tell(f"deleting {len(things)} things")
-    # All are deleted before the first is looked at, so that they go away at the same time.
-    refused = {made.id: why for made in things if (why := _delete(session, made))}
+    count = len(ledger.made)
+    refused: dict[str, str] = {}
     left: list[tuple[Made, str]] = []
-    for made in things:
-        why = _still_there(session, made)
-        if why:
-            left.append((made, refused.get(made.id) or why))
-        else:
-            ledger.strike(made.id)
-    return CleanUp(len(things) - len(left), tuple(left), unknown)
+    try:
+        if ledger.open:
+            # The server may still be at work on what nobody waits for any more.
+            session.pause(max(session.settle, 0.3))
+        _look_for_lost(session, tell)
+        things = list(reversed(ledger.made))
+        count = len(things)
+        if things:
+            tell(f"deleting {len(things)} things")
+        # All are deleted before the first is looked at, so that they go away at the same time.
+        for made in things:
+            refused[made.id] = _delete(session, made)
+        for made in things:
+            why = _still_there(session, made)
+            if why:
+                left.append((made, refused[made.id] or why))
+            else:
+                ledger.strike(made.id)
+    except (KeyboardInterrupt, ServerGoneError) as error:
+        why = str(error) or "the clean-up was interrupted"
+        left = [(made, why) for made in ledger.made]
+    return CleanUp(count - len(left), tuple(left), tuple(ledger.open.values()))
 
 
 def _delete(session: Session, made: Made) -> str:
@@ -125,38 +133,63 @@ def _is_unlisted(session: Session, made: Made) -> bool:
     if answer.status != 200 or not complete or not isinstance(answer.content, dict):
         return False
     listed = [item for item in items if item.get("id") == made.id]
-    # An error that is sent as a success shows nothing, and lists nothing.
-    return all(goes_away(item) for item in listed) and not answer.json.get("code")
-
-
-def _look_for(session: Session, intent: Intent) -> bool:
-    """Find what a create has made whose answer was lost, and put it into the ledger. False if that cannot be known."""
-    if not intent.project:
-        session.ledger.settle(intent, [])  # it named no project, so that there is nothing to find
-        return True
-    before = session.ledger.before.get((intent.method, intent.project), frozenset[str]())
-    known = {made.id for made in session.ledger.made} | session.made.keys()
+    if listed:
+        return all(goes_away(item) for item in listed)
+    # A server that answers the same to everything lists nothing as well: one more method has to know.
+    delete = _DELETE[made.method]
     try:
-        found = _ids(session, intent)
+        return session.call(delete, {ID_FIELD[delete]: made.id}).code == "not_found"
     except TransportError:
         return False
-    if found is None:
-        return False
-    session.ledger.settle(intent, [item_id for item_id in found if item_id not in before and item_id not in known])
-    return True
 
 
-def _ids(session: Session, intent: Intent) -> Sequence[str] | None:
-    """The ids of what is in the place that a create was meant for, None if the list cannot be had."""
-    items, answer, complete = session.whole_list(_LIST[intent.method], {"projectIds": [intent.project]})
+def _look_for_lost(session: Session, tell: Callable[[str], None]) -> None:
+    """Find what was made by creates whose answers were lost, and put it into the ledger.
+
+    A create stays open if that cannot be known.
+    """
+    ledger = session.ledger
+    groups: dict[tuple[str, str], list[Intent]] = {}
+    for intent in ledger.open.values():
+        groups.setdefault((intent.method, intent.project), []).append(intent)
+    for (method, project), intents in groups.items():
+        # Without a project nothing can have been made that could be found.
+        found = _unknown_there(session, intents) if project else []
+        if found is None:
+            continue
+        if len(found) > len(intents):
+            # Somebody else is at work there, and theirs must stay.
+            tell(
+                f"{len(intents)} answers to {method} in project {project} were lost, and {len(found)} things appeared "
+                f"there that may be meant: {', '.join(found)}"
+            )
+            continue
+        for intent in intents:
+            ledger.settle(intent, [found.pop()] if found else [])
+
+
+def _unknown_there(session: Session, intents: Sequence[Intent]) -> list[str] | None:
+    """The ids of what has appeared where these creates of one project were sent to; None if that cannot be known."""
+    ledger = session.ledger
+    method, project = intents[0].method, intents[0].project
+    before = ledger.before.get((method, project))
+    if before is None and project in ledger.projects:
+        return None  # what was there before the run is not known, and must stay
+    try:
+        items, answer, complete = session.whole_list(_LIST[method], {"projectIds": [project]})
+    except TransportError:
+        return None
     if answer.code == "invalid_argument":
         return []  # no project has such an id
     if not complete:
         return None
+    known = {made.id for made in ledger.made} | session.made.keys() | (before or set[str]())
+    classes = {intent.environment_class.lower() for intent in intents}
     found: list[str] = []
     for item in items:
-        place = at(item, "metadata.projectId"), at(item, "metadata.environmentClassId")
-        here = str(place[0]).lower() == intent.project.lower()
-        if here and (not intent.environment_class or str(place[1]).lower() == intent.environment_class.lower()):
-            found.append(str(item.get("id")))
+        here = str(at(item, "metadata.projectId")).lower() == project.lower()
+        asked = "" in classes or str(at(item, "metadata.environmentClassId")).lower() in classes
+        item_id = item.get("id")
+        if here and asked and isinstance(item_id, str) and item_id not in known and not goes_away(item):
+            found.append(item_id)
     return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final
@@ -189,6 +190,12 @@ class Findings:
             why = self._excuses.get(key, unfinished or "no request has shown it")
         return Result(item, method, State.NOT_TESTED, why, known=known, excused=not missing and key in self._excuses)
 
+    def passing(self, results: Sequence[Result]) -> tuple[Result, ...]:
+        """The known failures that were kept. A property that is known without a method has to be kept by all."""
+        kept = [result for result in results if result.known and result.state is State.KEPT]
+        others = {result.property.name for result in results if result.state is not State.KEPT}
+        return tuple(r for r in kept if (r.property.name, r.method) in self._known or r.property.name not in others)
+
 
 def check_names(names: Iterable[str]) -> None:
     """See that these are names of properties.
@@ -198,7 +205,10 @@ def check_names(names: Iterable[str]) -> None:
     """
     unknown = [name for name in names if name not in PROPERTIES]
     if unknown:
-        raise ValueError(f"there is no property {', '.join(unknown)}: see `prebuilds contract --properties`")
+        raise ValueError(
+            f"there is no property {', '.join(unknown)}{_suggestion(unknown[0], PROPERTIES)}: "
+            "see `prebuilds contract --properties`"
+        )
 
 
 def read_known(path: Path) -> set[tuple[str, str]]:
@@ -208,22 +218,35 @@ def read_known(path: Path) -> set[tuple[str, str]]:
         ValueError: a line is something else.
     """
     found: set[tuple[str, str]] = set()
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    for number, line in enumerate(lines, start=1):
         words = line.partition("#")[0].split()
         if not words:
             continue
         name, method = words[0], words[1] if len(words) > 1 else ""
-        if len(words) > 2 or name not in PROPERTIES or (method and method not in PROPERTIES[name].methods):
-            raise ValueError(f"{path}, line {number}: not a property and one of its methods: {line.strip()}")
+        hint = _suggestion(name, PROPERTIES) if name not in PROPERTIES else ""
+        if name in PROPERTIES and method and method not in PROPERTIES[name].methods:
+            hint = f"; {name} is about {', '.join(PROPERTIES[name].methods)}"
+        if len(words) > 2 or hint or name not in PROPERTIES:
+            raise ValueError(f"{path}, line {number}: not a property and one of its methods: {line.strip()}{hint}")
         found.add((name, method))
     return found
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, list(known), n=1)
+    return f" (is it {near[0]}?)" if near else ""
 
 
 def write_known(path: Path, results: Iterable[Result]) -> int:
     """Write what is broken as a file of known failures, and return how many lines it has."""
     broken = [result for result in results if result.state is State.BROKEN]
     lines = [f"{result.property.name} {result.method}  # {_one_line(result.why)}" for result in broken]
-    path.write_text("\n".join(["# Known failures of prebuilds contract: property and method.", *lines, ""]), "utf-8")
+    text = "\n".join(["# Known failures of prebuilds contract: property and method.", *lines, ""])
+    path.write_text(text, "utf-8", "backslashreplace")
     return len(broken)
 
 

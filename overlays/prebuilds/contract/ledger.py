@@ -18,8 +18,12 @@ from typing import Any, Final
 VERSION: Final = 1
 
 
+METHODS: Final = ("CreatePrebuild", "CreateWarmPool")
+"""The methods that make something."""
+
+
 class LedgerError(ValueError):
-    """A file that is no ledger, or one that cannot be read."""
+    """A file that is no ledger, or one that cannot be read or written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,58 +67,101 @@ class Ledger:
         url: the server that everything is on.
         made: what has to be deleted, in the order in which it was made.
         open: the intents that are not settled.
-        before: the ids that were in a project before the run, by create method and project.
+        before: the ids that were in a project before the run, by create method and project. Where a list could not be
+            had, there is no entry.
+        projects: the projects that the run was given. Any other was made up by it.
+        settle_time: for how many seconds an answer of the server may still show what was before.
     """
 
     path: Path | None
     url: str = ""
+    projects: tuple[str, ...] = ()
+    settle_time: float = 0.0
     made: list[Made] = field(default_factory=list["Made"])
     open: dict[int, Intent] = field(default_factory=dict[int, "Intent"])
     before: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict[tuple[str, str], frozenset[str]])
+    is_winding_up: bool = False
+    """Whether everything is being deleted, so that a line that cannot be written does no harm."""
     _count: int = 0
     _descriptor: int | None = None
+
+    @classmethod
+    def create(cls, path: Path, url: str, *, projects: Iterable[str] = (), settle_time: float = 0.0) -> Ledger:
+        """A new ledger, on the disk before anything is sent.
+
+        Raises:
+            LedgerError: there is such a file already, or it cannot be written.
+        """
+        ledger = cls(path, url, tuple(projects), settle_time)
+        try:
+            # Nobody else's business: it tells what is where.
+            ledger._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            raise LedgerError(
+                f"the ledger {path} is there already. What it lists is deleted by: prebuilds contract cleanup {path}"
+            ) from None
+        except OSError as error:
+            raise LedgerError(f"the ledger {path} cannot be written: {error}") from None
+        ledger._write({"ledger": VERSION, "url": url, "projects": list(ledger.projects), "settle": settle_time})
+        return ledger
 
     @classmethod
     def read(cls, path: Path) -> Ledger:
         """A ledger that was left behind.
 
         Raises:
-            LedgerError: it is none.
+            LedgerError: it is none, or it cannot be written.
         """
         ledger = cls(path)
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
+            content = path.read_bytes()
+            lines = content.splitlines(keepends=True)
+        except OSError as error:
             raise LedgerError(f"{path} cannot be read: {error}") from None
+        length = 0
         for number, line in enumerate(lines, start=1):
             try:
                 entry = json.loads(line)
-                if number == 1 and entry.get("ledger") != VERSION:
+                if (number == 1) != ("ledger" in entry) or entry.get("ledger", VERSION) != VERSION:
                     raise ValueError("it does not begin as one")
                 ledger._take(entry)
-            except (ValueError, KeyError, AttributeError, TypeError) as error:
-                if number == len(lines) and number > 1:
-                    break  # the line was being written when the run was killed: what it announced was not sent yet
+            except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+                if number == len(lines) and number > 1 and not line.endswith(b"\n"):
+                    break  # it was being written when the run was killed: what it announced was not sent yet
                 raise LedgerError(f"{path} is no ledger of this program: line {number}: {error}") from None
+            length += len(line)
         if not lines:
             raise LedgerError(f"{path} is no ledger of this program: it is empty")
+        try:
+            ledger._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+            os.ftruncate(ledger._descriptor, length)
+        except OSError as error:
+            raise LedgerError(f"{path} cannot be written: {error}") from None
+        if not lines[-1].endswith(b"\n") and length == len(content):
+            ledger._append(b"\n")
         return ledger
 
     def _take(self, entry: Mapping[str, Any]) -> None:
+        if entry.get("method", METHODS[0]) not in METHODS:
+            raise ValueError(f"{entry['method']} makes nothing")
         if "ledger" in entry:
             self.url = str(entry["url"])
+            self.projects = tuple(map(str, entry["projects"]))
+            self.settle_time = float(entry["settle"])
         elif "intent" in entry:
             number = int(entry["intent"])
             self._count = max(self._count, number)
-            self.open[number] = Intent(number, entry["method"], entry["project"], entry["class"])
+            self.open[number] = Intent(number, entry["method"], str(entry["project"]), str(entry["class"]))
         elif "settled" in entry:
             self.open.pop(int(entry["settled"]), None)
         elif "made" in entry:
-            self.made.append(Made(entry["method"], entry["made"], entry["project"]))
+            self.made.append(Made(entry["method"], str(entry["made"]), str(entry["project"])))
         elif "gone" in entry:
             self.made = [item for item in self.made if item.id != entry["gone"]]
         elif "before" in entry:
-            self.before[entry["method"], entry["before"]] = frozenset(entry["ids"])
+            self.before[entry["method"], str(entry["before"])] = frozenset(map(str, entry["ids"]))
+        else:
+            raise ValueError("nothing is known of such a line")
 
     def note_before(self, method: str, project: str, ids: Iterable[str]) -> None:
         """Remember what is in a project already, so that it is never taken for the run's own."""
@@ -159,19 +206,22 @@ class Ledger:
                 self.path.unlink()
 
     def _write(self, entry: Mapping[str, Any], *, flush: bool = False) -> None:
-        if self.path is None:
-            return
         if self._descriptor is None:
-            fresh = not self.path.exists()
-            # Nobody else's business: it tells what is where.
-            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            if fresh:
-                self._append({"ledger": VERSION, "url": self.url})
-        self._append(entry)
-        if flush:
-            os.fsync(self._descriptor)
-
-    def _append(self, entry: Mapping[str, Any]) -> None:
-        if self._descriptor is not None:
+            return
+        try:
             # In one piece, so that a run that is killed leaves whole lines.
-            os.write(self._descriptor, json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+            self._append(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+            if flush:
+                os.fsync(self._descriptor)
+        except OSError as error:
+            if not self.is_winding_up:
+                raise LedgerError(f"the ledger {self.path} cannot be written: {error}") from None
+
+    def _append(self, line: bytes) -> None:
+        if self._descriptor is None:
+            return
+        written = os.write(self._descriptor, line)
+        if written != len(line):
+            # Half a line would spoil the next one.
+            os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
+            raise OSError("there is no room for it")

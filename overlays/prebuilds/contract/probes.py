@@ -509,7 +509,9 @@ class _Probing:
         session = self.session
         taken: list[Answer] = []
         # One that has nothing to do with the right one, one that begins it, and one that goes on behind it.
-        wrong_ones = itertools.cycle(("no-token-of-this-server", session.token[:-1], f"{session.token}x"))
+        wrong_ones = itertools.cycle(
+            [wrong for wrong in ("no-token-of-this-server", session.token[:-1], f"{session.token}x") if wrong]
+        )
         for method, wrong in zip(self.methods, wrong_ones, strict=False):
             answer = self.try_call(method, self.fresh(method), token=None, refused=True)
             if answer is not None:

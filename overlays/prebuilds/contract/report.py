@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,7 @@ from prebuilds.contract.findings import Failure, Result, State, count
 from prebuilds.contract.properties import METHODS, PROPERTIES
 from prebuilds.contract.reproduction import as_curl, as_pytest
 from prebuilds.contract.runner import Report
-from prebuilds.contract.session import masked
+from prebuilds.contract.secrets import masked
 from prebuilds.contract.wire import Request
 from prebuilds.version import __version__
 
@@ -38,7 +39,7 @@ _MOST_REASONS = 12
 
 def as_text(report: Report) -> str:
     """The report for a person."""
-    return masked("\n".join(_text(report)) + "\n", report.session.secrets)
+    return "\n".join(_text(report)) + "\n"
 
 
 def as_json(report: Report) -> str:
@@ -63,38 +64,38 @@ def as_json(report: Report) -> str:
         "known_failures_that_pass": [f"{r.property.name} {r.method}" for r in report.passing],
         "clean_up": _clean_up(report),
     }
-    return masked(json.dumps(content, indent=2), report.session.secrets) + "\n"
+    return json.dumps(content, indent=2) + "\n"
 
 
 def as_junit(report: Report) -> str:
     """The report as JUnit's XML: a test case for each property and method."""
-    counts = count(report.results)
-    suite = ElementTree.Element(
-        "testsuite",
-        name="prebuilds contract",
-        tests=str(len(report.results)),
-        failures=str(len(report.broken)),
-        skipped=str(len(report.results) - counts[State.KEPT] - len(report.broken)),
-        time=f"{report.seconds:.3f}",
-    )
+    suite = ElementTree.Element("testsuite", name="prebuilds contract", time=f"{report.seconds:.3f}")
     for result in report.results:
         case = ElementTree.SubElement(suite, "testcase", classname=result.property.name, name=result.method, time="0")
+        if result in report.passing:
+            ElementTree.SubElement(case, "failure", message="it is a known failure, and is kept: take it off the list")
         if result.state is State.KEPT:
             continue
+        why = _clean(_masked(report, result.why))
         if result.state is State.BROKEN and result.property.level == "MUST" and not result.known:
-            element = ElementTree.SubElement(case, "failure", message=_clean(result.why))
+            element = ElementTree.SubElement(case, "failure", message=why)
             if result.failure is not None:
                 element.text = _clean(_curl(report, result.failure))
         else:
             what = "known failure: " if result.known else "should: " if result.state is State.BROKEN else ""
-            ElementTree.SubElement(case, "skipped", message=_clean(what + result.why))
+            ElementTree.SubElement(case, "skipped", message=what + why)
+    if report.unfinished:
+        # A run of which all is skipped looks as if all were well.
+        case = ElementTree.SubElement(suite, "testcase", classname="run", name="complete", time="0")
+        ElementTree.SubElement(case, "error", message=_clean(report.unfinished))
     if report.clean_up is not None and not report.clean_up.is_complete:
         case = ElementTree.SubElement(suite, "testcase", classname="clean-up", name="complete", time="0")
         ElementTree.SubElement(case, "failure", message=f"something is left: see {report.ledger}")
+    for count_of, kind in (("tests", "testcase"), ("failures", "failure"), ("skipped", "skipped"), ("errors", "error")):
+        suite.set(count_of, str(sum(1 for _ in suite.iter(kind))))
     suites = ElementTree.Element("testsuites")
     suites.append(suite)
-    text = ElementTree.tostring(suites, encoding="unicode", xml_declaration=True)
-    return masked(text, report.session.secrets) + "\n"
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suites, encoding="unicode") + "\n"
 
 
 def as_html(report: Report) -> str:
@@ -103,10 +104,9 @@ def as_html(report: Report) -> str:
     head = "".join(f"<th title='{method}'>{SHORT[method]}</th>" for method in METHODS)
     failures = "".join(_html_failure(report, r) for r in report.results if r.failure is not None)
     reasons = "".join(
-        f"<li><code>{html.escape(why)}</code>: {html.escape(', '.join(names))}</li>"
-        for why, names in _reasons(report.results)
+        f"<li><code>{html.escape(why)}</code>: {html.escape(', '.join(names))}</li>" for why, names in _reasons(report)
     )
-    page = _PAGE.format(
+    return _PAGE.format(
         title=html.escape(f"Contract of {report.url}"),
         summary=html.escape(_summary(report)),
         head=head,
@@ -114,7 +114,6 @@ def as_html(report: Report) -> str:
         failures=failures or "<p>None.</p>",
         reasons=reasons or "<li>Nothing.</li>",
     )
-    return masked(page, report.session.secrets)
 
 
 def write_tests(report: Report, folder: Path) -> list[Path]:
@@ -125,9 +124,14 @@ def write_tests(report: Report, folder: Path) -> list[Path]:
         if result.failure is None:
             continue
         name = f"test_{result.property.name}_{result.method}.py".replace("-", "_")
-        (folder / name).write_text(_test(report, result.failure), encoding="utf-8")
+        write(folder / name, _test(report, result.failure))
         written.append(folder / name)
     return written
+
+
+def write(path: Path, text: str) -> None:
+    """Write a text, whatever a server has put into it."""
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def plan_as_text(report: Report) -> str:
@@ -139,7 +143,12 @@ def plan_as_text(report: Report) -> str:
         f"{len(report.planned)} requests of the probes and the lifecycle, as long as the server does what it should;",
         "the model machine and schemathesis then send requests that depend on the answers.",
     ]
-    return masked("\n".join(lines) + "\n", report.session.secrets)
+    return "\n".join(_masked(report, line) for line in lines) + "\n"
+
+
+def _masked(report: Report, text: str) -> str:
+    """What came from the server, or went to it, without secrets. Words of our own are not looked at."""
+    return masked(text, report.session.secrets)
 
 
 def _request(request: Request) -> str:
@@ -150,6 +159,10 @@ def _request(request: Request) -> str:
 
 
 def _text(report: Report) -> Iterator[str]:
+    if report.unfinished and not report.layers:
+        yield f"nothing was tested: {report.unfinished}"
+        yield from _left_behind(report)
+        return
     width = max(len(name) for name in PROPERTIES) + 2
     yield " " * width + " ".join(SHORT.values())
     for name, cells in _rows(report.results):
@@ -163,14 +176,14 @@ def _text(report: Report) -> Iterator[str]:
             yield ""
             yield f"{title}: {result.property.name} {result.method}"
             yield f"  {result.property.says} ({result.property.source})"
-            yield f"  {result.why}"
+            yield f"  {_masked(report, result.why)}"
             if result.failure is not None and title != "KNOWN FAILURE":
                 yield ""
                 yield from (f"    {line}" for line in _curl(report, result.failure).splitlines())
     for result in report.passing:
         yield ""
         yield f"KNOWN FAILURE THAT PASSES NOW: {result.property.name} {result.method} - take it off the list"
-    reasons = _reasons(report.results)
+    reasons = _reasons(report)
     if reasons:
         yield ""
         yield "Not tested:"
@@ -178,15 +191,19 @@ def _text(report: Report) -> Iterator[str]:
             yield f"  {why}: {', '.join(names)}"
         if len(reasons) > _MOST_REASONS:
             yield f"  and for {len(reasons) - _MOST_REASONS} more reasons"
+    yield from _left_behind(report)
+    yield ""
+    yield _summary(report)
+
+
+def _left_behind(report: Report) -> Iterator[str]:
     clean = report.clean_up
     if clean is not None and not clean.is_complete:
         yield ""
         yield "LEFT BEHIND:"
-        yield from (f"  {made.method} {made.id}: {why}" for made, why in clean.left)
+        yield from (f"  {made.method} {made.id}: {_masked(report, why)}" for made, why in clean.left)
         yield from (f"  {intent.method} in project {intent.project}: its answer was lost" for intent in clean.unknown)
-        yield f"  To delete it later: prebuilds contract cleanup {report.ledger}"
-    yield ""
-    yield _summary(report)
+        yield f"  To delete it later: prebuilds contract cleanup {shlex.quote(str(report.ledger))}"
 
 
 def _summary(report: Report) -> str:
@@ -196,8 +213,10 @@ def _summary(report: Report) -> str:
     known = f", {len(report.known)} known failures" if report.known else ""
     early = f"; it ended early: {report.unfinished}" if report.unfinished else ""
     made = len(report.session.made)
+    outdated = not report.broken and report.exit_code == 1
+    end = "the list of known failures is out of date" if outdated else _ENDS[report.exit_code]
     return (
-        f"{_ENDS[report.exit_code]}: {', '.join(parts)}{known}; {requests} requests, {made} things made, "
+        f"{end}: {', '.join(parts)}{known}; {requests} requests, {made} things made, "
         f"{report.seconds:.1f} s, mode {report.mode}, seed {report.seed}, "
         f"assumptions {'on' if report.assumptions else 'off'}{early}"
     )
@@ -211,12 +230,12 @@ def _rows(results: Iterable[Result]) -> list[tuple[str, dict[str, str]]]:
     return list(rows.items())
 
 
-def _reasons(results: Iterable[Result]) -> list[tuple[str, list[str]]]:
+def _reasons(report: Report) -> list[tuple[str, list[str]]]:
     """Why something was not tested, and what."""
     found: dict[str, list[str]] = {}
-    for result in results:
+    for result in report.results:
         if result.state is State.NOT_TESTED:
-            names = found.setdefault(result.why, [])
+            names = found.setdefault(_masked(report, result.why), [])
             if result.property.name not in names:
                 names.append(result.property.name)
     return [
@@ -234,7 +253,7 @@ def _result(report: Report, result: Result) -> dict[str, Any]:
         "state": result.state.value,
     }
     if result.why:
-        content["why"] = result.why
+        content["why"] = _masked(report, result.why)
     if result.state is State.NOT_TESTED:
         content["excused"] = result.excused
     if result.known:
@@ -252,19 +271,19 @@ def _clean_up(report: Report) -> dict[str, Any] | None:
     return {
         "complete": clean.is_complete,
         "deleted": clean.deleted,
-        "left": [{"method": made.method, "id": made.id, "why": why} for made, why in clean.left],
+        "left": [{"method": made.method, "id": made.id, "why": _masked(report, why)} for made, why in clean.left],
         "unknown": [asdict(intent) for intent in clean.unknown],
         "ledger": None if report.ledger is None else str(report.ledger),
     }
 
 
 def _curl(report: Report, failure: Failure) -> str:
-    return masked(as_curl(failure.sequence, report.url, report.session.token), report.session.secrets)
+    return as_curl(failure.sequence, report.url, report.session.token, report.session.secrets)
 
 
 def _test(report: Report, failure: Failure) -> str:
     expected = asdict(failure.expected) if failure.expected is not None else {}
-    text = as_pytest(
+    return as_pytest(
         failure.sequence,
         property_name=failure.property.name,
         method=failure.method,
@@ -274,7 +293,6 @@ def _test(report: Report, failure: Failure) -> str:
         token=report.session.token,
         secrets=report.session.secrets,
     )
-    return masked(text, report.session.secrets)
 
 
 def _clean(text: str) -> str:
@@ -301,7 +319,7 @@ def _html_failure(report: Report, result: Result) -> str:
     kind = "known failure" if result.known else "broken" if result.property.level == "MUST" else "warning"
     return (
         f"<section><h3>{html.escape(result.property.name)} {result.method} ({kind})</h3>"
-        f"<p>{html.escape(result.property.says)}</p><p><b>{html.escape(result.why)}</b></p>"
+        f"<p>{html.escape(result.property.says)}</p><p><b>{html.escape(_masked(report, result.why))}</b></p>"
         f"<pre>{html.escape(_curl(report, result.failure))}</pre>"
         "<details><summary>as a test</summary>"
         f"<pre>{html.escape(_test(report, result.failure))}</pre></details></section>"

@@ -8,10 +8,14 @@ import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
+from prebuilds.contract.secrets import masked
 from prebuilds.contract.wire import Answer, Request
 
 # What an answer hands on to later calls: ids, page tokens, logs tokens.
 _HANDED_ON: Final = re.compile(r"\.(?:id|nextToken|accessToken|logUrl)$")
+
+# Longer bodies are no use on a command line.
+_LONG = 4000
 
 # A list can hand on a lot that nobody uses.
 _MOST_VALUES = 60
@@ -93,47 +97,87 @@ def _values(content: Any, path: str) -> Iterable[tuple[str, str]]:
     return values
 
 
-def as_curl(sequence: Sequence[Answer], base_url: str, token: str) -> str:
-    """The sequence as a shell script: curl, and jq where an answer hands something on."""
+def as_curl(sequence: Sequence[Answer], base_url: str, token: str, secrets: Collection[str] = ()) -> str:
+    """The sequence as a shell script: curl, and jq where an answer hands something on.
+
+    Args:
+        sequence: the calls.
+        base_url: where the server is.
+        token: the API token. The script takes it from the variable TOKEN.
+        secrets: what else must not be shown.
+    """
     variables = handed_on(sequence)
     lines = [f"BASE={shlex.quote(base_url or 'http://127.0.0.1:8080')}"]
+    if any(_bearing(name, value, token)[1] for answer in sequence for name, value in answer.request.headers):
+        lines.append(": ${TOKEN:?has to be the API token}")
     for place, answer in enumerate(sequence):
-        request = answer.request
-        parts = ["curl -sS", f'"$BASE{request.target}"']
-        if request.http_method not in ("POST", "GET") or (request.http_method == "GET") != (request.body is None):
-            parts.insert(1, f"-X {request.http_method}")
-        for name, value in request.headers:
-            parts.append(
-                "-H " + (_bearing(value) if _is_token(name, value, token) else shlex.quote(f"{name}: {value}"))
-            )
-        if request.body is not None:
-            parts.append(f"--data-binary {_shell_body(request.body, variables)}")
         handed = [(variable, path) for variable, source, path in variables.values() if source == place]
-        command = " ".join(parts)
+        # What hands nothing on shows its status.
+        command = _command(answer.request, "-sS" if handed else "-sSi", token, variables, secrets)
         if handed:
             lines.append(f"ANSWER=$({command})")
-            lines += [f"{variable}=$(printf %s \"$ANSWER\" | jq -r '{path}')" for variable, path in handed]
+            lines += [f'{variable}=$(printf %s "$ANSWER" | jq -r {shlex.quote(path)})' for variable, path in handed]
         else:
             lines.append(command)
-        lines.append(f"# -> {answer.outcome if answer.status else 'no answer'}")
+        lines.append(f"# -> {masked(answer.outcome, secrets) if answer.status else 'no answer'}")
     return "\n".join(lines)
 
 
-def _is_token(name: str, value: str, token: str) -> bool:
-    return name.lower() == "authorization" and bool(token) and token in value
+def _command(
+    request: Request,
+    flags: str,
+    token: str,
+    variables: Mapping[str, tuple[str, int, str]],
+    secrets: Collection[str],
+) -> str:
+    parts = [f"curl {flags}g"]
+    if request.http_method not in ("POST", "GET") or (request.http_method == "GET") != (request.body is None):
+        parts.append(f"-X {request.http_method}")
+    parts.append(f'"$BASE"{_quoted(masked(request.target, secrets), variables)}')
+    for name, value in request.headers:
+        scheme, kind = _bearing(name, value, token)
+        if kind:
+            shown = f'"{name}: {scheme} {_IN_SHELL[kind]}"'
+        else:
+            # curl drops a header without a value unless it ends in a semicolon.
+            shown = _quoted(masked(f"{name}: {value}" if value else f"{name};", secrets), variables)
+        parts.append(f"-H {shown}")
+    if request.body is None:
+        return " ".join(parts)
+    if request.header("content-type") is None:
+        parts.append("-H 'Content-Type:'")  # curl would add one of its own
+    text = _text_of(request.body)
+    if text is not None and len(text) <= _LONG:
+        parts.append(f"--data-binary {_quoted(masked(text, secrets), variables)}")
+        return " ".join(parts)
+    parts.append("--data-binary @-")
+    return f"{_printed(request.body)} | {' '.join(parts)}"
 
 
-def _bearing(value: str) -> str:
-    return '"Authorization: Bearer $TOKEN"' if value.startswith("Bearer ") else '"Authorization: $TOKEN"'
+def _bearing(name: str, value: str, token: str) -> tuple[str, str]:
+    """The scheme of a header that carries the token, and in which form; ("", "") of any other."""
+    if name.lower() != "authorization" or not token:
+        return "", ""
+    scheme, _, given = value.partition(" ")
+    # The last two are wrong tokens that are made from the right one.
+    kind = {token: "{TOKEN}", f"{token}x": "{TOKEN}x", token[:-1]: "{CUT}"}.get(given, "") if given else ""
+    return (scheme, kind) if kind else ("", "")
 
 
-def _shell_body(body: bytes, variables: Mapping[str, tuple[str, int, str]]) -> str:
-    if any(byte < 9 for byte in body) or not _is_text(body):
-        escaped = "".join(f"\\x{byte:02x}" for byte in body[:2000])
-        return f'"$(printf %b {shlex.quote(escaped)})"'
-    text = body.decode()
-    if len(text) > 4000:
-        return f"@body.txt  # {len(text)} characters, which begin {shlex.quote(text[:60])}"
+_IN_SHELL: Final = {"{TOKEN}": "$TOKEN", "{TOKEN}x": "${TOKEN}x", "{CUT}": "${TOKEN%?}"}
+
+
+def _text_of(body: bytes) -> str | None:
+    """The body as text that a shell can hold, None if it cannot."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return None
+    # At the beginning of what curl is to send, this sign names a file.
+    return None if any(byte < 9 for byte in body) or text.startswith("@") else text
+
+
+def _quoted(text: str, variables: Mapping[str, tuple[str, int, str]]) -> str:
     if not any(value in text for value in variables):
         return shlex.quote(text)
     quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$").replace("`", "\\`")
@@ -142,12 +186,20 @@ def _shell_body(body: bytes, variables: Mapping[str, tuple[str, int, str]]) -> s
     return f'"{quoted}"'
 
 
-def _is_text(body: bytes) -> bool:
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+def _printed(body: bytes) -> str:
+    """A shell command that prints the body: what is no text in octal, and what is the same for long by its length."""
+    steps: list[str] = []
+    for part in re.finditer(rb"(.)\1{199,}|(?:(?!(.)\2{199}).)+", body, re.DOTALL):
+        if part[1] is not None:
+            octal = f"{part[1][0]:03o}"
+            steps.append(f"head -c {len(part[0])} /dev/zero | tr '\\000' '\\{octal}'")
+        else:
+            shown = "".join(
+                chr(byte) if 32 <= byte < 127 and chr(byte) not in "'\\%" else f"\\{byte:03o}" for byte in part[0]
+            )
+            # A format that begins with a minus would be an option.
+            steps.append(f"printf '{shown.replace('-', chr(92) + '055', 1) if shown.startswith('-') else shown}'")
+    return steps[0] if len(steps) == 1 and "|" not in steps[0] else f"{{ {'; '.join(steps or [':'])}; }}"
 
 
 _TEST: Final = '''"""{title}
@@ -183,7 +235,7 @@ def send(call, values):
     if body is not None:
         connection.putheader("Content-Length", str(len(body)))
     for name, value in call["headers"]:
-        connection.putheader(name, value.replace("{{TOKEN}}", TOKEN))
+        connection.putheader(name, value.replace("{{TOKEN}}", TOKEN).replace("{{CUT}}", TOKEN[:-1]))
     connection.endheaders(body)
     answer = connection.getresponse()
     status, content = answer.status, answer.read()
@@ -259,22 +311,21 @@ def as_pytest(
         calls.append(
             {
                 "verb": request.http_method,
-                "target": target,
+                "target": masked(target, secrets),
                 "headers": [
-                    (name, value.replace(token, "{TOKEN}") if token else value) for name, value in request.headers
+                    (name, " ".join(_bearing(name, value, token)).strip() or masked(value, secrets))
+                    for name, value in request.headers
                 ],
-                "body": body,
+                "body": body if body is None else masked(body.decode("latin-1"), secrets).encode("latin-1"),
                 "keep": [(variable, path) for variable, source, path in variables.values() if source == place],
             }
         )
     last = sequence[-1] if sequence else None
-    seen = last.body.decode("utf-8", "replace") if last is not None else ""
-    for secret in secrets:
-        seen = seen.replace(secret, "***") if secret else seen
+    seen = masked(last.body.decode("utf-8", "replace") if last is not None else "", secrets)
     name = re.sub(r"\W+", "_", f"{property_name}_{_snake(method)}")
     return _TEST.format(
         title=f"{property_name} of {method}",
-        why=why.replace("\\", "\\\\").replace('"""', "'''"),
+        why=masked(why, secrets).replace("\\", "\\\\").replace('"', "'"),
         base_url=base_url or "http://127.0.0.1:8080",
         calls=_literal(calls),
         seen=repr((last.status if last is not None else 0, seen)),

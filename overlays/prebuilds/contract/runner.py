@@ -7,9 +7,10 @@ import os
 import signal
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,13 +20,22 @@ from urllib.parse import urlsplit
 
 from prebuilds.contract.cleanup import CleanUp, clean_up
 from prebuilds.contract.findings import Findings, Result, State
-from prebuilds.contract.ledger import Ledger
+from prebuilds.contract.ledger import Ledger, LedgerError
 from prebuilds.contract.lifecycle import Lifecycle
 from prebuilds.contract.plan import PlanTransport
 from prebuilds.contract.probes import run_probes
-from prebuilds.contract.session import Mode, OutOfTimeError, Profile, ServerGoneError, Session
+from prebuilds.contract.properties import ID_FIELD
+from prebuilds.contract.secrets import masked
+from prebuilds.contract.session import (
+    LimitReachedError,
+    Mode,
+    OutOfTimeError,
+    Profile,
+    ServerGoneError,
+    Session,
+)
 from prebuilds.contract.transports import HttpTransport, Transport, TransportError
-from prebuilds.contract.wire import Request
+from prebuilds.contract.wire import JSON, Request, encode
 
 LAYERS: Final = ("probes", "lifecycle", "machine", "schemathesis")
 """The layers of a run, in their order."""
@@ -36,6 +46,7 @@ NOT_TESTED: Final = 2
 LEFT_BEHIND: Final = 3
 
 _REMOTE_RATE = 5.0
+_GREETING_TIMEOUT = 10.0
 _LOCAL_PATIENCE = 15.0
 _REMOTE_PATIENCE = 60.0
 
@@ -167,12 +178,12 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0 conforms, 1 broken, 2 not fully tested, 3 clean-up incomplete."""
+        """0 conforms, 1 broken or a known failure that passes, 2 not fully tested, 3 clean-up incomplete."""
         if self.mode == "plan":
             return CONFORMS
         if self.clean_up is not None and not self.clean_up.is_complete:
             return LEFT_BEHIND
-        if self.broken:
+        if self.broken or self.passing:
             return BROKEN
         return NOT_TESTED if self.not_tested or self.unfinished else CONFORMS
 
@@ -198,7 +209,10 @@ def run(
 
     Raises:
         ValueError: the options do not go together.
+        LedgerError: the ledger is there already, or cannot be written.
     """
+    if not (options.token.isascii() and options.token.isprintable() and " " not in options.token):
+        raise ValueError("the token has a character in it that the header Authorization cannot carry")
     own = transport is None
     way: Transport = HttpTransport(options.url) if transport is None else transport
     local = not own or is_local(options.url)
@@ -208,12 +222,17 @@ def run(
     plan: PlanTransport | None = None
     if mode == "plan":
         way = plan = PlanTransport(options.url or way.base_url)
+    unfinished = "" if plan else _greet(way, options)
     assumptions = options.assumptions
     if assumptions is None:
-        assumptions = local and plan is None and _is_emulator(way)
+        assumptions = local and plan is None and not unfinished and _is_emulator(way)
     findings = Findings(assumptions=assumptions, only=options.only, skip=options.skip, known=options.known)
-    path = None if mode in ("plan", "read") else options.ledger or _ledger_path()
-    ledger = Ledger(path, options.url)
+    path = None if mode in ("plan", "read") or unfinished else options.ledger or _ledger_path()
+    ledger = (
+        Ledger(None, options.url)
+        if path is None
+        else Ledger.create(path, options.url, projects=options.projects, settle_time=options.settle)
+    )
     rate = options.rate if options.rate is not None else (0.0 if local or plan else _REMOTE_RATE)
     patience = options.patience if options.patience is not None else (_LOCAL_PATIENCE if local else _REMOTE_PATIENCE)
     session = Session(
@@ -239,24 +258,15 @@ def run(
     )
     begun = time.perf_counter()
     layers: list[LayerRun] = []
-    unfinished = ""
     cleaned: CleanUp | None = None
-    with _interruptible(tell) as interrupts:
+    with _interruptible(session, tell) as interrupts:
         try:
-            _run_layers(session, options, layers, tell)
-        except OutOfTimeError:
-            unfinished = f"the time of {options.max_time:g} s was over"
-        except ServerGoneError as error:
-            unfinished = f"the server does not answer: {error}"
-        except TransportError as error:
-            unfinished = str(error)
-        except KeyboardInterrupt:
-            unfinished = "it was interrupted"
+            if not unfinished:
+                unfinished = _why_unfinished(session, options, layers, tell, interrupts)
         finally:
-            interrupts.cleaning = True
             try:
                 if not ledger.is_clear and plan is None:
-                    cleaned = _clean_up(session, tell)
+                    cleaned = clean_up(session, tell)
             finally:
                 ledger.close()
                 if own:
@@ -268,7 +278,7 @@ def run(
         seed=options.seed,
         assumptions=assumptions,
         results=tuple(results),
-        passing=tuple(result for result in results if result.known and result.state is State.KEPT),
+        passing=findings.passing(results),
         layers=tuple(layers),
         seconds=time.perf_counter() - begun,
         clean_up=cleaned,
@@ -290,11 +300,12 @@ def clean_up_ledger(
     """
     ledger = Ledger.read(path)
     way = transport or HttpTransport(ledger.url)
-    session = Session(way, token=token, ledger=ledger, local=is_local(ledger.url))
+    local = is_local(ledger.url)
+    rate = 0.0 if local else _REMOTE_RATE
+    session = Session(way, token=token, ledger=ledger, local=local, rate=rate, settle=ledger.settle_time)
     try:
-        with _interruptible(tell) as interrupts:
-            interrupts.cleaning = True
-            return _clean_up(session, tell)
+        with _interruptible(session, tell):
+            return clean_up(session, tell)
     finally:
         ledger.close()
         if transport is None:
@@ -310,6 +321,94 @@ def is_local(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _greet(way: Transport, options: Options) -> str:
+    """See whether a PrebuildService is there that takes the token, and return what is in the way if there is none.
+
+    Only if all methods that read are in the same way: one of them may be what is broken.
+    """
+    headers = (("Content-Type", JSON), ("Connect-Protocol-Version", "1"), ("Authorization", f"Bearer {options.token}"))
+    if isinstance(way, HttpTransport):
+        way.timeout = min(_GREETING_TIMEOUT, options.max_time / 4 or _GREETING_TIMEOUT)
+    why = ""
+    for method in ("ListPrebuilds", "GetPrebuild", "ListWarmPools", "GetWarmPool"):
+        fields = {ID_FIELD[method]: str(uuid.uuid4())} if method in ID_FIELD else {}
+        try:
+            answer = way.send(Request(method, encode(fields), headers))
+        except TransportError as error:
+            if not error.sent:
+                return str(error)
+            why = f"the server does not answer: {error}"
+            continue
+        url, came = f"{way.base_url}{answer.request.target}", f"{answer.outcome} {answer.media_type}".rstrip()
+        if answer.status in (401, 403):
+            why = f"the server refuses the token: POST {url} got {came}. Is it the right one (--token-env)?"
+        elif 300 <= answer.status < 400:
+            where = answer.headers.get("location", "nowhere")
+            why = f"the server redirects, which is not followed: POST {url} got {answer.status}, to {where}"
+        elif answer.status >= 500:
+            why = f"the server fails at everything: POST {url} got {came}"
+        elif not answer.json and answer.body.strip() != b"{}":
+            why = f"this is no PrebuildService: POST {url} got {came}. Is the URL the whole base URL?"
+        else:
+            return ""
+    return masked(why, {options.token})
+
+
+def _settle_down(session: Session) -> str:
+    """Make a first prebuild, and return what is in the way of making any."""
+    if not session.allows(writes=True) or session.mode == "plan":
+        return ""
+    pair = session.new_pair() if session.is_open else session.home
+    if pair is None:
+        return ""
+    named = {"environmentClassId": pair.environment_class} if pair.environment_class else {}
+    why = ""
+    for spec in ({}, {"timeout": "3600s"}):
+        try:
+            answer = session.call("CreatePrebuild", {"projectId": pair.project, **named, "spec": spec})
+        except (TransportError, LimitReachedError):
+            return ""
+        if answer.code not in ("not_found", "failed_precondition", "permission_denied"):
+            return ""
+        message = answer.json.get("message", "")
+        why = f"CreatePrebuild got {answer.outcome}{': ' if message else ''}{message}. "
+        why += (
+            "The project was made up, as none was given: give one of the server's with --project, and one of its "
+            "classes with --environment-class"
+            if session.is_open
+            else f"Can prebuilds be made in project {pair.project}"
+            + (f" with class {pair.environment_class}" if pair.environment_class else "")
+            + ", with this token? To read only: --mode read"
+        )
+    return masked(f"nothing can be made: {why}", session.secrets)
+
+
+def _why_unfinished(
+    session: Session,
+    options: Options,
+    layers: list[LayerRun],
+    tell: Callable[[str], None],
+    interrupts: _Interrupts,
+) -> str:
+    """Run the layers, and return why they ended early, "" if they did not. Afterwards nothing is interrupted."""
+    why = ""
+    try:
+        try:
+            interrupts.is_heeded = True
+            why = _settle_down(session)
+            if not why:
+                _run_layers(session, options, layers, tell)
+        except OutOfTimeError:
+            why = f"the time of {options.max_time:g} s was over (--max-time)"
+        except (ServerGoneError, TransportError, LedgerError) as error:
+            why = masked(str(error), session.secrets)
+        finally:
+            interrupts.is_heeded = False
+    except KeyboardInterrupt:
+        why = "it was interrupted"
+    return "it was interrupted" if session.is_interrupted else why
 
 
 def _run_layers(session: Session, options: Options, layers: list[LayerRun], tell: Callable[[str], None]) -> None:
@@ -349,15 +448,6 @@ def _run_schemathesis(session: Session, *, deep: bool) -> None:
     run_schemathesis(session, deep=deep)
 
 
-def _clean_up(session: Session, tell: Callable[[str], None]) -> CleanUp:
-    ledger = session.ledger
-    try:
-        return clean_up(session, tell)
-    except (KeyboardInterrupt, TransportError, ServerGoneError) as error:
-        why = str(error) or "the clean-up was interrupted"
-        return CleanUp(0, tuple((made, why) for made in ledger.made), tuple(ledger.open.values()))
-
-
 def _is_emulator(way: Transport) -> bool:
     """Whether the server says that it is the bundled emulator."""
     try:
@@ -375,29 +465,32 @@ def _ledger_path() -> Path:
 class _Interrupts:
     """What Ctrl-C does: it ends the run, and is heard twice before it ends the clean-up."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, session: Session, tell: Callable[[str], None]) -> None:
+        self._session = session
         self._tell = tell
         self._count = 0
-        self.cleaning = False
+        self.is_heeded = False
+        """Whether the layers run, which an interruption ends."""
 
     def __call__(self, _number: int, _frame: FrameType | None) -> None:
-        if self.cleaning or self._count:
-            self._count += 1
-            if self._count > 2:
-                raise KeyboardInterrupt
+        self._count += 1
+        if self.is_heeded and self._count == 1:
+            self._session.is_interrupted = True
+            raise KeyboardInterrupt
+        if self._count > 2:
+            raise KeyboardInterrupt
+        with suppress(RuntimeError):  # the very same text may be on its way to the terminal
             self._tell("still deleting what was made; once more leaves it, and its ledger, as they are")
-            return
-        self._count = 1
-        raise KeyboardInterrupt
 
 
 @contextmanager
-def _interruptible(tell: Callable[[str], None]) -> Generator[_Interrupts]:
-    interrupts = _Interrupts(tell)
+def _interruptible(session: Session, tell: Callable[[str], None]) -> Generator[_Interrupts]:
+    interrupts = _Interrupts(session, tell)
     if threading.current_thread() is not threading.main_thread():
         yield interrupts
         return
-    former = {number: signal.signal(number, interrupts) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
+    former = {number: signal.signal(number, interrupts) for number in numbers}
     try:
         yield interrupts
     finally:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import html
+import base64
 import itertools
 import json
 import random
+import re
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal, cast
-from urllib.parse import quote
 
 from prebuild_wire.scalars import parse_uuid
 from prebuilds.contract import schema
@@ -20,7 +23,8 @@ from prebuilds.contract.ledger import Intent, Ledger
 from prebuilds.contract.observations import Observer, items_in
 from prebuilds.contract.properties import CREATES, ID_FIELD, METHODS, PROPERTIES, WRITES
 from prebuilds.contract.reproduction import shortest
-from prebuilds.contract.transports import Transport, TransportError
+from prebuilds.contract.secrets import masked
+from prebuilds.contract.transports import HttpTransport, Transport, TransportError
 from prebuilds.contract.wire import CODES, JSON, OLDER_STATUSES, Answer, Request, at, encode
 
 Mode = Literal["plan", "read", "reject", "lifecycle", "full"]
@@ -35,11 +39,42 @@ TOKEN_VARIABLE: Final = "$TOKEN"  # noqa: S105  stands for the token in reports
 # What may come of these before the service itself has looked at the call.
 _BODILESS: Final = frozenset({404, 405, 413, 414, 415, 431})
 
-# So many answers in a row may be missing before the run ends.
+# What a single answer shows, whatever was sent before.
+_OF_ONE_ANSWER: Final = frozenset(
+    {
+        "no-server-error",
+        "matches-schema",
+        "error-envelope",
+        "code-and-status-agree",
+        "current-status-mapping",
+        "content-type",
+        "unsupported-media-type",
+        "malformed-json",
+        "no-write-by-get",
+        "method-not-allowed",
+        "unauthenticated-without-token",
+        "unauthenticated-with-wrong-token",
+        "logs-token-is-secret",
+    }
+)
+
+# So many answers in a row may be missing before the run, or its clean-up, ends.
 _PATIENCE = 5
 
-# The longest pause, in seconds, that a server that asks for one is granted.
-_LONGEST_PAUSE = 10.0
+# How many seconds an answer may take, at most.
+_TIMEOUT = 30.0
+_TIMEOUT_OF_CLEAN_UP = 10.0
+
+# For how many seconds, in all, a call is put off that a server limits by its rate.
+_LONGEST_PAUSE = 60.0
+
+# The pauses, in seconds, before a call is sent again that was refused with 429 and no word of when to come back.
+_PAUSES = (0.5, 1.0, 2.0, 4.0)
+
+# The least time between two requests, in seconds, after a first 429, by how much it grows with each, and up to what.
+_SLOWER = 0.01
+_SLOWER_BY = 1.25
+_SLOWEST = 0.2
 
 
 class LimitReachedError(Exception):
@@ -51,7 +86,7 @@ class OutOfTimeError(Exception):
 
 
 class ServerGoneError(Exception):
-    """The server does not answer any more."""
+    """The server does not answer any more, or not soon enough."""
 
 
 class ForbiddenError(Exception):
@@ -135,10 +170,12 @@ class Session:
         """All answers, in their order."""
         self.made: dict[str, str] = {}
         """The method that made each thing of the run, by id."""
-        self.secrets: set[str] = {token}
-        """What must never be shown: the API token, and the logs tokens."""
+        self.secrets: set[str] = {token, token[:-1]}
+        """What must never be shown: the API token, also without its end, and the logs tokens."""
         self.layer = ""
         """What is under way, for those who watch."""
+        self.is_interrupted = False
+        """Whether the run shall end. An interruption can be lost where Python calls back from within."""
         self._rate = rate
         self._sleep = sleep
         self._clock = clock
@@ -155,6 +192,11 @@ class Session:
         """Where prebuilds can always be made. Of the given pairs it is the first, in which there may be a pool, too."""
         self._released: list[Pair] = []
         self._cleaning = False
+        self._pace = 0.0
+        self._changed = float("-inf")
+        self._listed: set[tuple[str, str]] = set()
+        self._is_full = False
+        self._persistent: set[str] = set()
 
     # -- What may be done
 
@@ -268,19 +310,14 @@ class Session:
     def send(self, request: Request, *, refused: bool = False) -> Answer:
         """Send a request as it is, and judge what holds for every answer. Raises what `call` does."""
         self._guard(request, refused=refused)
-        intent = self._intend(request, refused=refused)
-        answer = self._exchange(request, intent)
-        for _ in range(3):
-            wait = _pause_asked(answer)
-            if answer.status != 429 or wait is None or wait > _LONGEST_PAUSE:
-                break
-            self.pause(wait)
-            answer = self._exchange(request, intent)
-        answer = replace(answer, number=len(self.log))
+        intent = self._intend(request)
+        answer = replace(self._exchange_in_time(request, intent), number=len(self.log))
         # First of all: nothing may come between the answer and the ledger.
         if intent is not None:
             self._settle_intent(intent, answer)
         self.log.append(answer)
+        if answer.ok and request.method in WRITES:
+            self._changed = self._clock()
         self._judge_answer(answer)
         if self._on_progress is not None:
             self._on_progress(self)
@@ -317,6 +354,8 @@ class Session:
         """From now on the limits of the run do not count, so that all can be deleted."""
         self._cleaning = True
         self._deadline = None
+        self._missing = 0
+        self.ledger.is_winding_up = True
 
     # -- Judging
 
@@ -353,6 +392,10 @@ class Session:
             `ok`.
         """
         if name not in self.findings.selected or method not in PROPERTIES[name].methods:
+            return ok
+        if not ok and name not in _OF_ONE_ANSWER and self._clock() - self._changed < self.settle:
+            # Another look, later, may show it kept, or broken.
+            self.findings.excuse(name, method, "each look was too soon after a change (--settle)")
             return ok
         if ok:
             self.findings.keep(name, method)
@@ -395,6 +438,8 @@ class Session:
 
     def _guard(self, request: Request, *, refused: bool) -> None:
         """See that the run may send this."""
+        if self.is_interrupted and not self._cleaning:
+            raise KeyboardInterrupt
         if self._deadline is not None and self._clock() > self._deadline:
             raise OutOfTimeError
         if request.method not in WRITES or self._cleaning or request.path is not None:
@@ -402,15 +447,17 @@ class Session:
         if not self.allows(writes=True) and not (refused and self.allows_refusals):
             raise ForbiddenError(f"the mode {self.mode} sends no {request.method}")
         if request.method in CREATES:
-            if not refused and len(self.made) + self._lost >= self.max_creates:
+            if len(self.made) + self._lost >= self.max_creates:
                 raise LimitReachedError(f"{self.max_creates} things were made, and more must not be (--max-creates)")
+            if self._is_full and not refused:
+                raise LimitReachedError("the server has a quota, and lets no more be made")
             project = _read(request.body).get("projectId")
             if self.projects and _is_uuid(project) and project not in self.projects:
                 raise ForbiddenError(f"project {project} is none of those that were given")
         elif str(_read(request.body).get(ID_FIELD[request.method])).lower() in self._foreign:
             raise ForbiddenError(f"{request.method} must not touch what the run has not made")
 
-    def _intend(self, request: Request, *, refused: bool) -> Intent | None:
+    def _intend(self, request: Request) -> Intent | None:
         if request.method not in CREATES or request.path is not None:
             return None
         fields = _read(request.body)
@@ -419,8 +466,11 @@ class Session:
             for value in (fields.get("projectId"), fields.get("environmentClassId"))
         )
         key = request.method, project
-        if not refused and project in self.projects and key not in self.ledger.before:
-            self.ledger.note_before(request.method, project, self.ids_in_project(request.method, project))
+        if project in self.projects and key not in self._listed:
+            self._listed.add(key)
+            before = self.ids_in_project(request.method, project)
+            if before is not None:
+                self.ledger.note_before(request.method, project, before)
         return self.ledger.intend(request.method, project, environment_class)
 
     def whole_list(
@@ -444,18 +494,50 @@ class Session:
                 return found, answer, False
             tokens.append(token)
 
-    def ids_in_project(self, create_method: str, project: str) -> list[str]:
-        """The ids of the prebuilds, or pools, that a project has, the newest of them if there are very many."""
+    def ids_in_project(self, create_method: str, project: str) -> list[str] | None:
+        """The ids of the prebuilds, or pools, that a project has. None if the server does not list them all."""
         method = "ListPrebuilds" if create_method == "CreatePrebuild" else "ListWarmPools"
-        items, _, _ = self.whole_list(method, {"projectIds": [project]})
+        try:
+            items, _, complete = self.whole_list(method, {"projectIds": [project]})
+        except TransportError:
+            return None
+        if not complete:
+            return None
         # The filter may be what is broken: what is of another project is none of ours.
         ours = [item for item in items if at(item, "metadata.projectId") == project]
         return [str(item["id"]) for item in ours if item.get("id")]
+
+    def _exchange_in_time(self, request: Request, intent: Intent | None) -> Answer:
+        """Send it as soon as the server's limit of rate lets it through."""
+        waited = 0.0
+        for attempt in itertools.count():
+            answer = self._exchange(request, intent)
+            if answer.status != 429:
+                return answer
+            self._pace = min(max(_SLOWER, self._pace * _SLOWER_BY), _SLOWEST)
+            wait = _pause_asked(answer)
+            if wait is None:
+                # Without a word of when to come back it may be a quota, and no rate.
+                if attempt >= len(_PAUSES) or request.method in self._persistent:
+                    self._persistent.add(request.method)
+                    if request.method in CREATES and answer.code == "resource_exhausted":
+                        self._is_full = True
+                    return answer
+                wait = _PAUSES[attempt]
+            waited += wait
+            if waited > _LONGEST_PAUSE:
+                raise ServerGoneError(
+                    f"{request.method or request.target} is limited by its rate, even after {waited - wait:g} s; "
+                    "fewer requests a second are sent with --rate"
+                )
+            self.pause(wait)
+        raise AssertionError("unreachable")
 
     def _exchange(self, request: Request, intent: Intent | None) -> Answer:
         """Send it, again if it can be, and tell of answers that are missing."""
         for attempt in itertools.count():
             self._wait_for_turn()
+            self._limit_time()
             try:
                 answer = self.transport.send(request)
             except TransportError as error:
@@ -463,8 +545,10 @@ class Session:
                 if not error.sent and intent is not None:
                     self.ledger.settle(intent, [])
                     intent = None
-                if self._missing >= _PATIENCE and not self._cleaning:
-                    raise ServerGoneError(str(error)) from error
+                if self._deadline is not None and self._clock() > self._deadline:
+                    raise OutOfTimeError from error
+                if self._missing >= _PATIENCE:
+                    raise ServerGoneError(f"the server does not answer: {error}") from error
                 if request.method in WRITES or attempt == 1:
                     self._lost += intent is not None
                     if error.sent and request.method in METHODS and not self._cleaning:
@@ -478,20 +562,28 @@ class Session:
         raise AssertionError("unreachable")
 
     def _wait_for_turn(self) -> None:
-        if self._rate <= 0:
+        interval = max(1 / self._rate if self._rate > 0 else 0.0, self._pace)
+        if not interval:
             return
         now = self._clock()
         if self._next > now:
             self._sleep(self._next - now)
             now = self._next
-        self._next = now + 1 / self._rate
+        self._next = now + interval
+
+    def _limit_time(self) -> None:
+        """See that no answer is waited for beyond the time of the run."""
+        if isinstance(self.transport, HttpTransport):
+            left = _TIMEOUT if self._deadline is None else self._deadline - self._clock() + 0.1
+            self.transport.timeout = max(0.1, min(left, _TIMEOUT_OF_CLEAN_UP if self._cleaning else _TIMEOUT))
 
     def _settle_intent(self, intent: Intent, answer: Answer) -> None:
         if answer.ok:
             name = "prebuild" if intent.method == "CreatePrebuild" else "warmPool"
             made_id = answer.at(f"{name}.id")
-            if isinstance(made_id, str) and made_id and made_id.lower() not in self._foreign:
-                self.made.setdefault(made_id, intent.method)
+            fresh = isinstance(made_id, str) and made_id and made_id not in self.made
+            if isinstance(made_id, str) and fresh and made_id.lower() not in self._foreign:
+                self.made[made_id] = intent.method
                 self.ledger.settle(intent, [made_id])
                 return
             self._lost += 1
@@ -587,18 +679,6 @@ class Session:
                 self._logs_tokens.add(token)
 
 
-def masked(text: str, secrets: Collection[str]) -> str:
-    """The text without any of the secrets, however they were quoted in it."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        if not secret:
-            continue
-        once = json.dumps(secret)[1:-1]
-        forms = [secret, once, json.dumps(once)[1:-1], repr(secret)[1:-1], repr(once)[1:-1], quote(secret, safe="")]
-        for form in sorted({*forms, *map(html.escape, forms)}, key=len, reverse=True):
-            text = text.replace(form, "***")
-    return text
-
-
 def _read(body: bytes | None) -> Mapping[str, Any]:
     """The fields of a request, by their JSON names; empty if there are none."""
     try:
@@ -626,8 +706,33 @@ def _is_uuid(value: object) -> bool:
 
 def _pause_asked(answer: Answer) -> float | None:
     """After how many seconds the server wants to be asked again, if it says so."""
+    details: object = answer.json.get("details")
+    for item in cast("Sequence[Any]", details) if isinstance(details, list) else ():
+        if str(at(item, "type")).endswith("google.rpc.RetryInfo"):
+            with suppress(ValueError, IndexError):
+                return _retry_delay(base64.b64decode(str(at(item, "value")) + "==="))
     for name in ("ratelimit-retryafter", "retry-after"):
-        value = answer.headers.get(name, "")
-        if value.isdigit():
+        value = answer.headers.get(name, "").strip()
+        if re.fullmatch(r"[0-9]{1,9}", value):
             return float(value)
+        with suppress(ValueError):
+            moment = parsedate_to_datetime(value)
+            return max(0.0, (moment - datetime.now(tz=UTC)).total_seconds()) if moment.tzinfo else None
     return None
+
+
+def _retry_delay(message: bytes) -> float:
+    """The seconds in a `google.rpc.RetryInfo`: its field 1 is a Duration of seconds, 1, and nanoseconds, 2."""
+    if message[0] != 0x0A:
+        raise ValueError("it does not say when")
+    parts = {1: 0, 2: 0}
+    rest = iter(message[2 : 2 + message[1]])
+    for key in rest:
+        number = shift = 0
+        for byte in rest:
+            number |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        parts[key >> 3] = number
+    return parts[1] + parts[2] / 1e9

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import http.client
+import select
 import ssl
 import time
 import zlib
@@ -13,7 +14,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from prebuilds.contract.properties import WRITES
+from prebuilds.contract.properties import CREATES
 from prebuilds.contract.wire import Answer, Request
 
 AsgiApp = Callable[
@@ -28,7 +29,11 @@ AsgiApp = Callable[
 # How many bytes of a stream are enough.
 _ENOUGH = 4096
 
-# A connection that was idle for longer may have been closed at the other end, without either of us knowing.
+# How many bytes an answer may have.
+_MOST = 64 * 2**20
+
+# A connection that was idle for longer may have been closed at the other end, without either of us knowing. What makes
+# something gets a new one each time, as it is never sent twice.
 _IDLE = 1.0
 
 
@@ -95,15 +100,16 @@ class HttpTransport:
             TransportError: there is no whole answer.
         """
         begun = time.perf_counter()
-        if self._connection is not None and begun - self._used > _IDLE:
+        idle = begun - self._used > _IDLE
+        if self._connection is not None and (idle or request.method in CREATES or self._is_closed_there()):
             self.close()
         reused = self._connection is not None
         try:
             try:
                 return self._exchange(request, begun)
             except (http.client.RemoteDisconnected, ConnectionError):
-                # It may have been closed since the last answer. What makes something is never sent twice.
-                if not reused or request.method in WRITES:
+                # It may have been closed since the last answer.
+                if not reused:
                     raise
                 self.close()
                 return self._exchange(request, begun)
@@ -118,6 +124,8 @@ class HttpTransport:
 
     def _exchange(self, request: Request, begun: float) -> Answer:
         connection = self._connection or self._connect(request)
+        if connection.sock is not None:
+            connection.sock.settimeout(self.timeout)
         connection.putrequest(request.http_method, self._prefix + request.target, skip_accept_encoding=True)
         body = request.body
         if body is not None:
@@ -126,13 +134,35 @@ class HttpTransport:
             connection.putheader(name, value)
         connection.endheaders(body)
         response = connection.getresponse()
-        content = response.read1(_ENOUGH) if request.stream else response.read()
+        content = response.read1(_ENOUGH) if request.stream else self._read(response, begun)
         headers = {name.lower(): value for name, value in response.getheaders()}
         if request.stream or response.will_close:
             self.close()
         self._used = time.perf_counter()
         content = _unpacked(content, headers)
         return Answer(response.status, headers, content, self._used - begun, request)
+
+    def _read(self, response: http.client.HTTPResponse, begun: float) -> bytes:
+        """The whole body, unless it takes too long or has no end."""
+        content = bytearray()
+        while part := response.read1(2**16):
+            content += part
+            if time.perf_counter() - begun > self.timeout:
+                raise TimeoutError("the answer does not end in time")
+            if len(content) > _MOST:
+                raise http.client.HTTPException(f"the answer has more than {_MOST} bytes")
+        if response.length:
+            raise http.client.IncompleteRead(bytes(content), response.length)
+        response.read()  # there is nothing more, and only now the connection knows it
+        return bytes(content)
+
+    def _is_closed_there(self) -> bool:
+        """Whether the server has closed the connection since the last answer: nothing else is to be read by now."""
+        sock = None if self._connection is None else self._connection.sock
+        try:
+            return sock is not None and bool(select.select([sock], [], [], 0)[0])
+        except ValueError:  # there are very many files open: nobody knows
+            return False
 
     def _connect(self, request: Request) -> http.client.HTTPConnection:
         scheme, host, port = self._origin
@@ -145,6 +175,12 @@ class HttpTransport:
             self._connection.connect()
         except OSError as error:
             self.close()
+            if isinstance(error, ssl.SSLCertVerificationError):
+                raise TransportError(
+                    f"{self.base_url} has a certificate that nobody here vouches for ({error.verify_message}): "
+                    "name a file with the right one in the environment variable SSL_CERT_FILE",
+                    sent=False,
+                ) from error
             raise TransportError(
                 f"{request.method or request.target}: no connection to {self.base_url}: {error}", sent=False
             ) from error
