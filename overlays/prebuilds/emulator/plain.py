@@ -12,7 +12,7 @@ import importlib.resources
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 
 from prebuild_wire.scalars import UUID_PATTERN, Format
 
@@ -83,23 +83,30 @@ def _object(schema: Mapping[str, Any]) -> _Check:
     required: list[str] = schema.get("required", [])
     ordered: list[list[str]] = schema.get("x-ordered", [])
 
-    def is_plain(value: Any) -> TypeGuard[Fields]:
+    def is_plain(value: Any) -> bool:
         if type(value) is not dict:
             return False
-        for name, item in value.items():
+        fields: Fields = value
+        for name, item in fields.items():
             check = checks.get(name)
             if check is None or not check(item):
                 return False
         # A required field that is zero is missing; a message is there even if it is empty.
-        if any(not (value.get(name) or type(value.get(name)) is dict) for name in required):
+        if any(not (fields.get(name) or type(fields.get(name)) is dict) for name in required):
             return False
-        return not any(low in value and high in value for low, high in ordered)
+        return not any(low in fields and high in fields for low, high in ordered)
 
     return is_plain
 
 
 def _array(is_plain: _Check, most: int | None) -> _Check:
-    return lambda value: type(value) is list and (most is None or len(value) <= most) and all(map(is_plain, value))
+    def are_plain(value: Any) -> bool:
+        if type(value) is not list:
+            return False
+        items: list[Any] = value
+        return (most is None or len(items) <= most) and all(map(is_plain, items))
+
+    return are_plain
 
 
 def _string(schema: Mapping[str, Any]) -> _Check:

@@ -462,7 +462,8 @@ class Transaction:
 def _prebuild() -> TypeAdapter[PrebuildRecord]:
     from pydantic import TypeAdapter
 
-    from .declarations import Outcome  # noqa: F401  the record names it, and pydantic looks for it here
+    # The record names it, and pydantic looks for it here.
+    from .declarations import Outcome  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
     return TypeAdapter(PrebuildRecord)
 
