@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from . import lifecycle
 from .ids import canonical_id
 from .lifecycle import ActivePhase
 
@@ -123,6 +124,9 @@ class Outcome(ControlModel):
 
 USUAL: Final = Outcome()
 """Success, in the usual time."""
+
+# `PrebuildRecord` names it in a module that does without pydantic, and that is where pydantic looks for it.
+lifecycle.__dict__["Outcome"] = Outcome
 
 
 class Plan(ControlModel):

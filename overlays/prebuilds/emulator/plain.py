@@ -84,7 +84,7 @@ def _object(schema: Mapping[str, Any]) -> _Check:
     ordered: list[list[str]] = schema.get("x-ordered", [])
 
     def is_plain(value: Any) -> bool:
-        if type(value) is not dict:
+        if value.__class__ is not dict:
             return False
         fields: Fields = value
         for name, item in fields.items():
@@ -101,7 +101,7 @@ def _object(schema: Mapping[str, Any]) -> _Check:
 
 def _array(is_plain: _Check, most: int | None) -> _Check:
     def are_plain(value: Any) -> bool:
-        if type(value) is not list:
+        if value.__class__ is not list:
             return False
         items: list[Any] = value
         return (most is None or len(items) <= most) and all(map(is_plain, items))

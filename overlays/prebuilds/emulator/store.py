@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -462,9 +463,7 @@ class Transaction:
 def _prebuild() -> TypeAdapter[PrebuildRecord]:
     from pydantic import TypeAdapter
 
-    # The record names it, and pydantic looks for it here.
-    from .declarations import Outcome  # noqa: F401  # pyright: ignore[reportUnusedImport]
-
+    import_module(".declarations", __package__)  # a record may have an outcome: this is where pydantic learns of it
     return TypeAdapter(PrebuildRecord)
 
 
