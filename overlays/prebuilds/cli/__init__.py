@@ -15,7 +15,7 @@ __all__ = ["main"]
 EXTRAS = {
     "cli": ("click", "rich", "dateutil"),
     "emulator": ("starlette", "uvicorn", "pydantic", "google.protobuf"),
-    "contract": ("schemathesis", "hypothesis", "pytest"),
+    "contract": ("pydantic", "schemathesis", "hypothesis", "pytest"),
 }
 """The modules that each extra of the distribution brings."""
 
