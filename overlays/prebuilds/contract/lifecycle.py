@@ -6,18 +6,35 @@ a server does not do within the patience of the session stays untested, and that
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
-from urllib.parse import urlsplit
+import json
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any, Final, cast
+from urllib.parse import quote, urlsplit
 
+from prebuilds.contract.findings import PROOF
 from prebuilds.contract.observations import ENDED, LEAVING, items_in, phase_of
 from prebuilds.contract.probes import judge_cancellation, judge_deletion
-from prebuilds.contract.properties import ID_FIELD, OF_POOL, OF_PREBUILD
+from prebuilds.contract.properties import ID_FIELD, LISTS, OF_POOL, OF_PREBUILD, READS
 from prebuilds.contract.session import ForbiddenError, LimitReachedError, Pair, Session
 from prebuilds.contract.transports import TransportError
 from prebuilds.contract.wire import Answer, Request, at
 
 DEFAULT_PAGE_SIZE: Final = 25
+
+_KIND: Final = {"GetPrebuild": "prebuild", "GetWarmPool": "warmPool"}
+
+_RESTLESS: Final = frozenset({"status.logUrl", "status.snapshotCompletionPercentage"})
+"""What may be another at each look: an address may be signed anew, and a percentage grows."""
+
+
+def _leaves(value: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """What is within an object that is no object itself, each with its path."""
+    for name, inner in value.items():
+        if isinstance(inner, dict):
+            yield from _leaves(cast("dict[str, Any]", inner), f"{path}{name}.")
+        else:
+            yield f"{path}{name}", inner
 
 
 class Lifecycle:
@@ -34,6 +51,7 @@ class Lifecycle:
         self._second: str | None = None
         self._pool: str | None = None
         self._snapshot: Any = None
+        self._deleted_early: str | None = None
 
     def begin(self) -> None:
         """Make the first prebuild, and a pool for it if there is room for one."""
@@ -49,10 +67,14 @@ class Lifecycle:
         """Follow everything to its end."""
         steps: tuple[Callable[[], None], ...] = (
             self._make_pool,
+            self._mistaken,
+            self._get_without_token,
             self._many,
             self._cancelled,
+            self._delete_early,
             self._complete_first,
             self._log,
+            self._read_again,
             self._rotate,
             self._cancel_ended,
             self._delete,
@@ -96,6 +118,30 @@ class Lifecycle:
             self._pool = pool_id
         if self._first is not None:
             self._second = self._create_prebuild()
+
+    def _mistaken(self) -> None:
+        """What there is one of is not taken for the other: the id of a pool is that of no prebuild."""
+        session = self.session
+        if self._first is None or self._pool is None or not session.allows_refusals:
+            return
+        for methods, item_id in ((OF_PREBUILD, self._pool), (OF_POOL, self._first)):
+            for method in methods:
+                answer = session.call(method, {ID_FIELD[method]: item_id}, refused=True)
+                what = f"{method} with the id of another kind of thing"
+                session.refused("unknown-id-is-not-found", answer, what, "not_found")
+
+    def _get_without_token(self) -> None:
+        """What may be called with GET needs the token as well."""
+        session = self.session
+        for method in READS:
+            fields: dict[str, Any] = {} if method in LISTS else {ID_FIELD[method]: session.new_id()}
+            query = f"connect=v1&encoding=json&message={quote(json.dumps(fields))}"
+            headers = session.headers(token=None, content_type=None)
+            answer = session.send(Request(method, None, headers, "GET", query=query))
+            if answer.status in (404, 405, 415, 501) and answer.code not in PROOF:
+                continue  # GET is not for this server
+            what = f"{method} by GET without a token"
+            session.refused("unauthenticated-without-token", answer, what, "unauthenticated")
 
     def _many(self) -> None:
         """More prebuilds than a page has by default."""
@@ -187,6 +233,13 @@ class Lifecycle:
             session.judge(
                 "repeated-cancel", "CancelPrebuild", phase == "CANCELLED", f"it was CANCELLED, and is {phase}"
             )
+            judge_deletion(session, "DeletePrebuild", prebuild_id)
+
+    def _delete_early(self) -> None:
+        """Delete a prebuild that is under way, and may have to stop first: what came of it is looked at in the end."""
+        prebuild_id = self._create_prebuild()
+        if prebuild_id is not None and self.session.call("DeletePrebuild", {"prebuildId": prebuild_id}).ok:
+            self._deleted_early = prebuild_id
 
     def _complete_first(self) -> None:
         if self._first is None:
@@ -204,6 +257,24 @@ class Lifecycle:
         self._snapshot = at(self._look_at_pool(), "spec.snapshotId")
         why = "a prebuild of its project and class is COMPLETED, and the pool has no snapshot"
         self.session.judge("snapshot-rotates", "GetWarmPool", bool(self._snapshot), why)
+
+    def _read_again(self) -> None:
+        """Reading changes nothing. What a server does by itself meanwhile, it does not do between any two reads."""
+        session = self.session
+        for get, item_id in (("GetPrebuild", self._first), ("GetWarmPool", self._pool)):
+            if item_id is None:
+                continue
+            mark = session.mark()
+            shown = [session.call(get, {ID_FIELD[get]: item_id}) for _ in range(5)]
+            if not all(answer.ok for answer in shown):
+                continue
+            states = [dict(_leaves(answer.part(_KIND[get]))) for answer in shown]
+            for path in sorted(set[str]().union(*states) - _RESTLESS):
+                values = [state.get(path) for state in states]
+                if all(one != another for one, another in pairwise(values)):
+                    why = f"{path} is another one each time that {item_id} is read: {values}"
+                    session.judge("reads-change-nothing", get, ok=False, why=why, shows=session.since(mark))
+            session.judge("reads-change-nothing", get, ok=True)
 
     @property
     def _patience(self) -> float:
@@ -319,12 +390,56 @@ class Lifecycle:
         for method, item_id in (("DeletePrebuild", self._first), ("DeleteWarmPool", self._pool)):
             if item_id is None:
                 continue
+            mark = session.mark()
+            others = self._bystanders(item_id)
             judge_deletion(session, method, item_id)
+            for get, other in others:
+                answer = session.call(get, {ID_FIELD[get]: other})
+                phase = phase_of(answer.part(_KIND[get]))
+                right = answer.ok and phase not in LEAVING | {"CANCELLING", "CANCELLED"}
+                why = f"{method} of {item_id} has reached {other} as well: it is {phase or answer.outcome}"
+                session.judge("others-are-untouched", method, right, why, shows=session.since(mark))
         for method, item_id in (("DeletePrebuild", self._first), ("DeleteWarmPool", self._pool)):
-            if item_id is not None:
-                self._await_end(method, item_id)
+            if item_id is not None and self._await_end(method, item_id) and method == "DeletePrebuild":
+                self._await_early()
 
-    def _await_end(self, method: str, item_id: str) -> None:
+    def _bystanders(self, item_id: str) -> list[tuple[str, str]]:
+        """Things of the run that are there, and how to look at each: a new prebuild, and the oldest of the pools."""
+        session = self.session
+        found: list[tuple[str, str]] = []
+        prebuild_id = self._create_prebuild()
+        if prebuild_id is not None:
+            found.append(("GetPrebuild", prebuild_id))
+        pools = [made_id for made_id, method in session.made.items() if method == "CreateWarmPool"]
+        for pool_id in pools:
+            known = session.latest(pool_id)
+            if pool_id == item_id or known is None or phase_of(known) in LEAVING:
+                continue
+            answer = session.call("GetWarmPool", {"warmPoolId": pool_id})
+            if answer.ok and phase_of(answer.part("warmPool")) not in LEAVING:
+                found.append(("GetWarmPool", pool_id))
+                break
+        return found
+
+    def _await_early(self) -> None:
+        """What was deleted under way goes as well, now that one that was deleted later is gone."""
+        session = self.session
+        if self._deleted_early is None:
+            return
+        phase = ""
+
+        def is_going() -> bool:
+            nonlocal phase
+            answer = session.call("GetPrebuild", {"prebuildId": self._deleted_early})
+            phase = phase_of(answer.part("prebuild"))
+            return not answer.ok or phase not in ENDED
+
+        going = session.eventually(is_going, within=session.patience, interval=0.05 if session.local else 2.0)
+        why = f"it was deleted under way, and has become {phase}, while another that was deleted later is gone"
+        session.judge("delete-takes-effect", "DeletePrebuild", going, why)
+
+    def _await_end(self, method: str, item_id: str) -> bool:
+        """Wait until what was deleted is gone, judge what is then, and return whether it is."""
         session = self.session
         get = "GetPrebuild" if method == "DeletePrebuild" else "GetWarmPool"
         kind = "prebuild" if method == "DeletePrebuild" else "warmPool"
@@ -349,9 +464,11 @@ class Lifecycle:
             why = f"what was deleted is still {phase or 'there'} after {session.patience:g} s"
             session.excuse("gone-is-gone", why, *(OF_PREBUILD if kind == "prebuild" else OF_POOL))
             session.excuse("gone-is-gone", why, "ListPrebuilds" if kind == "prebuild" else "ListWarmPools")
-            return
+            return False
         for each in OF_PREBUILD if kind == "prebuild" else OF_POOL:
             answer = session.call(each, {ID_FIELD[each]: item_id})
+            if each == method and answer.ok:
+                continue  # a deletion may be idempotent
             session.refused("gone-is-gone", answer, f"{each} of what is gone", "not_found")
         listing = "ListPrebuilds" if kind == "prebuild" else "ListWarmPools"
         items, _, _ = session.whole_list(
@@ -359,6 +476,7 @@ class Lifecycle:
         )
         listed = any(item.get("id") == item_id for item in items)
         session.judge("gone-is-gone", listing, not listed, f"{item_id} is gone, and is listed")
+        return True
 
     def _make_again(self, item_id: str, *, drained: bool, phase: str) -> None:
         session, pair = self.session, self._pair
