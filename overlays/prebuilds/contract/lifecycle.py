@@ -50,6 +50,7 @@ class Lifecycle:
         self._first: str | None = None
         self._second: str | None = None
         self._pool: str | None = None
+        self._beside: list[tuple[Pair, str]] = []
         self._snapshot: Any = None
         self._deleted_early: str | None = None
 
@@ -87,8 +88,8 @@ class Lifecycle:
 
     # -- Making
 
-    def _create_prebuild(self) -> str | None:
-        pair = self._pair
+    def _create_prebuild(self, pair: Pair | None = None) -> str | None:
+        pair = pair or self._pair
         if pair is None:
             return None
         named = {"environmentClassId": pair.environment_class} if pair.environment_class else {}
@@ -118,6 +119,18 @@ class Lifecycle:
             self._pool = pool_id
         if self._first is not None:
             self._second = self._create_prebuild()
+        if not self.session.is_open:
+            return
+        # Only prebuilds of both its project and its class are for a pool.
+        for beside in (
+            Pair(pair.project, self.session.new_id()),
+            Pair(self.session.new_id(), pair.environment_class),
+        ):
+            named = {"projectId": beside.project, "environmentClassId": beside.environment_class}
+            answer = self.session.call("CreateWarmPool", {**named, "minSize": 0, "maxSize": 1})
+            pool_id = answer.at("warmPool.id")
+            if answer.ok and isinstance(pool_id, str):
+                self._beside.append((beside, pool_id))
 
     def _mistaken(self) -> None:
         """What there is one of is not taken for the other: the id of a pool is that of no prebuild."""
@@ -213,7 +226,9 @@ class Lifecycle:
         session = self.session
         if not session.wants("cancel-rules", "repeated-cancel", "cancel-takes-effect"):
             return
-        prebuild_id = self._create_prebuild()
+        # A pool stands there which this prebuild must not feed: what was cancelled has no snapshot.
+        fed = self._beside.pop(0) if self._beside else None
+        prebuild_id = self._create_prebuild(fed[0] if fed else None)
         if prebuild_id is None:
             return
         answer = session.call("CancelPrebuild", {"prebuildId": prebuild_id})
@@ -226,6 +241,7 @@ class Lifecycle:
         why = f"a prebuild was cancelled as soon as it was made, and has become {phase}"
         session.judge("cancel-takes-effect", "CancelPrebuild", phase != "COMPLETED", why)
         if phase == "CANCELLED":
+            self._beside += [fed] if fed else []
             session.judge("cancel-rules", "CancelPrebuild", ok=True)
             again = session.call("CancelPrebuild", {"prebuildId": prebuild_id})
             session.accepted("repeated-cancel", again, "CancelPrebuild of what is CANCELLED")
@@ -257,6 +273,12 @@ class Lifecycle:
         self._snapshot = at(self._look_at_pool(), "spec.snapshotId")
         why = "a prebuild of its project and class is COMPLETED, and the pool has no snapshot"
         self.session.judge("snapshot-rotates", "GetWarmPool", bool(self._snapshot), why)
+        for _, pool_id in self._beside:
+            answer = self.session.call("GetWarmPool", {"warmPoolId": pool_id})
+            got = answer.at("warmPool.spec.snapshotId")
+            why = f"the pool {pool_id} has the snapshot {got!r}, and no prebuild of its project and class has completed"
+            if answer.ok:
+                self.session.judge("snapshot-needs-a-prebuild", "GetWarmPool", not got, why)
 
     def _read_again(self) -> None:
         """Reading changes nothing. What a server does by itself meanwhile, it does not do between any two reads."""
