@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from prebuilds.contract.findings import PROOF
 from prebuilds.contract.observations import ENDED, LEAVING, items_in, phase_of
-from prebuilds.contract.probes import judge_cancellation, judge_deletion
+from prebuilds.contract.probes import judge_cancellation, judge_deletion, judge_page
 from prebuilds.contract.properties import ID_FIELD, LISTS, OF_POOL, OF_PREBUILD, READS
 from prebuilds.contract.session import ForbiddenError, LimitReachedError, Pair, Session
 from prebuilds.contract.transports import TransportError
@@ -157,28 +157,33 @@ class Lifecycle:
             session.refused("unauthenticated-without-token", answer, what, "unauthenticated")
 
     def _many(self) -> None:
-        """More prebuilds than a page has by default."""
+        """More of each than a page has by default."""
         session = self.session
-        if not (session.is_open and session.local) or session.max_creates - len(session.made) < 2 * DEFAULT_PAGE_SIZE:
-            session.excuse("default-page-size", "26 things would have to be made", "ListWarmPools")
-            return
-        project = session.new_id()
-        made: list[str] = []
-        for _ in range(DEFAULT_PAGE_SIZE + 1):
-            answer = session.call("CreatePrebuild", {"projectId": project, "spec": {}})
-            if answer.ok:
-                made.append(str(answer.at("prebuild.id")))
-        fresh = len(set(made)) == len(made)
-        session.judge("ids-are-fresh", "CreatePrebuild", fresh, "an id was given twice")
-        filters = {"projectIds": [project]}
-        for pagination in ({}, {"pageSize": 0}):
-            answer = session.call("ListPrebuilds", {"filter": filters, "pagination": pagination})
-            count = len(list(items_in(answer)))
-            why = f"a page without a size has {count} items"
-            session.judge("default-page-size", "ListPrebuilds", count <= DEFAULT_PAGE_SIZE, why)
-        self._walk(filters, made)
+        for method, listing in (("CreatePrebuild", "ListPrebuilds"), ("CreateWarmPool", "ListWarmPools")):
+            if not (session.is_open and session.local) or session.max_creates - len(session.made) < 50:
+                session.excuse("default-page-size", "26 things would have to be made", listing)
+                continue
+            project = session.new_id()
+            made: list[str] = []
+            for _ in range(DEFAULT_PAGE_SIZE + 1):
+                fields: dict[str, Any] = {"projectId": project, "spec": {}}
+                if method == "CreateWarmPool":
+                    named = {"environmentClassId": session.new_id()}
+                    fields = {"projectId": project, **named, "minSize": 0, "maxSize": 1}
+                answer = session.call(method, fields)
+                if answer.ok:
+                    made += [str(item.get("id")) for _, item in items_in(answer)]
+            fresh = len(set(made)) == len(made)
+            session.judge("ids-are-fresh", method, fresh, "an id was given twice")
+            filters = {"projectIds": [project]}
+            for pagination in ({}, {"pageSize": 0}):
+                answer = session.call(listing, {"filter": filters, "pagination": pagination})
+                count = len(list(items_in(answer)))
+                why = f"a page without a size has {count} items"
+                session.judge("default-page-size", listing, count <= DEFAULT_PAGE_SIZE, why)
+            self._walk(listing, filters, made)
 
-    def _walk(self, filters: dict[str, Any], made: list[str]) -> None:
+    def _walk(self, method: str, filters: dict[str, Any], made: list[str]) -> None:
         """Page after page of a size that does not divide their number."""
         session = self.session
         seen: list[str] = []
@@ -186,12 +191,13 @@ class Lifecycle:
         mark = session.mark()
         for _ in range(len(made)):
             page = {"pageSize": 7, **({"token": token} if token else {})}
-            answer = session.call("ListPrebuilds", {"filter": filters, "pagination": page})
+            answer = session.call(method, {"filter": filters, "pagination": page})
             if not answer.ok:
                 return
             ids = [str(item.get("id")) for _, item in items_in(answer)]
             why = f"a page of 7 was asked for, and has {len(ids)} items"
-            session.judge("page-size-kept", "ListPrebuilds", len(ids) <= 7, why)
+            session.judge("page-size-kept", method, len(ids) <= 7, why)
+            judge_page(session, answer, filters, shows=session.since(mark))
             seen += ids
             following = answer.at("pagination.nextToken")
             if not following or following == token:
@@ -199,11 +205,9 @@ class Lifecycle:
             token = str(following)
         sequence = session.since(mark)
         twice = sorted({item_id for item_id in seen if seen.count(item_id) > 1})
-        session.judge("no-item-twice", "ListPrebuilds", not twice, f"{twice[:3]} came twice", shows=sequence)
+        session.judge("no-item-twice", method, not twice, f"{twice[:3]} came twice", shows=sequence)
         lost = [item_id for item_id in made if item_id not in seen]
-        session.judge(
-            "no-item-skipped", "ListPrebuilds", not lost, f"{lost[:3]} are on none of the pages", shows=sequence
-        )
+        session.judge("no-item-skipped", method, not lost, f"{lost[:3]} are on none of the pages", shows=sequence)
 
     # -- Following
 
@@ -283,20 +287,26 @@ class Lifecycle:
     def _read_again(self) -> None:
         """Reading changes nothing. What a server does by itself meanwhile, it does not do between any two reads."""
         session = self.session
-        for get, item_id in (("GetPrebuild", self._first), ("GetWarmPool", self._pool)):
+        token = "CreatePrebuildLogsToken"
+        for method, item_id in (("GetPrebuild", self._first), ("GetWarmPool", self._pool), (token, self._first)):
             if item_id is None:
                 continue
+            get = "GetPrebuild" if method == token else method
             mark = session.mark()
-            shown = [session.call(get, {ID_FIELD[get]: item_id}) for _ in range(5)]
+            shown: list[Answer] = []
+            for _ in range(5):
+                if method == token:
+                    session.call(token, {ID_FIELD[token]: item_id})
+                shown.append(session.call(get, {ID_FIELD[get]: item_id}))
             if not all(answer.ok for answer in shown):
                 continue
             states = [dict(_leaves(answer.part(_KIND[get]))) for answer in shown]
             for path in sorted(set[str]().union(*states) - _RESTLESS):
                 values = [state.get(path) for state in states]
                 if all(one != another for one, another in pairwise(values)):
-                    why = f"{path} is another one each time that {item_id} is read: {values}"
-                    session.judge("reads-change-nothing", get, ok=False, why=why, shows=session.since(mark))
-            session.judge("reads-change-nothing", get, ok=True)
+                    why = f"{path} of {item_id} is another one after each {method}: {values}"
+                    session.judge("reads-change-nothing", method, ok=False, why=why, shows=session.since(mark))
+            session.judge("reads-change-nothing", method, ok=True)
 
     @property
     def _patience(self) -> float:
@@ -344,12 +354,13 @@ class Lifecycle:
 
     def _cancel_ended(self) -> None:
         session = self.session
-        if self._first is None or not session.wants("cancel-rules"):
+        if self._first is None:
             return
         if phase_of(session.latest(self._first) or {}) in ("COMPLETED", "FAILED"):
             answer = session.call("CancelPrebuild", {"prebuildId": self._first})
             what = "CancelPrebuild of what has ended"
             session.refused("cancel-rules", answer, what, "failed_precondition")
+            session.call("GetPrebuild", {"prebuildId": self._first})  # it has to be as it was
 
     # -- The log
 

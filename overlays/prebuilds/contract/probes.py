@@ -601,6 +601,10 @@ class _Probing:
         answer = self.send(Request("ListPrebuilds", packed, (*headers, ("Content-Encoding", "gzip"))))
         if answer is not None:
             session.accepted("gzip-requests", answer, "ListPrebuilds with a body in gzip")
+        # These have to be survived, whatever is answered.
+        self.send(Request("ListPrebuilds", b"no gzip", (*headers, ("Content-Encoding", "gzip"))))
+        self.send(Request("ListPrebuilds", encode(self.listing()), (*headers, ("Connect-Timeout-Ms", "soon"))))
+        self.try_call("ListPrebuilds", {**self.listing(), "nonsense": {"a": [1]}})
         answer = self.send(Request("ListPrebuilds", b"{}", (*headers, ("Content-Encoding", "nonsense"))))
         if answer is not None:
             what = "ListPrebuilds with a body in an unknown encoding"
@@ -675,6 +679,7 @@ class _Probing:
             ids = [str(item.get("id")) for _, item in items_in(answer)]
             why = f"a page of {size} was asked for, and has {len(ids)} items"
             session.judge("page-size-kept", method, len(ids) <= size, why, shows=session.since(mark)[-2:])
+            judge_page(session, answer, filters.get("filter", {}), shows=session.since(mark)[-2:])
             repeated = [item_id for item_id in ids if item_id in seen]
             sequence = session.since(mark)
             session.judge("no-item-twice", method, not repeated, f"{repeated} came twice", shows=sequence)
@@ -730,8 +735,8 @@ class _Probing:
                     ("creatorIds", [creator], _where("metadata.creator.id", creator), True),
                     (
                         "triggeredBy",
-                        ["PREBUILD_TRIGGER_MANUAL"],
-                        _where("metadata.triggeredBy", "PREBUILD_TRIGGER_MANUAL"),
+                        ["PREBUILD_TRIGGER_SCHEDULED", "PREBUILD_TRIGGER_MANUAL"],
+                        _within("metadata.triggeredBy", ["PREBUILD_TRIGGER_SCHEDULED", "PREBUILD_TRIGGER_MANUAL"]),
                         True,
                     ),
                     (
@@ -828,9 +833,14 @@ class _Probing:
         if not before:
             return
         name = PrebuildPhase[before].value
-        filters = {"projectIds": [project], "phases": [name]}
+        # Values are alternatives wherever they stand; what nothing of the run is in does not widen it.
+        around = ("DELETED", "CANCELLED" if before == "FAILED" else "FAILED")
+        asked = [PrebuildPhase[around[0]].value, name, PrebuildPhase[around[1]].value]
+        filters = {"projectIds": [project], "phases": asked}
         mark = session.mark()
-        items = self.judge_filter("filters", "ListPrebuilds", filters, lambda each: phase_of(each) == before, None)
+        items = self.judge_filter(
+            "filters", "ListPrebuilds", filters, lambda each: phase_of(each) in (before, *around), None
+        )
         shows = session.since(mark)
         others = [phase.value for phase in PrebuildPhase if phase.value != name and phase.number][:10]
         rest = session.call("ListPrebuilds", {"filter": {"projectIds": [project], "phases": others}})
@@ -1031,6 +1041,19 @@ def judge_deletion(session: Session, method: str, item_id: str) -> None:
         session.judge("delete-again-succeeds", method, again.ok or again.code == "not_found", why)
     else:
         session.excuse("delete-again-succeeds", "what is deleted is never seen to be DELETING", method)
+
+
+def judge_page(session: Session, answer: Answer, filters: dict[str, Any], *, shows: Sequence[Answer]) -> None:
+    """Judge that a page, whichever it is, has only what is of the projects in the filter."""
+    projects = filters.get("projectIds")
+    if not projects:
+        return
+    asked = {str(project).lower() for project in projects}
+    wrong = [
+        item.get("id") for _, item in items_in(answer) if str(at(item, "metadata.projectId") or "").lower() not in asked
+    ]
+    why = f"a page of what is in {projects} has {wrong[:3]}, which are not"
+    session.judge("filters", answer.request.method, not wrong, why, shows=shows)
 
 
 def goes_away(item: dict[str, Any]) -> bool:

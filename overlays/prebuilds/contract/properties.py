@@ -170,7 +170,12 @@ _ALL = (
         API,
         "The answer is about the id of the request.",
     ),
-    _must("reads-change-nothing", ("GetPrebuild", "GetWarmPool"), API, "Reading something does not change it."),
+    _must(
+        "reads-change-nothing",
+        ("GetPrebuild", "GetWarmPool", "CreatePrebuildLogsToken"),
+        API,
+        "Reading something, its log too, does not change it.",
+    ),
     _must("created-at-is-stable", _SHOWS_AGAIN, API, "The time of creation, and what else is fixed, never changes."),
     _must("updated-at-moves-forward", _SHOWS, API, "updatedAt never goes back, and is not before createdAt."),
     _must(
