@@ -287,16 +287,16 @@ class Lifecycle:
     def _read_again(self) -> None:
         """Reading changes nothing. What a server does by itself meanwhile, it does not do between any two reads."""
         session = self.session
-        token = "CreatePrebuildLogsToken"
-        for method, item_id in (("GetPrebuild", self._first), ("GetWarmPool", self._pool), (token, self._first)):
+        asking = "CreatePrebuildLogsToken"
+        for method, item_id in (("GetPrebuild", self._first), ("GetWarmPool", self._pool), (asking, self._first)):
             if item_id is None:
                 continue
-            get = "GetPrebuild" if method == token else method
+            get = "GetPrebuild" if method == asking else method
             mark = session.mark()
             shown: list[Answer] = []
             for _ in range(5):
-                if method == token:
-                    session.call(token, {ID_FIELD[token]: item_id})
+                if method == asking:
+                    session.call(asking, {ID_FIELD[asking]: item_id})
                 shown.append(session.call(get, {ID_FIELD[get]: item_id}))
             if not all(answer.ok for answer in shown):
                 continue
