@@ -70,6 +70,7 @@ class Lifecycle:
             self._make_pool,
             self._mistaken,
             self._get_without_token,
+            self._survived,
             self._many,
             self._cancelled,
             self._delete_early,
@@ -155,6 +156,16 @@ class Lifecycle:
                 continue  # GET is not for this server
             what = f"{method} by GET without a token"
             session.refused("unauthenticated-without-token", answer, what, "unauthenticated")
+
+    def _survived(self) -> None:
+        """What is wrong outside of the fields is no reason to fail within, whatever is answered."""
+        headers = self.session.headers()
+        for body, more in (
+            (b"no gzip", ("Content-Encoding", "gzip")),
+            (b"{}", ("Connect-Timeout-Ms", "soon")),
+            (b'{"nonsense": {"a": [1]}}', ("Accept", "*/*")),
+        ):
+            self.session.send(Request("ListPrebuilds", body, (*headers, more)))
 
     def _many(self) -> None:
         """More of each than a page has by default."""

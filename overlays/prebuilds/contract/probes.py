@@ -601,10 +601,6 @@ class _Probing:
         answer = self.send(Request("ListPrebuilds", packed, (*headers, ("Content-Encoding", "gzip"))))
         if answer is not None:
             session.accepted("gzip-requests", answer, "ListPrebuilds with a body in gzip")
-        # These have to be survived, whatever is answered.
-        self.send(Request("ListPrebuilds", b"no gzip", (*headers, ("Content-Encoding", "gzip"))))
-        self.send(Request("ListPrebuilds", encode(self.listing()), (*headers, ("Connect-Timeout-Ms", "soon"))))
-        self.try_call("ListPrebuilds", {**self.listing(), "nonsense": {"a": [1]}})
         answer = self.send(Request("ListPrebuilds", b"{}", (*headers, ("Content-Encoding", "nonsense"))))
         if answer is not None:
             what = "ListPrebuilds with a body in an unknown encoding"
