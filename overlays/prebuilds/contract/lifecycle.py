@@ -264,7 +264,7 @@ class Lifecycle:
             session.judge(
                 "repeated-cancel", "CancelPrebuild", phase == "CANCELLED", f"it was CANCELLED, and is {phase}"
             )
-            judge_deletion(session, "DeletePrebuild", prebuild_id)
+            judge_deletion(session, "DeletePrebuild", prebuild_id, after=[answer])
 
     def _delete_early(self) -> None:
         """Delete a prebuild that is under way, and may have to stop first: what came of it is looked at in the end."""
@@ -301,6 +301,7 @@ class Lifecycle:
         asking = "CreatePrebuildLogsToken"
         for method, item_id in (("GetPrebuild", self._first), ("GetWarmPool", self._pool), (asking, self._first)):
             if item_id is None:
+                session.excuse("reads-change-nothing", "the run has nothing there that lasts", method)
                 continue
             get = "GetPrebuild" if method == asking else method
             mark = session.mark()
@@ -511,9 +512,11 @@ class Lifecycle:
             return False
         for each in OF_PREBUILD if kind == "prebuild" else OF_POOL:
             answer = session.call(each, {ID_FIELD[each]: item_id})
+            # A deletion may be idempotent.
             if each == method and answer.ok:
-                continue  # a deletion may be idempotent
-            session.refused("gone-is-gone", answer, f"{each} of what is gone", "not_found")
+                session.judge("gone-is-gone", each, ok=True)
+            else:
+                session.refused("gone-is-gone", answer, f"{each} of what is gone", "not_found")
         listing = "ListPrebuilds" if kind == "prebuild" else "ListWarmPools"
         items, _, _ = session.whole_list(
             listing, {"projectIds": [self._pair.project]} if self._pair is not None else {}

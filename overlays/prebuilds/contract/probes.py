@@ -1001,13 +1001,15 @@ def judge_cancellation(session: Session, answer: Answer, prebuild_id: str) -> bo
     return session.accepted("cancel-takes-effect", answer, "CancelPrebuild of what is under way")
 
 
-def judge_deletion(session: Session, method: str, item_id: str) -> None:
-    """Delete something that is there, judge that it goes, and delete it again."""
+def judge_deletion(session: Session, method: str, item_id: str, *, after: Sequence[Answer] = ()) -> None:
+    """Delete something that is there, `after` calls that have brought it there, judge that it goes, delete it again."""
     get = "GetPrebuild" if method == "DeletePrebuild" else "GetWarmPool"
     kind = "prebuild" if method == "DeletePrebuild" else "warmPool"
     fields = {ID_FIELD[method]: item_id}
     answer = session.call(method, fields)
-    session.accepted("delete-takes-effect", answer, f"{method} of what is there")
+    why = f"{method} of what is there has to succeed, and got {answer.outcome}"
+    shows, expected = [*after, answer], Expected(status=200)
+    session.judge("delete-takes-effect", method, answer.status == 200, why, shows=shows, expected=expected)
     if not answer.ok:
         return
     shown: dict[str, Any] = {}
