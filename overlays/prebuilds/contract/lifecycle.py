@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 from prebuilds.contract.findings import PROOF
 from prebuilds.contract.observations import ENDED, LEAVING, items_in, phase_of
 from prebuilds.contract.probes import judge_cancellation, judge_deletion, judge_page
-from prebuilds.contract.properties import ID_FIELD, LISTS, OF_POOL, OF_PREBUILD, READS
+from prebuilds.contract.properties import ID_FIELD, LISTS, METHODS, OF_POOL, OF_PREBUILD, READS
 from prebuilds.contract.session import ForbiddenError, LimitReachedError, Pair, Session
 from prebuilds.contract.transports import TransportError
 from prebuilds.contract.wire import Answer, Request, at
@@ -166,6 +166,10 @@ class Lifecycle:
             (b'{"nonsense": {"a": [1]}}', ("Accept", "*/*")),
         ):
             self.session.send(Request("ListPrebuilds", body, (*headers, more)))
+        for method in METHODS if self.session.allows_refusals else READS:
+            answer = self.session.send(Request(method, b'{"', headers), refused=True)
+            what = f"{method} with a body that breaks off"
+            self.session.refused("malformed-json", answer, what, "invalid_argument")
 
     def _many(self) -> None:
         """More of each than a page has by default."""

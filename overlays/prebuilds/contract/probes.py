@@ -888,7 +888,7 @@ class _Probing:
         refuse("min-at-most-max", {"minSize": 9, "maxSize": 8})
         update("update-changes-what-is-named", {"minSize": 0}, 0, 4)
         update("desired-size-sets-both", {"desiredSize": 6}, 6, 6)
-        update("echo", {"minSize": 0, "maxSize": 20}, 0, 20)
+        update("echo", {"minSize": 20, "maxSize": 20}, 20, 20)
         update("echo", {"minSize": 0, "maxSize": 1}, 0, 1)
         update("desired-size-sets-both", {"desiredSize": 1}, 1, 1)
         for bound in schema.bounds("UpdateWarmPool"):
@@ -928,7 +928,7 @@ class _Probing:
     def cancel(self) -> None:
         session, pair = self.session, self.pair
         named = {"environmentClassId": pair.environment_class} if pair.environment_class else {}
-        made = session.call("CreatePrebuild", {"projectId": pair.project, **named, "spec": {}})
+        made = session.call("CreatePrebuild", {"projectId": pair.project, **named, "spec": {"timeout": "1800s"}})
         item = made.part("prebuild")
         prebuild_id = str(item.get("id"))
         if not made.ok or phase_of(item) not in ("PENDING", "STARTING", "RUNNING"):
