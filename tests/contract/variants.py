@@ -346,6 +346,24 @@ class IgnoresTheQuery(Variant):
         return replace(call, scope={**call.scope, "query_string": b""})
 
 
+class GoneDeletesSucceed(Variant):
+    """Deletes what it has deleted before as often as it is asked to, as an idempotent method may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deleted: set[str] = set()
+
+    def tell(self, call: Call, reply: Reply) -> Reply:
+        if call.method not in ("DeletePrebuild", "DeleteWarmPool"):
+            return reply
+        item_id = str(call.get("prebuildId") or call.get("warmPoolId"))
+        if reply.ok:
+            self.deleted.add(f"{call.method} {item_id}")
+        elif reply.code == "not_found" and f"{call.method} {item_id}" in self.deleted:
+            return Reply(200, b"{}")
+        return reply
+
+
 VARIANTS: dict[str, type[Variant]] = {
     kind.__name__: kind for kind in Variant.__subclasses__() if kind.__module__ == __name__
 }

@@ -6,18 +6,35 @@ a server does not do within the patience of the session stays untested, and that
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
-from urllib.parse import urlsplit
+import json
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any, Final, cast
+from urllib.parse import quote, urlsplit
 
+from prebuilds.contract.findings import PROOF
 from prebuilds.contract.observations import ENDED, LEAVING, items_in, phase_of
-from prebuilds.contract.probes import judge_cancellation, judge_deletion
-from prebuilds.contract.properties import ID_FIELD, OF_POOL, OF_PREBUILD
+from prebuilds.contract.probes import judge_cancellation, judge_deletion, judge_page
+from prebuilds.contract.properties import ID_FIELD, LISTS, METHODS, OF_POOL, OF_PREBUILD, READS
 from prebuilds.contract.session import ForbiddenError, LimitReachedError, Pair, Session
 from prebuilds.contract.transports import TransportError
 from prebuilds.contract.wire import Answer, Request, at
 
 DEFAULT_PAGE_SIZE: Final = 25
+
+_KIND: Final = {"GetPrebuild": "prebuild", "GetWarmPool": "warmPool"}
+
+_RESTLESS: Final = frozenset({"status.logUrl", "status.snapshotCompletionPercentage"})
+"""What may be another at each look: an address may be signed anew, and a percentage grows."""
+
+
+def _leaves(value: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """What is within an object that is no object itself, each with its path."""
+    for name, inner in value.items():
+        if isinstance(inner, dict):
+            yield from _leaves(cast("dict[str, Any]", inner), f"{path}{name}.")
+        else:
+            yield f"{path}{name}", inner
 
 
 class Lifecycle:
@@ -33,7 +50,9 @@ class Lifecycle:
         self._first: str | None = None
         self._second: str | None = None
         self._pool: str | None = None
+        self._beside: list[tuple[Pair, str]] = []
         self._snapshot: Any = None
+        self._deleted_early: str | None = None
 
     def begin(self) -> None:
         """Make the first prebuild, and a pool for it if there is room for one."""
@@ -49,10 +68,15 @@ class Lifecycle:
         """Follow everything to its end."""
         steps: tuple[Callable[[], None], ...] = (
             self._make_pool,
+            self._mistaken,
+            self._get_without_token,
+            self._survived,
             self._many,
             self._cancelled,
+            self._delete_early,
             self._complete_first,
             self._log,
+            self._read_again,
             self._rotate,
             self._cancel_ended,
             self._delete,
@@ -65,8 +89,8 @@ class Lifecycle:
 
     # -- Making
 
-    def _create_prebuild(self) -> str | None:
-        pair = self._pair
+    def _create_prebuild(self, pair: Pair | None = None) -> str | None:
+        pair = pair or self._pair
         if pair is None:
             return None
         named = {"environmentClassId": pair.environment_class} if pair.environment_class else {}
@@ -96,30 +120,85 @@ class Lifecycle:
             self._pool = pool_id
         if self._first is not None:
             self._second = self._create_prebuild()
+        if not self.session.is_open:
+            return
+        # Only prebuilds of both its project and its class are for a pool.
+        for beside in (
+            Pair(pair.project, self.session.new_id()),
+            Pair(self.session.new_id(), pair.environment_class),
+        ):
+            named = {"projectId": beside.project, "environmentClassId": beside.environment_class}
+            answer = self.session.call("CreateWarmPool", {**named, "minSize": 0, "maxSize": 1})
+            pool_id = answer.at("warmPool.id")
+            if answer.ok and isinstance(pool_id, str):
+                self._beside.append((beside, pool_id))
+
+    def _mistaken(self) -> None:
+        """What there is one of is not taken for the other: the id of a pool is that of no prebuild."""
+        session = self.session
+        if self._first is None or self._pool is None or not session.allows_refusals:
+            return
+        for methods, item_id in ((OF_PREBUILD, self._pool), (OF_POOL, self._first)):
+            for method in methods:
+                answer = session.call(method, {ID_FIELD[method]: item_id}, refused=True)
+                what = f"{method} with the id of another kind of thing"
+                session.refused("unknown-id-is-not-found", answer, what, "not_found")
+
+    def _get_without_token(self) -> None:
+        """What may be called with GET needs the token as well."""
+        session = self.session
+        for method in READS:
+            fields: dict[str, Any] = {} if method in LISTS else {ID_FIELD[method]: session.new_id()}
+            query = f"connect=v1&encoding=json&message={quote(json.dumps(fields))}"
+            headers = session.headers(token=None, content_type=None)
+            answer = session.send(Request(method, None, headers, "GET", query=query))
+            if answer.status in (404, 405, 415, 501) and answer.code not in PROOF:
+                continue  # GET is not for this server
+            what = f"{method} by GET without a token"
+            session.refused("unauthenticated-without-token", answer, what, "unauthenticated")
+
+    def _survived(self) -> None:
+        """What is wrong outside of the fields is no reason to fail within, whatever is answered."""
+        headers = self.session.headers()
+        for body, more in (
+            (b"no gzip", ("Content-Encoding", "gzip")),
+            (b"{}", ("Connect-Timeout-Ms", "soon")),
+            (b'{"nonsense": {"a": [1]}}', ("Accept", "*/*")),
+        ):
+            self.session.send(Request("ListPrebuilds", body, (*headers, more)))
+        for method in METHODS if self.session.allows_refusals else READS:
+            answer = self.session.send(Request(method, b'{"', headers), refused=True)
+            what = f"{method} with a body that breaks off"
+            self.session.refused("malformed-json", answer, what, "invalid_argument")
 
     def _many(self) -> None:
-        """More prebuilds than a page has by default."""
+        """More of each than a page has by default."""
         session = self.session
-        if not (session.is_open and session.local) or session.max_creates - len(session.made) < 2 * DEFAULT_PAGE_SIZE:
-            session.excuse("default-page-size", "26 things would have to be made", "ListWarmPools")
-            return
-        project = session.new_id()
-        made: list[str] = []
-        for _ in range(DEFAULT_PAGE_SIZE + 1):
-            answer = session.call("CreatePrebuild", {"projectId": project, "spec": {}})
-            if answer.ok:
-                made.append(str(answer.at("prebuild.id")))
-        fresh = len(set(made)) == len(made)
-        session.judge("ids-are-fresh", "CreatePrebuild", fresh, "an id was given twice")
-        filters = {"projectIds": [project]}
-        for pagination in ({}, {"pageSize": 0}):
-            answer = session.call("ListPrebuilds", {"filter": filters, "pagination": pagination})
-            count = len(list(items_in(answer)))
-            why = f"a page without a size has {count} items"
-            session.judge("default-page-size", "ListPrebuilds", count <= DEFAULT_PAGE_SIZE, why)
-        self._walk(filters, made)
+        for method, listing in (("CreatePrebuild", "ListPrebuilds"), ("CreateWarmPool", "ListWarmPools")):
+            if not (session.is_open and session.local) or session.max_creates - len(session.made) < 50:
+                session.excuse("default-page-size", "26 things would have to be made", listing)
+                continue
+            project = session.new_id()
+            made: list[str] = []
+            for _ in range(DEFAULT_PAGE_SIZE + 1):
+                fields: dict[str, Any] = {"projectId": project, "spec": {}}
+                if method == "CreateWarmPool":
+                    named = {"environmentClassId": session.new_id()}
+                    fields = {"projectId": project, **named, "minSize": 0, "maxSize": 1}
+                answer = session.call(method, fields)
+                if answer.ok:
+                    made += [str(item.get("id")) for _, item in items_in(answer)]
+            fresh = len(set(made)) == len(made)
+            session.judge("ids-are-fresh", method, fresh, "an id was given twice")
+            filters = {"projectIds": [project]}
+            for pagination in ({}, {"pageSize": 0}):
+                answer = session.call(listing, {"filter": filters, "pagination": pagination})
+                count = len(list(items_in(answer)))
+                why = f"a page without a size has {count} items"
+                session.judge("default-page-size", listing, count <= DEFAULT_PAGE_SIZE, why)
+            self._walk(listing, filters, made)
 
-    def _walk(self, filters: dict[str, Any], made: list[str]) -> None:
+    def _walk(self, method: str, filters: dict[str, Any], made: list[str]) -> None:
         """Page after page of a size that does not divide their number."""
         session = self.session
         seen: list[str] = []
@@ -127,12 +206,13 @@ class Lifecycle:
         mark = session.mark()
         for _ in range(len(made)):
             page = {"pageSize": 7, **({"token": token} if token else {})}
-            answer = session.call("ListPrebuilds", {"filter": filters, "pagination": page})
+            answer = session.call(method, {"filter": filters, "pagination": page})
             if not answer.ok:
                 return
             ids = [str(item.get("id")) for _, item in items_in(answer)]
             why = f"a page of 7 was asked for, and has {len(ids)} items"
-            session.judge("page-size-kept", "ListPrebuilds", len(ids) <= 7, why)
+            session.judge("page-size-kept", method, len(ids) <= 7, why)
+            judge_page(session, answer, filters, shows=session.since(mark))
             seen += ids
             following = answer.at("pagination.nextToken")
             if not following or following == token:
@@ -140,11 +220,9 @@ class Lifecycle:
             token = str(following)
         sequence = session.since(mark)
         twice = sorted({item_id for item_id in seen if seen.count(item_id) > 1})
-        session.judge("no-item-twice", "ListPrebuilds", not twice, f"{twice[:3]} came twice", shows=sequence)
+        session.judge("no-item-twice", method, not twice, f"{twice[:3]} came twice", shows=sequence)
         lost = [item_id for item_id in made if item_id not in seen]
-        session.judge(
-            "no-item-skipped", "ListPrebuilds", not lost, f"{lost[:3]} are on none of the pages", shows=sequence
-        )
+        session.judge("no-item-skipped", method, not lost, f"{lost[:3]} are on none of the pages", shows=sequence)
 
     # -- Following
 
@@ -167,7 +245,9 @@ class Lifecycle:
         session = self.session
         if not session.wants("cancel-rules", "repeated-cancel", "cancel-takes-effect"):
             return
-        prebuild_id = self._create_prebuild()
+        # A pool stands there which this prebuild must not feed: what was cancelled has no snapshot.
+        fed = self._beside.pop(0) if self._beside else None
+        prebuild_id = self._create_prebuild(fed[0] if fed else None)
         if prebuild_id is None:
             return
         answer = session.call("CancelPrebuild", {"prebuildId": prebuild_id})
@@ -180,6 +260,7 @@ class Lifecycle:
         why = f"a prebuild was cancelled as soon as it was made, and has become {phase}"
         session.judge("cancel-takes-effect", "CancelPrebuild", phase != "COMPLETED", why)
         if phase == "CANCELLED":
+            self._beside += [fed] if fed else []
             session.judge("cancel-rules", "CancelPrebuild", ok=True)
             again = session.call("CancelPrebuild", {"prebuildId": prebuild_id})
             session.accepted("repeated-cancel", again, "CancelPrebuild of what is CANCELLED")
@@ -187,6 +268,13 @@ class Lifecycle:
             session.judge(
                 "repeated-cancel", "CancelPrebuild", phase == "CANCELLED", f"it was CANCELLED, and is {phase}"
             )
+            judge_deletion(session, "DeletePrebuild", prebuild_id, after=[answer])
+
+    def _delete_early(self) -> None:
+        """Delete a prebuild that is under way, and may have to stop first: what came of it is looked at in the end."""
+        prebuild_id = self._create_prebuild()
+        if prebuild_id is not None and self.session.call("DeletePrebuild", {"prebuildId": prebuild_id}).ok:
+            self._deleted_early = prebuild_id
 
     def _complete_first(self) -> None:
         if self._first is None:
@@ -204,6 +292,37 @@ class Lifecycle:
         self._snapshot = at(self._look_at_pool(), "spec.snapshotId")
         why = "a prebuild of its project and class is COMPLETED, and the pool has no snapshot"
         self.session.judge("snapshot-rotates", "GetWarmPool", bool(self._snapshot), why)
+        for _, pool_id in self._beside:
+            answer = self.session.call("GetWarmPool", {"warmPoolId": pool_id})
+            got = answer.at("warmPool.spec.snapshotId")
+            why = f"the pool {pool_id} has the snapshot {got!r}, and no prebuild of its project and class has completed"
+            if answer.ok:
+                self.session.judge("snapshot-needs-a-prebuild", "GetWarmPool", not got, why)
+
+    def _read_again(self) -> None:
+        """Reading changes nothing. What a server does by itself meanwhile, it does not do between any two reads."""
+        session = self.session
+        asking = "CreatePrebuildLogsToken"
+        for method, item_id in (("GetPrebuild", self._first), ("GetWarmPool", self._pool), (asking, self._first)):
+            if item_id is None:
+                session.excuse("reads-change-nothing", "the run has nothing there that lasts", method)
+                continue
+            get = "GetPrebuild" if method == asking else method
+            mark = session.mark()
+            shown: list[Answer] = []
+            for _ in range(5):
+                if method == asking:
+                    session.call(asking, {ID_FIELD[asking]: item_id})
+                shown.append(session.call(get, {ID_FIELD[get]: item_id}))
+            if not all(answer.ok for answer in shown):
+                continue
+            states = [dict(_leaves(answer.part(_KIND[get]))) for answer in shown]
+            for path in sorted(set[str]().union(*states) - _RESTLESS):
+                values = [state.get(path) for state in states]
+                if all(one != another for one, another in pairwise(values)):
+                    why = f"{path} of {item_id} is another one after each {method}: {values}"
+                    session.judge("reads-change-nothing", method, ok=False, why=why, shows=session.since(mark))
+            session.judge("reads-change-nothing", method, ok=True)
 
     @property
     def _patience(self) -> float:
@@ -251,12 +370,13 @@ class Lifecycle:
 
     def _cancel_ended(self) -> None:
         session = self.session
-        if self._first is None or not session.wants("cancel-rules"):
+        if self._first is None:
             return
         if phase_of(session.latest(self._first) or {}) in ("COMPLETED", "FAILED"):
             answer = session.call("CancelPrebuild", {"prebuildId": self._first})
             what = "CancelPrebuild of what has ended"
             session.refused("cancel-rules", answer, what, "failed_precondition")
+            session.call("GetPrebuild", {"prebuildId": self._first})  # it has to be as it was
 
     # -- The log
 
@@ -319,12 +439,56 @@ class Lifecycle:
         for method, item_id in (("DeletePrebuild", self._first), ("DeleteWarmPool", self._pool)):
             if item_id is None:
                 continue
+            mark = session.mark()
+            others = self._bystanders(item_id)
             judge_deletion(session, method, item_id)
+            for get, other in others:
+                answer = session.call(get, {ID_FIELD[get]: other})
+                phase = phase_of(answer.part(_KIND[get]))
+                right = answer.ok and phase not in LEAVING | {"CANCELLING", "CANCELLED"}
+                why = f"{method} of {item_id} has reached {other} as well: it is {phase or answer.outcome}"
+                session.judge("others-are-untouched", method, right, why, shows=session.since(mark))
         for method, item_id in (("DeletePrebuild", self._first), ("DeleteWarmPool", self._pool)):
-            if item_id is not None:
-                self._await_end(method, item_id)
+            if item_id is not None and self._await_end(method, item_id) and method == "DeletePrebuild":
+                self._await_early()
 
-    def _await_end(self, method: str, item_id: str) -> None:
+    def _bystanders(self, item_id: str) -> list[tuple[str, str]]:
+        """Things of the run that are there, and how to look at each: a new prebuild, and the oldest of the pools."""
+        session = self.session
+        found: list[tuple[str, str]] = []
+        prebuild_id = self._create_prebuild()
+        if prebuild_id is not None:
+            found.append(("GetPrebuild", prebuild_id))
+        pools = [made_id for made_id, method in session.made.items() if method == "CreateWarmPool"]
+        for pool_id in pools:
+            known = session.latest(pool_id)
+            if pool_id == item_id or known is None or phase_of(known) in LEAVING:
+                continue
+            answer = session.call("GetWarmPool", {"warmPoolId": pool_id})
+            if answer.ok and phase_of(answer.part("warmPool")) not in LEAVING:
+                found.append(("GetWarmPool", pool_id))
+                break
+        return found
+
+    def _await_early(self) -> None:
+        """What was deleted under way goes as well, now that one that was deleted later is gone."""
+        session = self.session
+        if self._deleted_early is None:
+            return
+        phase = ""
+
+        def is_going() -> bool:
+            nonlocal phase
+            answer = session.call("GetPrebuild", {"prebuildId": self._deleted_early})
+            phase = phase_of(answer.part("prebuild"))
+            return not answer.ok or phase not in ENDED
+
+        going = session.eventually(is_going, within=session.patience, interval=0.05 if session.local else 2.0)
+        why = f"it was deleted under way, and has become {phase}, while another that was deleted later is gone"
+        session.judge("delete-takes-effect", "DeletePrebuild", going, why)
+
+    def _await_end(self, method: str, item_id: str) -> bool:
+        """Wait until what was deleted is gone, judge what is then, and return whether it is."""
         session = self.session
         get = "GetPrebuild" if method == "DeletePrebuild" else "GetWarmPool"
         kind = "prebuild" if method == "DeletePrebuild" else "warmPool"
@@ -349,16 +513,21 @@ class Lifecycle:
             why = f"what was deleted is still {phase or 'there'} after {session.patience:g} s"
             session.excuse("gone-is-gone", why, *(OF_PREBUILD if kind == "prebuild" else OF_POOL))
             session.excuse("gone-is-gone", why, "ListPrebuilds" if kind == "prebuild" else "ListWarmPools")
-            return
+            return False
         for each in OF_PREBUILD if kind == "prebuild" else OF_POOL:
             answer = session.call(each, {ID_FIELD[each]: item_id})
-            session.refused("gone-is-gone", answer, f"{each} of what is gone", "not_found")
+            # A deletion may be idempotent.
+            if each == method and answer.ok:
+                session.judge("gone-is-gone", each, ok=True)
+            else:
+                session.refused("gone-is-gone", answer, f"{each} of what is gone", "not_found")
         listing = "ListPrebuilds" if kind == "prebuild" else "ListWarmPools"
         items, _, _ = session.whole_list(
             listing, {"projectIds": [self._pair.project]} if self._pair is not None else {}
         )
         listed = any(item.get("id") == item_id for item in items)
         session.judge("gone-is-gone", listing, not listed, f"{item_id} is gone, and is listed")
+        return True
 
     def _make_again(self, item_id: str, *, drained: bool, phase: str) -> None:
         session, pair = self.session, self._pair

@@ -764,7 +764,8 @@ class _Machine(RuleBasedStateMachine):
         """No method finds what Get does not find."""
         answer = self._call(method, {ID_FIELD[method]: made.id})
         why = f"{made.name} is gone, and {method} is {answer.outcome}, not not_found"
-        self._judge("gone-is-gone", method, answer.code == "not_found", why, made)
+        right = answer.code == "not_found" or (answer.ok and method == _DELETE[made.kind])
+        self._judge("gone-is-gone", method, right, why, made)
 
     def _see_snapshot(self, pool: Made, earlier: str, prebuild: Made) -> None:
         """A prebuild that has completed is what the pool of its project and class starts from."""
@@ -1170,7 +1171,7 @@ class _Machine(RuleBasedStateMachine):
         self._check_others(method, made, others)
         if made.gone:
             why = f"{made.name} is gone, and {method} is {answer.outcome}, not not_found"
-            self._judge("gone-is-gone", method, answer.code == "not_found", why, made)
+            self._judge("gone-is-gone", method, answer.ok or answer.code == "not_found", why, made)
             return
         if made.deleting:
             why = f"{method} of {made.name} a second time is {answer.outcome}"

@@ -46,6 +46,7 @@ _POOL_FIXED = (
     "metadata.environmentClassId",
     "metadata.runnerId",
 )
+_COUNTS = ("status.runningInstances", "status.stoppedInstances", "status.desiredSize")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,10 @@ def _alone(kind: str, item: dict[str, Any]) -> Iterator[Observation]:
         late = updated < created
         yield Observation("updated-at-moves-forward", f"{name}: updatedAt is before createdAt" if late else "")
     phase = phase_of(item)
+    for path in _COUNTS:
+        count = at(item, path)
+        if isinstance(count, int) and count < 0:
+            yield Observation("matches-schema", f"{name}: {path} {count} is below zero")
     if kind == "warmPool":
         missing = phase == "READY" and not at(item, "spec.snapshotId")
         yield Observation("ready-needs-a-snapshot", f"{name} is READY without a spec.snapshotId" if missing else "")

@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from prebuild_wire.enums import PrebuildPhase
-from prebuild_wire.scalars import parse_duration
+from prebuild_wire.scalars import parse_duration, parse_uuid
 from prebuilds.contract import schema
 from prebuilds.contract.findings import PROOF, Expected
 from prebuilds.contract.observations import LEAVING, desired_phase_of, items_in, phase_of
@@ -271,6 +271,10 @@ class _Probing:
                 pair = Pair(self.pool_pair.project, pair.environment_class)
             elif number == 1:
                 pair = Pair(pair.project, self.pool_pair.environment_class)
+            if number == 0:
+                # What is refused does not take the place.
+                disordered = _pool_of(pair, minSize=5, maxSize=4)
+                self.refuse("min-at-most-max", "CreateWarmPool", disordered, "minSize 5 and maxSize 4")
             answer = session.call("CreateWarmPool", _pool_of(pair, **sizes))
             session.accepted("inside-bounds-is-accepted", answer, f"CreateWarmPool with {json.dumps(sizes)}")
             other = answer.part("warmPool")
@@ -337,18 +341,26 @@ class _Probing:
 
     def ids(self) -> None:
         session = self.session
+        prebuild = str(self.prebuilds[0].get("id")) if self.prebuilds else ""
+        pool = str(self.pool.get("id")) if self.pool else ""
         for method in self.of(OF_ID):
             name = ID_FIELD[method]
-            unknown = session.new_id()
+            known = prebuild if name == "prebuildId" else pool
+            # All but the end is that of something that is there: an id is looked up as a whole.
+            unknown = _neighbour_of(known) if known else session.new_id()
             self.refuse("unknown-id-is-not-found", method, {name: unknown}, "an unknown id", "not_found")
-            for text in ("not-a-uuid", unknown[:-1]) if method in READS else ("not-a-uuid",):
+            # Too short, and too long: an id is one from its first character to its last.
+            malformed = ("not-a-uuid", unknown[:-1], f"{unknown}0") if method in READS else (f"{unknown}0",)
+            for text in malformed:
                 self.refuse("malformed-id-is-refused", method, {name: text}, f"the id {text!r}")
             self.refuse("required-fields", method, {}, "no id")
             if method in ("GetPrebuild", "GetWarmPool", "CancelPrebuild", "UpdateWarmPool"):
                 self.refuse("required-fields", method, {name: ""}, "an empty id")
 
     def refuse_creates(self) -> None:
+        session = self.session
         for method in CREATES:
+            mark = session.mark()
             base = self.fresh(method)
             required = schema.component(f"{method}Request")["required"]
             for name in required:
@@ -356,30 +368,49 @@ class _Probing:
                 self.refuse("required-fields", method, fields, f"no {name}")
             for name, field in schema.fields(f"{method}Request").items():
                 if field.get("format") == "uuid":
-                    self.refuse(
-                        "malformed-id-is-refused", method, {**base, name: "not-a-uuid"}, f"a {name} that is none"
-                    )
+                    text = f"{base.get(name) or session.new_id()}0"
+                    self.refuse("malformed-id-is-refused", method, {**base, name: text}, f"the {name} {text!r}")
             self.refuse("required-fields", method, {**base, "projectId": ""}, "an empty projectId")
             for bound in schema.bounds(method):
                 for value in bound.outside:
                     fields = _with(self.fresh(method), bound.path, value)
                     fields = _fitting(fields, bound.path)
                     self.refuse("outside-bounds-is-refused", method, fields, f"{bound.path} {value!r}")
-        disordered = {**self.fresh("CreateWarmPool"), "minSize": 5, "maxSize": 4}
-        self.refuse("min-at-most-max", "CreateWarmPool", disordered, "minSize 5 and maxSize 4")
-        enum = _with(self.base("CreatePrebuild"), "spec.desiredPhase", 9999)
-        self.refuse("undefined-enum-is-refused", "CreatePrebuild", enum, "the desired phase 9999")
-        if self.session.wants("unknown-enum-name-is-refused"):
-            enum = _with(self.base("CreatePrebuild"), "spec.desiredPhase", "NONSENSE")
-            self.refuse("unknown-enum-name-is-refused", "CreatePrebuild", enum, "an unknown desired phase")
+            if method == "CreateWarmPool":
+                disordered = {**self.fresh(method), "minSize": 5, "maxSize": 4}
+                self.refuse("min-at-most-max", method, disordered, "minSize 5 and maxSize 4")
+            else:
+                enum = _with(self.fresh(method), "spec.desiredPhase", 9999)
+                self.refuse("undefined-enum-is-refused", method, enum, "the desired phase 9999")
+                if session.wants("unknown-enum-name-is-refused"):
+                    enum = _with(self.fresh(method), "spec.desiredPhase", "NONSENSE")
+                    self.refuse("unknown-enum-name-is-refused", method, enum, "an unknown desired phase")
+            self.judge_nothing_made(method, session.since(mark))
+
+    def judge_nothing_made(self, method: str, refused: Sequence[Answer]) -> None:
+        """Refused creations have left nothing behind in projects that nobody else knows."""
+        session, name = self.session, "refused-changes-nothing"
+        if not session.is_open:
+            session.excuse(name, "others may work in the given projects", method)
+            return
+        asked = [json.loads(answer.request.body or b"{}").get("projectId") for answer in refused]
+        projects = [project for project in dict.fromkeys(asked) if _is_uuid(project)][:25]
+        if any(answer.ok or answer.code is None for answer in refused):
+            return
+        listing = "ListPrebuilds" if method == "CreatePrebuild" else "ListWarmPools"
+        items, answer, complete = session.whole_list(listing, {"projectIds": projects})
+        left = [item for item in items if at(item, "metadata.projectId") in projects]
+        why = f"each {method} in the project was refused, and {[item.get('id') for item in left[:3]]} is there"
+        if complete:
+            first = at(left[0], "metadata.projectId") if left else ""
+            shows = [each for each in refused if at(json.loads(each.request.body or b"{}"), "projectId") == first]
+            session.judge(name, method, not left, why, shows=[*shows, answer])
 
     def fresh(self, method: str) -> dict[str, Any]:
         """A request to create in a place that nothing is in, if there is one."""
         base = self.base(method)
-        if self.session.is_open and method == "CreateWarmPool":
-            pair = self.session.new_pair()
-            if pair is not None:
-                base |= {"projectId": pair.project, "environmentClassId": pair.environment_class}
+        if self.session.is_open and method in CREATES:
+            base["projectId"] = self.session.new_id()
         return base
 
     def list_bounds(self) -> None:
@@ -440,7 +471,7 @@ class _Probing:
             self.refuse(
                 "wrong-type-is-refused", "CreatePrebuild", {**base, "spec": spec}, f"the spec {json.dumps(spec)}"
             )
-        for value in ("two", 1.5, [1]):
+        for value in ("two", 1.5):
             fields = {**self.fresh("CreateWarmPool"), "maxSize": value}
             self.refuse("wrong-type-is-refused", "CreateWarmPool", fields, f"maxSize {json.dumps(value)}")
 
@@ -543,8 +574,8 @@ class _Probing:
                 why = f"{method} with text/plain has to be 415, and got {answer.outcome}"
                 expected = Expected(status=415)
                 session.judge("unsupported-media-type", method, answer.status == 415, why, expected=expected)
-            bodies = _MALFORMED if method == "ListPrebuilds" else _MALFORMED[:2]
-            for body in bodies:
+            several = {"ListPrebuilds": 4, "CreatePrebuild": 2, "GetPrebuild": 2}
+            for body in _MALFORMED[: several.get(method, 1)]:
                 answer = self.send(Request(method, body, session.headers()))
                 if answer is not None:
                     session.refused("malformed-json", answer, f"{method} with the body {body!r}", INVALID)
@@ -646,6 +677,7 @@ class _Probing:
             ids = [str(item.get("id")) for _, item in items_in(answer)]
             why = f"a page of {size} was asked for, and has {len(ids)} items"
             session.judge("page-size-kept", method, len(ids) <= size, why, shows=session.since(mark)[-2:])
+            judge_page(session, answer, filters.get("filter", {}), shows=session.since(mark)[-2:])
             repeated = [item_id for item_id in ids if item_id in seen]
             sequence = session.since(mark)
             session.judge("no-item-twice", method, not repeated, f"{repeated} came twice", shows=sequence)
@@ -701,8 +733,8 @@ class _Probing:
                     ("creatorIds", [creator], _where("metadata.creator.id", creator), True),
                     (
                         "triggeredBy",
-                        ["PREBUILD_TRIGGER_MANUAL"],
-                        _where("metadata.triggeredBy", "PREBUILD_TRIGGER_MANUAL"),
+                        ["PREBUILD_TRIGGER_SCHEDULED", "PREBUILD_TRIGGER_MANUAL"],
+                        _within("metadata.triggeredBy", ["PREBUILD_TRIGGER_SCHEDULED", "PREBUILD_TRIGGER_MANUAL"]),
                         True,
                     ),
                     (
@@ -799,9 +831,14 @@ class _Probing:
         if not before:
             return
         name = PrebuildPhase[before].value
-        filters = {"projectIds": [project], "phases": [name]}
+        # Values are alternatives wherever they stand; what nothing of the run is in does not widen it.
+        around = ("DELETED", "CANCELLED" if before == "FAILED" else "FAILED")
+        asked = [PrebuildPhase[around[0]].value, name, PrebuildPhase[around[1]].value]
+        filters = {"projectIds": [project], "phases": asked}
         mark = session.mark()
-        items = self.judge_filter("filters", "ListPrebuilds", filters, lambda each: phase_of(each) == before, None)
+        items = self.judge_filter(
+            "filters", "ListPrebuilds", filters, lambda each: phase_of(each) in (before, *around), None
+        )
         shows = session.since(mark)
         others = [phase.value for phase in PrebuildPhase if phase.value != name and phase.number][:10]
         rest = session.call("ListPrebuilds", {"filter": {"projectIds": [project], "phases": others}})
@@ -853,7 +890,7 @@ class _Probing:
         refuse("min-at-most-max", {"minSize": 9, "maxSize": 8})
         update("update-changes-what-is-named", {"minSize": 0}, 0, 4)
         update("desired-size-sets-both", {"desiredSize": 6}, 6, 6)
-        update("echo", {"minSize": 0, "maxSize": 20}, 0, 20)
+        update("echo", {"minSize": 20, "maxSize": 20}, 20, 20)
         update("echo", {"minSize": 0, "maxSize": 1}, 0, 1)
         update("desired-size-sets-both", {"desiredSize": 1}, 1, 1)
         for bound in schema.bounds("UpdateWarmPool"):
@@ -893,7 +930,7 @@ class _Probing:
     def cancel(self) -> None:
         session, pair = self.session, self.pair
         named = {"environmentClassId": pair.environment_class} if pair.environment_class else {}
-        made = session.call("CreatePrebuild", {"projectId": pair.project, **named, "spec": {}})
+        made = session.call("CreatePrebuild", {"projectId": pair.project, **named, "spec": {"timeout": "1800s"}})
         item = made.part("prebuild")
         prebuild_id = str(item.get("id"))
         if not made.ok or phase_of(item) not in ("PENDING", "STARTING", "RUNNING"):
@@ -966,13 +1003,15 @@ def judge_cancellation(session: Session, answer: Answer, prebuild_id: str) -> bo
     return session.accepted("cancel-takes-effect", answer, "CancelPrebuild of what is under way")
 
 
-def judge_deletion(session: Session, method: str, item_id: str) -> None:
-    """Delete something that is there, judge that it goes, and delete it again."""
+def judge_deletion(session: Session, method: str, item_id: str, *, after: Sequence[Answer] = ()) -> None:
+    """Delete something that is there, `after` calls that have brought it there, judge that it goes, delete it again."""
     get = "GetPrebuild" if method == "DeletePrebuild" else "GetWarmPool"
     kind = "prebuild" if method == "DeletePrebuild" else "warmPool"
     fields = {ID_FIELD[method]: item_id}
     answer = session.call(method, fields)
-    session.accepted("delete-takes-effect", answer, f"{method} of what is there")
+    why = f"{method} of what is there has to succeed, and got {answer.outcome}"
+    shows, expected = [*after, answer], Expected(status=200)
+    session.judge("delete-takes-effect", method, answer.status == 200, why, shows=shows, expected=expected)
     if not answer.ok:
         return
     shown: dict[str, Any] = {}
@@ -1002,6 +1041,19 @@ def judge_deletion(session: Session, method: str, item_id: str) -> None:
         session.judge("delete-again-succeeds", method, again.ok or again.code == "not_found", why)
     else:
         session.excuse("delete-again-succeeds", "what is deleted is never seen to be DELETING", method)
+
+
+def judge_page(session: Session, answer: Answer, filters: dict[str, Any], *, shows: Sequence[Answer]) -> None:
+    """Judge that a page, whichever it is, has only what is of the projects in the filter."""
+    projects = filters.get("projectIds")
+    if not projects:
+        return
+    asked = {str(project).lower() for project in projects}
+    wrong = [
+        item.get("id") for _, item in items_in(answer) if str(at(item, "metadata.projectId") or "").lower() not in asked
+    ]
+    why = f"a page of what is in {projects} has {wrong[:3]}, which are not"
+    session.judge("filters", answer.request.method, not wrong, why, shows=shows)
 
 
 def goes_away(item: dict[str, Any]) -> bool:
@@ -1034,8 +1086,14 @@ _SIZES: Final[tuple[tuple[dict[str, Any], int, int], ...]] = (
     ({"minSize": 0, "maxSize": 20}, 0, 20),
     ({"minSize": 20, "maxSize": 20}, 20, 20),
     ({"desiredSize": 20}, 20, 20),
+    ({"desiredSize": 1}, 1, 1),
     ({}, 1, 1),
 )
+
+
+def _neighbour_of(known: str) -> str:
+    """Another UUID, which differs in its last digit only."""
+    return f"{known[:-1]}{'0' if known[-1:] != '0' else '1'}"
 
 
 def _pool_of(pair: Pair, **sizes: Any) -> dict[str, Any]:
@@ -1065,6 +1123,14 @@ def _filter_fields(method: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The lists of a method's filter, by their paths."""
     for name, field in schema.fields(f"{method}RequestFilter").items():
         yield f"filter.{name}", field
+
+
+def _is_uuid(value: Any) -> bool:
+    try:
+        parse_uuid(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _where(path: str, value: Any) -> Callable[[dict[str, Any]], bool]:

@@ -170,6 +170,12 @@ _ALL = (
         API,
         "The answer is about the id of the request.",
     ),
+    _must(
+        "reads-change-nothing",
+        ("GetPrebuild", "GetWarmPool", "CreatePrebuildLogsToken"),
+        API,
+        "Reading something, its log too, does not change it.",
+    ),
     _must("created-at-is-stable", _SHOWS_AGAIN, API, "The time of creation, and what else is fixed, never changes."),
     _must("updated-at-moves-forward", _SHOWS, API, "updatedAt never goes back, and is not before createdAt."),
     _must(
@@ -229,7 +235,10 @@ _ALL = (
         "update-checks-stored-bounds", ("UpdateWarmPool",), API, "One bound alone is checked against the stored one."
     ),
     _must(
-        "refused-changes-nothing", ("UpdateWarmPool",), API, "An update that is refused leaves everything as it was."
+        "refused-changes-nothing",
+        (*CREATES, "UpdateWarmPool"),
+        API,
+        "A creation or update that is refused leaves everything as it was.",
     ),
     _assumed("empty-update", ("UpdateWarmPool",), "An update that names nothing succeeds, and changes nothing."),
     _assumed("update-while-deleting", ("UpdateWarmPool",), "An update of a pool that drains is failed_precondition."),

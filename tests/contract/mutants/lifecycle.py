@@ -588,3 +588,60 @@ class LookingForTheDeletedCrashes(Mutant):
         made = api.created(OTHER_PROJECT, OTHER_CLASS)["id"]
         api("DeletePrebuild", prebuildId=made)
         return any(api("GetPrebuild", prebuildId=made).status == 500 for _ in range(40))
+
+
+class RefusedIsMade(Mutant):
+    """A prebuild is made before the bounds of its timeout are looked at, and stays when they refuse it."""
+
+    methods = ("CreatePrebuild",)
+
+    async def answer(self, call: Call, forward: Forward) -> Reply:
+        reply = await forward(call)
+        if reply.code == "invalid_argument" and call.get("spec", "timeout"):
+            await forward(call.having(None, "spec", "timeout"))
+        return reply
+
+    def shows(self, api: Api) -> bool:
+        refused = api("CreatePrebuild", projectId=OTHER_PROJECT, spec={"timeout": "1s"})
+        return not refused.ok and bool(api.prebuilds(projectIds=[OTHER_PROJECT]))
+
+
+class ReadsAreCounted(Mutant):
+    """Each Get saves the prebuild, and counts its status version up."""
+
+    methods = ("GetPrebuild",)
+
+    def begin(self) -> None:
+        self.reads: dict[str, int] = {}
+
+    def tell(self, call: Call, reply: Reply) -> Reply:
+        def count(item: dict[str, Any]) -> None:
+            self.reads[item["id"]] = self.reads.get(item["id"], 0) + 1
+            status = item["status"]
+            status["statusVersion"] = str(int(status.get("statusVersion", "0")) + self.reads[item["id"]])
+
+        return reply.edited(count) if reply.ok else reply
+
+    def shows(self, api: Api) -> bool:
+        prebuild_id = api.created()["id"]
+        api.until(prebuild_id, "COMPLETED")
+        first, second = api.prebuild(prebuild_id)["status"], api.prebuild(prebuild_id)["status"]
+        return bool(first["statusVersion"] != second["statusVersion"])
+
+
+class CancelledIsKept(Mutant):
+    """A prebuild that was cancelled cannot be deleted."""
+
+    methods = ("DeletePrebuild",)
+
+    async def answer(self, call: Call, forward: Forward) -> Reply:
+        shown = await forward(call.other("GetPrebuild", prebuildId=call.get("prebuildId")))
+        if shown.ok and phase(shown.json["prebuild"]) == "CANCELLED":
+            return failure(400, "failed_precondition", "it was cancelled")
+        return await forward(call)
+
+    def shows(self, api: Api) -> bool:
+        prebuild_id = api.created()["id"]
+        api("CancelPrebuild", prebuildId=prebuild_id)
+        api.until(prebuild_id, "CANCELLED")
+        return not api("DeletePrebuild", prebuildId=prebuild_id).ok
