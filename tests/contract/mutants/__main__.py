@@ -42,7 +42,10 @@ def judge(name: str, seeds: Sequence[int], with_stock: bool) -> Row:
     for layer in LAYERS:
         row.layers[layer] = bool(run_kit(kind, seed=seeds[0], layers=(layer,)).broken)
     for seed in seeds:
-        report = run_kit(kind, seed=seed)
+        # What the quick layers find, a run with the others besides finds as well.
+        report = run_kit(kind, seed=seed, layers=LAYERS[:2])
+        if not report.broken:
+            report = run_kit(kind, seed=seed)
         row.seeds[seed] = bool(report.broken)
         row.by = row.by or sorted({result.property.name for result in report.broken})
     if with_stock:
@@ -81,28 +84,29 @@ def main() -> int:
         jobs = [pool.submit(judge, name, seeds, chosen.stock) for name in names]
         looks = [pool.submit(look, name, seed) for name in VARIANTS for seed in range(chosen.false_alarm_seeds)]
         rows: list[Row] = []
-        for number, job in enumerate(jobs, 1):
+        width = max(map(len, names), default=0)
+        print(f"{'mutant':{width}}  {'  '.join(LAYERS)}  all{'  stock' if chosen.stock else ''}")
+        for job in jobs:
+            # Each at once: a run of half an hour that is cut short has told something.
             rows.append(job.result())
-            sys.stderr.write(f"\r{number} of {len(jobs)} mutants, {time.monotonic() - begun:.0f} s ")
+            print(_line(rows[-1], width, len(seeds)), flush=True)
         found = [job.result() for job in looks]
-        sys.stderr.write("\n")
-    good = _print_mutants(rows, seeds, chosen.stock)
+    print(f"\n{time.monotonic() - begun:.0f} seconds with {chosen.workers} processes")
+    good = _print_sums(rows, seeds, chosen.stock)
     return 0 if _print_variants(found) and good else 1
 
 
-def _print_mutants(rows: Sequence[Row], seeds: Sequence[int], with_stock: bool) -> bool:
+def _line(row: Row, width: int, seeds: int) -> str:
+    marks = "  ".join(f"{'x' if row.layers[layer] else '.':^{len(layer)}}" for layer in LAYERS)
+    beside = "" if row.stock is None else f"  {'x' if row.stock else '.':^5}"
+    return f"{row.name:{width}}  {marks}  {sum(row.seeds.values())}/{seeds}{beside}  {', '.join(row.by[:3])}"
+
+
+def _print_sums(rows: Sequence[Row], seeds: Sequence[int], with_stock: bool) -> bool:
+    """Print what each layer has found of all, and return whether that is enough."""
     if not rows:
         return True
-    width = max(len(row.name) for row in rows)
-    print(f"{'mutant':{width}}  probes lifecycle machine schemathesis  all{'  stock' if with_stock else ''}")
-    for row in rows:
-        marks = "  ".join(f"{'x' if row.layers[layer] else '.':^{len(layer)}}" for layer in LAYERS)
-        count = f"{sum(row.seeds.values())}/{len(seeds)}"
-        beside = "" if row.stock is None else f"  {'x' if row.stock else '.':^5}"
-        by = ", ".join(row.by[:3])
-        print(f"{row.name:{width}}  {marks}  {count}{beside}  {by}")
     total = len(rows)
-    print()
     for layer in LAYERS:
         print(f"{layer} alone, seed {seeds[0]}: {_share(sum(row.layers[layer] for row in rows), total)}")
     worst = total
