@@ -153,6 +153,8 @@ def _print_alarms(jobs: Sequence[Future[Look]]) -> list[Look]:
         found.append(job.result())
         for alarm in found[-1].alarms:
             print(f"FALSE ALARM: {found[-1].name}, seed {found[-1].seed}: {alarm}", flush=True)
+        if len(found) % (2 * len(VARIANTS)) == 0:
+            print(f"{len(found)} of {len(jobs)}", flush=True)
     return found
 
 

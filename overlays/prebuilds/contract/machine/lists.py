@@ -332,12 +332,14 @@ class Lists:
         world.judge("list-contains", method, listed, why, made, shows=pages.answers)
 
     def see_not_listed(self, made: Made) -> None:
-        """What is gone is not listed."""
-        pages = self._whole(made.kind, {"projectIds": [made.place[0]]})
-        if pages is not None:
-            listed = made.id.lower() in _by_id(pages.items)
-            why = f"{made.name} is gone, and is listed"
-            self.world.judge("gone-is-gone", LIST[made.kind], not listed, why, made, shows=pages.answers)
+        """What is gone is not listed, neither in its project nor among all."""
+        of_its_project: Filter = {"projectIds": [made.place[0]]}
+        for wanted in (of_its_project, dict[str, list[str]]()):
+            pages = self._whole(made.kind, wanted)
+            if pages is not None:
+                listed = made.id.lower() in _by_id(pages.items)
+                why = f"{made.name} is gone, and is listed"
+                self.world.judge("gone-is-gone", LIST[made.kind], not listed, why, made, shows=pages.answers)
 
     def compare_with_get(self, kind: Kind) -> None:
         """A list shows each thing as Get does. What changes meanwhile is passed over."""
