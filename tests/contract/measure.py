@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from prebuilds.contract.runner import Options, Report, run
+from prebuilds.contract.session import Session
 from prebuilds.contract.transports import AsgiTransport
 
 from .mutants.base import TOKEN, Server
@@ -22,25 +23,46 @@ COST = 0.001
 LONGEST = 60.0
 """After so many seconds, waited and counted, a run ends."""
 
+_LOOK = 200
+
 
 def run_kit(
-    make: Callable[[], Server], *, seed: int = 0, layers: Sequence[str] = LAYERS, assumptions: bool = True
+    make: Callable[[], Server],
+    *,
+    seed: int = 0,
+    layers: Sequence[str] = LAYERS,
+    assumptions: bool = True,
+    until_broken: bool = False,
 ) -> Report:
-    """Run the kit against a new server."""
+    """Run the kit against a new server.
+
+    Args:
+        make: makes the server.
+        seed: the seed.
+        layers: the layers to run.
+        assumptions: whether assumptions about the service are held against the server.
+        until_broken: whether the run ends soon after something was found, as its time were over then.
+    """
     server = make()
     transport = AsgiTransport(server.app)
     waited = 0.0
+    found = False
 
     def clock() -> float:
         # Requests take their time as well, always the same, so that a run against a server that is broken ends.
         nonlocal waited
         waited += COST
-        return waited
+        return waited + LONGEST if found else waited
 
     def sleep(seconds: float) -> None:
         nonlocal waited
         waited += seconds
         server.clock.advance(seconds * SPEED)
+
+    def look(session: Session) -> None:
+        nonlocal found
+        if until_broken and not found and len(session.log) % _LOOK == 0:
+            found = any(failure.property.level == "MUST" for failure in session.findings.failures)
 
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +74,7 @@ def run_kit(
                 max_time=LONGEST,
                 ledger=Path(folder, "ledger"),
             )
-            return run(options, transport=transport, sleep=sleep, clock=clock)
+            return run(options, transport=transport, sleep=sleep, clock=clock, on_progress=look)
     finally:
         transport.close()
         server.close()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import configuration
 
 from prebuilds.contract.machine import run_machine, without_files
-from prebuilds.contract.model import Made, difference, new_bounds, passes, seconds
+from prebuilds.contract.machine.model import Made, difference, new_bounds, passes, seconds
 from prebuilds.contract.session import OutOfTimeError, Session
 from prebuilds.contract.transports import AsgiTransport, HttpTransport
 from prebuilds.emulator import EmulatorServer, ManualClock, Options, Plan, Project
@@ -21,11 +21,11 @@ from .mutants.base import CLASS, PROJECT, TOKEN, Server
 _UUID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def explore(server: Server, seed: int = 0, *, examples: int = 8, **settings) -> Session:
+def explore(server: Server, seed: int = 0, *, scale: float = 0.4, **settings) -> Session:
     """The session of a run on a server in this process."""
     session = _session(AsgiTransport(server.app), **settings)
     try:
-        run_machine(session, seed, steps=15, examples=examples)
+        run_machine(session, seed, steps=15, scale=scale)
     finally:
         session.transport.close()
         server.close()
@@ -68,7 +68,7 @@ def test_over_a_socket(capsys, tmp_path, monkeypatch):
     with EmulatorServer(clock=ManualClock()) as server:
         transport = HttpTransport(server.url)
         session = _session(transport, patience=0.3)
-        run_machine(session, 0, steps=20, examples=4)
+        run_machine(session, 0, steps=20, scale=0.25)
         transport.close()
     assert broken(session) == {}
     assert {answer.request.method for answer in session.log} >= {"CreatePrebuild", "ListWarmPools", "UpdateWarmPool"}
@@ -128,7 +128,7 @@ def test_projects_that_are_unknown_to_the_server_are_left_alone():
     ) as server:
         transport = HttpTransport(server.url)
         session = _session(transport, patience=0.1)
-        run_machine(session, 0, steps=5, examples=2)
+        run_machine(session, 0, steps=5, scale=0.25)
         transport.close()
     assert broken(session) == {}
 
@@ -150,7 +150,7 @@ def test_a_run_ends_when_its_time_is_over():
     ],
 )
 def test_what_is_broken_is_shown_by_a_short_sequence(mutant, property_name, method):
-    session = explore(MUTANTS[mutant](), seed=1, examples=20)
+    session = explore(MUTANTS[mutant](), seed=1, scale=1)
     failure = next(each for each in session.findings.failures if each.property.name == property_name)
     sent = [answer.request.method for answer in failure.sequence]
     assert method in sent[-2:]

@@ -7,12 +7,15 @@ same of the emulator.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import schemathesis
 from hypothesis.errors import HypothesisWarning
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import from_schema
+from schemathesis.engine.recorder import ScenarioRecorder
 
 from prebuilds.contract.formats import register_formats, schema_document
 from prebuilds.contract.machine import without_files
@@ -31,31 +34,47 @@ def alarms(server: Server, seed: int, examples: int) -> set[Alarm]:
         seed: the seed.
         examples: how many requests it makes up for each method in each of its random phases.
     """
+    found: set[Alarm] = set()
+    for recorder in recorders(seed, examples, app=server.app):
+        for case_id, nodes in recorder.checks.items():
+            for node in nodes:
+                if node.status.value == "failure":
+                    label = recorder.cases[case_id].value.operation.label
+                    failure = node.failure_info.failure if node.failure_info else None
+                    found.add((label, node.name, type(failure).__name__))
+    return found
+
+
+def recorders(
+    seed: int, examples: int, *, app: Any = None, base_url: str = "http://emulator.test"
+) -> Iterator[ScenarioRecorder]:
+    """A whole run of schemathesis, in process on an application or over HTTP: what it has sent and checked, in parts.
+
+    Args:
+        seed: the seed.
+        examples: how many requests it makes up for each method in each of its random phases.
+        app: the application; without it, requests are sent to the address.
+        base_url: the address.
+    """
     register_formats()
     config = SchemathesisConfig.from_dict(
         {
             "seed": seed,
             "headers": {"Authorization": f"Bearer {TOKEN}"},
-            "base-url": "http://emulator.test",
+            "base-url": base_url,
             "continue-on-failure": True,
             "cache": {"enabled": False},
             "generation": {"max-examples": examples, "database": "none"},
         }
     )
     schema = schemathesis.openapi.from_dict(schema_document(), config=config)
-    schema.app = server.app
-    found: set[Alarm] = set()
+    schema.app = app
     with without_files(), warnings.catch_warnings():
         warnings.simplefilter("ignore", HypothesisWarning)
         for event in from_schema(schema).execute():
             recorder = getattr(event, "recorder", None)
-            for case_id, nodes in recorder.checks.items() if recorder is not None else ():
-                for node in nodes:
-                    if node.status.value == "failure":
-                        label = recorder.cases[case_id].value.operation.label
-                        failure = node.failure_info.failure if node.failure_info else None
-                        found.add((label, node.name, type(failure).__name__))
-    return found
+            if recorder is not None:
+                yield recorder
 
 
 @cache

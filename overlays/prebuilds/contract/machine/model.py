@@ -35,7 +35,7 @@ class Made:
     Attributes:
         kind: a prebuild or a warm pool.
         id: what the server called it.
-        pair: the project and the environment class that it was made for; the class is "" where none was named.
+        place: the project and the environment class that it was made for; the class is "" where none was named.
         seen: how it was shown last.
         bounds: the minSize and maxSize that a pool has to have; None in place of one that is the server's choice.
         deleting: whether its deletion was asked for.
@@ -47,7 +47,7 @@ class Made:
 
     kind: Kind
     id: str
-    pair: tuple[str, str]
+    place: tuple[str, str]
     seen: Json
     bounds: tuple[int | None, int | None] = (None, None)
     deleting: bool = False
@@ -168,3 +168,16 @@ def difference(first: Json, second: Json) -> str:
         if (at(first, path) or None) != (at(second, path) or None):
             return f"{path} is {at(first, path)!r} here and {at(second, path)!r} there"
     return ""
+
+
+def misplaced(made: Made) -> list[str]:
+    """Where a thing is shown to be, if that is another place than the one that was asked for."""
+    wrong: list[str] = []
+    for what, path, wanted in (
+        ("project", "metadata.projectId", made.place[0]),
+        ("environment class", "metadata.environmentClassId", made.place[1]),
+    ):
+        shown = at(made.seen, path)
+        if wanted and str(shown or "").lower() != wanted.lower():
+            wrong.append(f"the {what} {wanted} and got {shown}")
+    return wrong

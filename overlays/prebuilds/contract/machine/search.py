@@ -1,0 +1,258 @@
+"""All runs of the state machines: how many there are, what they may cost, and how a failure is shown in short."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+import hypothesis
+from hypothesis import HealthCheck, Phase, Verbosity, configuration, settings
+from hypothesis.errors import Flaky
+from hypothesis.reporting import with_reporter
+from hypothesis.stateful import run_state_machine_as_test
+
+from prebuilds.contract.properties import ID_FIELD
+from prebuilds.contract.session import ForbiddenError, LimitReachedError, Pair, Session
+from prebuilds.contract.transports import TransportError
+
+if TYPE_CHECKING:
+    from prebuilds.contract.machine.rules import Machine
+
+STEPS: Final = 20
+"""How many rules a run has by default."""
+
+# Something new is sought after a failure so many times, in all.
+_FAILURES = 4
+
+# What the search for a shorter sequence may cost, for each failure.
+_SHORTENING_CALLS = 1500
+_SHORTENING_SECONDS = 5.0
+
+# Of what may still be made, the share that is for the machines, and how much of it a single run may take.
+_SHARE = 0.7
+_MOST_PER_RUN = 14
+
+# The share of the session's patience for what a server does in its own time. The layer `lifecycle` is there for that.
+_PATIENCE = 1 / 15
+
+# For how many seconds, in all runs together, it is waited for what ought to have come about already.
+_DOUBT = 12.0
+
+# So many things are made once, for lists that have more than a page.
+_CROWD = 26
+
+
+class Broken(Exception):  # noqa: N818  it is what is looked for, no mistake
+    """What a short sequence is sought for was broken."""
+
+
+class Enough(BaseException):
+    """Ends a machine at once. It is no `Exception`: that would be taken for something that was found."""
+
+
+def run_machine(session: Session, seed: int = 0, steps: int = STEPS, scale: float = 1.0) -> None:
+    """Call all methods in many orders, and tell the session what is kept and what is broken.
+
+    Nothing is printed, and no file is written but the session's.
+
+    Args:
+        session: through which everything is sent.
+        seed: which orders are tried.
+        steps: how many rules a run has at most.
+        scale: how many runs there are, as a multiple of the default.
+
+    Raises:
+        OutOfTimeError: the session has had its time.
+        ServerGoneError: the server does not answer any more.
+    """
+    from prebuilds.contract.machine.rules import MACHINES  # its machines need the names above
+
+    plan = [(machine, max(round(runs * scale), 2)) for machine, runs in MACHINES.items()]
+    search = Search(session, sum(runs for _, runs in plan))
+    try:
+        for place, (machine, runs) in enumerate(plan):
+            for attempt in range(2):
+                search.begin()
+                try:
+                    _run(machine, search, (seed * len(plan) + place) * 2 + attempt, steps, runs)
+                except Enough:
+                    if search.error is not None:
+                        raise search.error from None
+                if search.focus is None:
+                    break
+    finally:
+        search.close()
+
+
+class Search:
+    """What all runs have in common.
+
+    Args:
+        session: through which everything is sent.
+        runs: how many runs there are to be.
+
+    Attributes:
+        session: the same.
+        focus: the property and method that are broken, and are being shown in a shorter sequence now.
+        error: what has ended everything, if something has.
+        ids: the ids of everything that was made.
+        caller: the id of whoever owns the token, as the server shows it; "" as long as it has not.
+        classes: the default environment class of each project, as far as the server has shown it.
+        patience: the seconds that may still be waited for what the server does in its own time.
+        doubt: the seconds that may still be waited for what ought to have come about already.
+    """
+
+    def __init__(self, session: Session, runs: int) -> None:
+        self.session = session
+        self.focus: tuple[str, str] | None = None
+        self.error: Exception | None = None
+        self.ids: set[str] = set(session.made)
+        self.caller = ""
+        self.classes: dict[str, str] = {}
+        self.patience = session.patience * _PATIENCE
+        self.doubt = _DOUBT
+        self._broken: set[tuple[str, str]] = set()
+        self._failures = 0
+        self._last = int(len(session.made) + _SHARE * (session.max_creates - len(session.made)))
+        self._most = max(min((self._last - len(session.made)) * 2 // runs, _MOST_PER_RUN), 6)
+        self._crowd: tuple[str, list[str]] | None = None
+        self._given: list[Pair] = []
+        if not session.is_open:
+            self._given = [pair for pair in (session.new_pair(), session.new_pair()) if pair is not None]
+        self._since = 0.0
+        self._calls = 0
+
+    def begin(self) -> None:
+        """Begin to look for something that is broken and was not found yet."""
+        self.focus = None
+
+    def close(self) -> None:
+        """Delete what all runs have shared, and give back what was taken."""
+        for pair in self._given:
+            self.session.release(pair)
+        if self._crowd is not None and self.error is None:
+            with suppress(TransportError, ForbiddenError):
+                for made in self._crowd[1]:
+                    self.session.call("DeletePrebuild", {ID_FIELD["DeletePrebuild"]: made})
+
+    def places(self) -> list[tuple[str, str]]:
+        """Projects and environment classes to work in: each of the projects with each of the classes."""
+        pairs = self._given
+        if self.session.is_open:
+            pairs = [pair for pair in (self.session.new_pair() for _ in range(3)) if pair is not None]
+        classes = list(dict.fromkeys(pair.environment_class for pair in pairs))
+        projects = list(dict.fromkeys(pair.project for pair in pairs))[:2]
+        if self.session.is_open and len(classes) < 3:
+            classes = [self.session.new_id() for _ in range(3)]
+        # Each project and each class comes before any of them comes a second time.
+        return [
+            (project, classes[(at + shift) % len(classes)])
+            for shift in range(len(classes))
+            for at, project in enumerate(projects)
+        ]
+
+    def crowd(self) -> tuple[str, list[str]] | None:
+        """A project with more prebuilds than a page has by default, and their ids. They are made once for all runs.
+
+        None where so many must not be made.
+        """
+        session = self.session
+        if self._crowd is None and session.is_open and session.local and self._last - len(session.made) > 2 * _CROWD:
+            project, made = session.new_id(), list[str]()
+            self._crowd = project, made
+            with suppress(TransportError, LimitReachedError, ForbiddenError):
+                for _ in range(_CROWD):
+                    answer = session.call("CreatePrebuild", {"projectId": project, "spec": {}})
+                    if answer.ok and isinstance(made_id := answer.at("prebuild.id"), str) and made_id:
+                        made.append(made_id)
+        return self._crowd
+
+    def most(self) -> int:
+        """How many things there may be in all when the run that begins now has made its share."""
+        return min(len(self.session.made) + self._most, self._last)
+
+    def is_it(self, name: str, method: str) -> bool:
+        """Whether this, being broken, is what a short sequence is sought for."""
+        if name not in self.session.findings.selected:
+            return False
+        key = name, method
+        if self.focus is None and key not in self._broken and self._failures < _FAILURES:
+            self.focus, self._since, self._calls = key, self.session.now(), len(self.session.log)
+            self._failures += 1
+        self._broken.add(key)
+        return key == self.focus
+
+    def is_broken(self, name: str, method: str) -> bool:
+        """Whether it is known already, and need not be waited for again."""
+        return (name, method) in self._broken
+
+    def check_costs(self) -> None:
+        """See that the search for a shorter sequence may go on.
+
+        Raises:
+            Enough: it has cost enough.
+        """
+        if self.focus is not None and (
+            len(self.session.log) - self._calls > _SHORTENING_CALLS
+            or self.session.now() - self._since > _SHORTENING_SECONDS
+        ):
+            raise Enough
+
+    def wait(self, seconds: float, *, doubt: bool = False) -> bool:
+        """Let time pass, if there is patience left.
+
+        Args:
+            seconds: how much.
+            doubt: whether what is waited for ought to have come about already.
+        """
+        left = self.doubt if doubt else self.patience
+        if left < seconds:
+            return False
+        if doubt:
+            self.doubt -= seconds
+        else:
+            self.patience -= seconds
+        self.session.pause(seconds)
+        return True
+
+
+def _run(machine: type[Machine], search: Search, seed: int, steps: int, runs: int) -> None:
+    """Run a machine until something is found and shown in a short sequence, or nothing is."""
+    kind = type(machine.__name__, (machine,), {"search": search})
+    factory = hypothesis.seed(seed)(kind)
+    chosen = settings(
+        max_examples=runs,
+        stateful_step_count=steps,
+        derandomize=False,  # the seed is given
+        database=None,
+        deadline=None,
+        print_blob=False,
+        report_multiple_bugs=False,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much),
+        verbosity=Verbosity.quiet,
+    )
+    with without_files(), with_reporter(lambda _: None):
+        try:
+            run_state_machine_as_test(factory, settings=chosen)
+        except (Broken, Flaky):
+            pass  # a server need not do the same thing twice: the session knows what was seen
+        except BaseExceptionGroup as several:
+            if several.split((Broken, Flaky))[1] is not None:
+                raise
+        finally:
+            delattr(kind, "search")  # Hypothesis remembers each class, and must not remember all that was sent with it
+
+
+@contextmanager
+def without_files() -> Generator[None]:
+    """Keep Hypothesis from writing its folder `.hypothesis`, where it remembers the constants of modules."""
+    name = "__hypothesis_home_directory"
+    before = getattr(configuration, name)
+    configuration.set_hypothesis_home_dir(os.devnull)  # nothing can be made below it, and Hypothesis does without
+    try:
+        yield
+    finally:
+        setattr(configuration, name, before)
