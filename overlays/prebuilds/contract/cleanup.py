@@ -8,7 +8,7 @@ from typing import Final
 
 from prebuilds.contract.ledger import Intent, Made
 from prebuilds.contract.observations import phase_of
-from prebuilds.contract.probes import goes_away
+from prebuilds.contract.probes import goes_away, is_deleted
 from prebuilds.contract.properties import ID_FIELD
 from prebuilds.contract.session import ServerGoneError, Session
 from prebuilds.contract.transports import TransportError
@@ -190,6 +190,6 @@ def _unknown_there(session: Session, intents: Sequence[Intent]) -> list[str] | N
         here = str(at(item, "metadata.projectId")).lower() == project.lower()
         asked = "" in classes or str(at(item, "metadata.environmentClassId")).lower() in classes
         item_id = item.get("id")
-        if here and asked and isinstance(item_id, str) and item_id not in known and not goes_away(item):
+        if here and asked and isinstance(item_id, str) and item_id not in known and not is_deleted(item):
             found.append(item_id)
     return found

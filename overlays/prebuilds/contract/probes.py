@@ -1056,9 +1056,14 @@ def judge_page(session: Session, answer: Answer, filters: dict[str, Any], *, sho
     session.judge("filters", answer.request.method, not wrong, why, shows=shows)
 
 
+def is_deleted(item: dict[str, Any]) -> bool:
+    """Whether a prebuild or pool shows that somebody has deleted it."""
+    return desired_phase_of(item) == "DELETED" or phase_of(item) in ("DELETING", "DELETED")
+
+
 def goes_away(item: dict[str, Any]) -> bool:
-    """Whether a prebuild or pool shows that it is being deleted. One that is under way may have to stop first."""
-    return desired_phase_of(item) == "DELETED" or phase_of(item) in ("DELETING", "DELETED", "STOPPING", "CANCELLING")
+    """Whether what was asked to be deleted may be on its way. A prebuild that is under way may have to stop first."""
+    return is_deleted(item) or phase_of(item) in ("STOPPING", "CANCELLING")
 
 
 _FIXED: Final = {
