@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -125,11 +126,16 @@ class Answer:
 
 def at(value: Any, path: str) -> Any:
     """The value at `a.b.c` of nested objects, None where there is none."""
-    for name in path.split("."):
-        if not isinstance(value, dict):
+    for name in _names(path):
+        if value.__class__ is not dict:
             return None
-        value = cast("dict[str, Any]", value).get(name)
+        value = value.get(name)
     return value
+
+
+@functools.cache
+def _names(path: str) -> tuple[str, ...]:
+    return tuple(path.split("."))
 
 
 def encode(fields: Any) -> bytes:
