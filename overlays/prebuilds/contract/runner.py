@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import signal
+import sys
 import threading
 import time
 import uuid
@@ -491,9 +492,18 @@ def _interruptible(session: Session, tell: Callable[[str], None]) -> Generator[_
         return
     numbers = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
     former = {number: signal.signal(number, interrupts) for number in numbers}
+    tell_of_lost = sys.unraisablehook
+
+    def tell_of_others(lost: sys.UnraisableHookArgs) -> None:
+        # The session has noted an interruption that Python drops where it calls back from within.
+        if lost.exc_type is not KeyboardInterrupt:
+            tell_of_lost(lost)
+
+    sys.unraisablehook = tell_of_others
     try:
         yield interrupts
     finally:
+        sys.unraisablehook = tell_of_lost
         for number, handler in former.items():
             signal.signal(number, handler)
 
