@@ -117,6 +117,31 @@ def test_nothing_is_left_after_an_interruption_at_any_moment(server, options, se
     assert not options["ledger"].exists()
 
 
+def test_a_second_run_with_the_same_seed_is_not_disturbed_by_the_first(options):
+    """It makes up the same projects, in which the pools of the first one are still draining."""
+    server = Server(tick=0.01)
+    given = {**options, "layers": ("probes",)}
+    try:
+        reports = [kit(server, Watched(server), given) for _ in range(2)]
+    finally:
+        server.close()
+    assert [report.broken for report in reports] == [[], []]
+    made = [[answer for answer in report.session.log if answer.at("warmPool.id")] for report in reports]
+    assert len(made[0]) == len(made[1])
+
+
+def test_a_second_run_waits_for_the_pools_of_the_first_to_leave_the_given_place(options):
+    """There is one pool for each project and class, and one that drains still is in its place."""
+    server = Server(tick=0.01)
+    given = {**options, "projects": (PROJECT,), "environment_classes": (CLASS,)}
+    try:
+        reports = [kit(server, Watched(server), given) for _ in range(2)]
+    finally:
+        server.close()
+    assert [report.exit_code for report in reports] == [0, 0]
+    assert all(report.session.findings.reached["CreateWarmPool"].success for report in reports)
+
+
 @pytest.mark.parametrize("layer", ["machine", "schemathesis"])
 @pytest.mark.parametrize("moment", [20, 60, 150])
 def test_ctrl_c_in_a_layer_that_others_drive_leaves_nothing(server, options, layer, moment):

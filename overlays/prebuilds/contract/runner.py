@@ -23,6 +23,7 @@ from prebuilds.contract.cleanup import CleanUp, clean_up
 from prebuilds.contract.findings import Findings, Result, State
 from prebuilds.contract.ledger import Ledger, LedgerError
 from prebuilds.contract.lifecycle import Lifecycle
+from prebuilds.contract.observations import phase_of
 from prebuilds.contract.plan import PlanTransport
 from prebuilds.contract.probes import run_probes
 from prebuilds.contract.properties import ID_FIELD
@@ -361,6 +362,10 @@ def _settle_down(session: Session) -> str:
     """Make a first prebuild, and return what is in the way of making any."""
     if not session.allows(writes=True) or session.mode == "plan":
         return ""
+    if session.is_open:
+        session.keep_away()
+    else:
+        _wait_for_draining(session)
     pair = session.new_pair() if session.is_open else session.home
     if pair is None:
         return ""
@@ -384,6 +389,18 @@ def _settle_down(session: Session) -> str:
             + ", with this token? To read only: --mode read"
         )
     return masked(f"nothing can be made: {why}", session.secrets)
+
+
+def _wait_for_draining(session: Session) -> None:
+    """Wait, for as long as is usual, until pools that are deleted already leave the given places."""
+    filters = {"projectIds": list(session.projects)}
+
+    def is_free() -> bool:
+        pools, _, _ = session.whole_list("ListWarmPools", filters)
+        return not any(phase_of(pool) == "DELETING" for pool in pools)
+
+    with suppress(TransportError):
+        session.eventually(is_free, within=session.patience)
 
 
 def _why_unfinished(
