@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from xml.etree import ElementTree
 
 import pytest
@@ -99,6 +103,8 @@ def test_known_failures_do_no_harm_until_they_pass(server, options, tmp_path):
     assert kit(server, Watched(server, after=wrong_timeout), {**options, "known": read_known(known)}).exit_code == 0
     mended = kit(server, Watched(server), {**options, "known": read_known(known)})
     assert {result.property.name for result in mended.passing} >= {"echo"}
+    assert mended.exit_code == 1
+    assert "the list of known failures is out of date" in reports.as_text(mended)
     assert "KNOWN FAILURE THAT PASSES NOW: echo CreatePrebuild" in reports.as_text(mended)
 
 
@@ -106,6 +112,52 @@ def test_a_list_of_known_failures_with_a_mistake_is_refused(tmp_path):
     (tmp_path / "known.txt").write_text("echo CreatePrebuild\nno-such-thing\n")
     with pytest.raises(ValueError, match="line 2"):
         read_known(tmp_path / "known.txt")
+
+
+@pytest.mark.parametrize(("name", "meant"), [("ecko", "echo"), ("no-server-eror", "no-server-error")])
+def test_a_name_that_is_nearly_right_is_suggested(tmp_path, name, meant, capsys):
+    assert cli.main(["contract", "http://127.0.0.1:9", "--only", name]) == 2
+    assert f"{meant}" in capsys.readouterr().err
+    (tmp_path / "known.txt").write_text(f"{name} CreatePrebuild\n")
+    with pytest.raises(ValueError, match=meant):
+        read_known(tmp_path / "known.txt")
+
+
+@pytest.mark.parametrize("answers", [0, 30])
+def test_a_server_that_hangs_is_left_in_time(tmp_path, answers, capsys, monkeypatch):
+    """It takes connections, and does not answer: from the beginning, or after a while."""
+    monkeypatch.chdir(tmp_path)
+    over = threading.Event()
+    count = itertools.count()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            if next(count) >= answers:
+                over.wait(20)
+                return
+            self.send_response(404)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(b'{"code": "not_found"}')
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    begun = time.monotonic()
+    url = f"http://127.0.0.1:{server.server_port}"
+    code = cli.main(["contract", url, "--mode", "read", "--max-time", "1"])
+    seconds = time.monotonic() - begun
+    over.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    assert code in (1, 2)
+    assert seconds < 3
+    assert "does not answer" in (shown := capsys.readouterr().out) or "the time of 1 s was over" in shown
 
 
 def test_properties_can_be_chosen(server, options):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -163,3 +164,31 @@ loaded = [name for name in sys.modules if name.split(".")[0] in ("prebuilds", "p
 assert not loaded, loaded
 """
     subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path, timeout=60)
+
+
+def test_one_worker_tests_the_server_and_tells_the_others(pytester, tmp_path):
+    """The workers of pytest-xdist have folders next to each other, and a variable with their name."""
+    (tmp_path / "run").mkdir()
+    with EmulatorServer() as server:
+        alone = _work(pytester, "gw0", tmp_path, server.url)
+    # Whoever asks the server now gets no answer.
+    assert _work(pytester, "gw1", tmp_path, server.url) == alone
+    assert "passed" in alone
+
+
+def _work(pytester, worker, folder, url):
+    """The last line of one worker."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "no-server-error and List"),
+            *(f"--prebuilds-contract-url={url}", "--prebuilds-contract-mode=read"),
+            f"--basetemp={folder / 'run' / worker}",
+        ],
+        cwd=pytester.path,
+        env={**os.environ, "PYTEST_XDIST_WORKER": worker},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout.splitlines()[-1].rpartition(" in ")[0]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import html
 import json
 import random
+import re
 import signal
+import sys
 from contextlib import suppress
+from urllib.parse import quote
 
 import pytest
 
 from prebuilds.contract import report as reports
 from prebuilds.contract.ledger import Ledger, LedgerError
 from prebuilds.contract.properties import READS
-from prebuilds.contract.runner import Options, clean_up_ledger, run
-from prebuilds.contract.transports import AsgiTransport, TransportError
+from prebuilds.contract.runner import Options, clean_up_ledger, is_local, run
+from prebuilds.contract.secrets import masked
+from prebuilds.contract.transports import AsgiTransport, HttpTransport, TransportError
 from prebuilds.contract.wire import Answer
 
 from .mutants.base import CLASS, OTHER_CLASS, OTHER_PROJECT, PROJECT, TOKEN, Api, Server
@@ -110,6 +115,89 @@ def test_nothing_is_left_after_an_interruption_at_any_moment(server, options, se
     assert report.exit_code in (1, 2)
     assert left(server) == []
     assert not options["ledger"].exists()
+
+
+def test_a_second_run_with_the_same_seed_is_not_disturbed_by_the_first(options):
+    """It makes up the same projects, in which the pools of the first one are still draining."""
+    server = Server(tick=0.01)
+    given = {**options, "layers": ("probes",)}
+    try:
+        reports = [kit(server, Watched(server), given) for _ in range(2)]
+    finally:
+        server.close()
+    assert [report.broken for report in reports] == [[], []]
+    made = [[answer for answer in report.session.log if answer.at("warmPool.id")] for report in reports]
+    assert len(made[0]) == len(made[1])
+
+
+def test_a_second_run_waits_for_the_pools_of_the_first_to_leave_the_given_place(options):
+    """There is one pool for each project and class, and one that drains still is in its place."""
+    server = Server(tick=0.01)
+    given = {**options, "projects": (PROJECT,), "environment_classes": (CLASS,)}
+    try:
+        reports = [kit(server, Watched(server), given) for _ in range(2)]
+    finally:
+        server.close()
+    assert [report.exit_code for report in reports] == [0, 0]
+    assert all(report.session.findings.reached["CreateWarmPool"].success for report in reports)
+
+
+@pytest.mark.parametrize("layer", ["machine", "schemathesis"])
+@pytest.mark.parametrize("moment", [20, 60, 150])
+def test_ctrl_c_in_a_layer_that_others_drive_leaves_nothing(server, options, layer, moment):
+    """Hypothesis and schemathesis catch a lot, and run threads of their own."""
+    before = Api(server.app)
+    mine = before("CreatePrebuild", projectId=PROJECT, environmentClassId=CLASS, spec={}).json["prebuild"]["id"]
+    before.close()
+
+    def interrupt(count, request):
+        if count == moment:
+            signal.raise_signal(signal.SIGINT)
+
+    given = {"projects": (PROJECT,), "environment_classes": (CLASS, OTHER_CLASS), "layers": (layer,)}
+    report = kit(server, Watched(server, before=interrupt), {**options, **given})
+    assert report.unfinished == "it was interrupted"
+    assert report.layers[-1].name == layer
+    assert report.session.made
+    assert left(server) == [mine]
+    assert not options["ledger"].exists()
+
+
+def test_an_interruption_that_python_drops_is_not_shown_as_a_fault(server, options, monkeypatch):
+    shown = []
+    monkeypatch.setattr(sys, "unraisablehook", shown.append)
+
+    class Hook:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    class Fault:
+        def __del__(self):
+            raise RuntimeError("not ours")
+
+    def before(count, request):
+        if count == 100:
+            Fault()
+            Hook()
+
+    report = kit(server, Watched(server, before=before), options)
+    assert report.unfinished == "it was interrupted"
+    assert [lost.exc_type for lost in shown] == [RuntimeError]
+
+
+def test_a_server_that_refuses_each_deletion_once_is_asked_again(server, options):
+    refused = set()
+
+    def before(count, request):
+        if request.method.startswith("Delete") and request.body not in refused:
+            refused.add(request.body)
+            body = b'{"code":"unavailable","message":"later"}'
+            return Answer(503, {"content-type": "application/json"}, body, 0.0, request)
+        return None
+
+    report = kit(server, Watched(server, before=before), options)
+    assert report.clean_up.is_complete
+    assert left(server) == []
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -432,6 +520,77 @@ def test_reading_writes_nothing(server, options):
     assert report.exit_code == 2  # most of the methods were not tested
     assert not report.broken
     assert not options["ledger"].exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        ("http://localhost:8080", True),
+        ("http://LOCALHOST/api", True),
+        ("http://127.0.0.1", True),
+        ("http://127.0.0.2:80", True),
+        ("http://[::1]:8080", True),
+        ("http://0.0.0.0:8080", False),
+        ("http://[::]:8080", False),
+        ("http://192.168.1.2", False),
+        ("http://[fe80::1]", False),
+        ("http://localhost.evil.com", False),
+        ("http://127.0.0.1.evil.com", False),
+        ("http://evillocalhost", False),
+        ("http://127.0.0.1@evil.com", False),
+        ("http://evil.com/127.0.0.1", False),
+        ("http://evil.com#@127.0.0.1", False),
+    ],
+)
+def test_only_this_machine_is_written_to_without_being_told(url, local):
+    assert is_local(url) is local
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/a b", "http://127.0.0.1:9/\u00e9", "http://127.0.0.1:9/a\u007f"])
+def test_an_address_that_no_request_can_carry_is_told(url):
+    with pytest.raises(ValueError, match="written with %"):
+        HttpTransport(url)
+
+
+def test_what_is_wrongly_taken_while_it_should_be_refused_is_deleted(server, options):
+    """In the mode `reject` each call should be refused; a server that takes one has made something."""
+    api = Api(server.app)
+
+    def after(count, request, answer):
+        if request.method == "CreatePrebuild" and answer.code == "invalid_argument":
+            made = api("CreatePrebuild", projectId=PROJECT, environmentClassId=CLASS, spec={})
+            return Answer(200, {"content-type": "application/json"}, json.dumps(made.json).encode(), 0.0, request)
+        return None
+
+    given = {"projects": (PROJECT,), "environment_classes": (CLASS,), "mode": "reject"}
+    report = kit(server, Watched(server, after=after), {**options, **given})
+    api.close()
+    assert report.exit_code == 1
+    assert len(report.session.made) > 3
+    assert report.clean_up.is_complete
+    assert left(server) == []
+
+
+@pytest.mark.parametrize("token", ["t", "ok", "secret-token-1", 's3cret/tok"en&<x>'])
+def test_a_token_is_masked_however_it_is_written(token):
+    once = json.dumps(token)
+    for shown in (
+        token,
+        f"Bearer {token}",
+        once,
+        json.dumps(once),
+        repr(token),
+        html.escape(token),
+        quote(token, safe=""),
+    ):
+        assert token not in re.split(r"[^\w-]+", masked(f"({shown})", {token})) or len(token) > 8
+        if len(token) > 8:
+            assert token[2:7] not in masked(f"x{shown}x", {token})
+
+
+def test_a_short_token_leaves_words_as_they_are():
+    assert masked("the status of t is 't', not tt: t", {"t"}) == "the status of *** is '***', not tt: ***"
+    assert masked("not-t t-1", {"t", ""}) == "not-t t-1"
 
 
 def test_refusals_make_nothing(server, options):

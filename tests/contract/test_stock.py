@@ -8,19 +8,20 @@ from contextlib import contextmanager
 import pytest
 
 from prebuilds.contract.properties import READS
-from prebuilds.contract.session import OutOfTimeError, Session
+from prebuilds.contract.session import ForbiddenError, OutOfTimeError, Session
 from prebuilds.contract.stock import run_schemathesis
 from prebuilds.contract.transports import AsgiTransport
 from prebuilds.contract.wire import Request
 
 from .mutants import MUTANTS
-from .mutants.base import CLASS, OTHER_PROJECT, PROJECT, TOKEN, Server
+from .mutants.base import CLASS, OTHER_PROJECT, PROJECT, TOKEN, Api, Server
 
 
 class Recorder:
     """A transport that remembers what was sent."""
 
     def __init__(self, server: Server) -> None:
+        self.app = server.app
         self._way = AsgiTransport(server.app)
         self.base_url = self._way.base_url
         self.sent: list[Request] = []
@@ -99,6 +100,32 @@ def test_everything_is_made_in_the_given_projects():
     made = [answer for answer in session.log if answer.ok and answer.request.method == "CreatePrebuild"]
     assert made
     assert {answer.at("prebuild.metadata.projectId") for answer in made} <= {PROJECT, OTHER_PROJECT}
+
+
+def test_what_the_kit_has_not_made_is_looked_at_and_no_more():
+    """schemathesis takes ids from the lists that it has seen."""
+    with target() as way:
+        api = Api(way.app)
+        theirs = [
+            api("CreatePrebuild", projectId=OTHER_PROJECT, environmentClassId=CLASS, spec={}).json["prebuild"]["id"],
+            api("CreateWarmPool", projectId=OTHER_PROJECT, environmentClassId=CLASS).json["warmPool"]["id"],
+        ]
+        api.close()
+        session = Session(way, token=TOKEN, projects=[PROJECT], environment_classes=[CLASS])
+        session.call("ListPrebuilds", {})
+        session.call("ListWarmPools", {})
+        for method, field, theirs_id in (
+            ("DeletePrebuild", "prebuildId", theirs[0]),
+            ("CancelPrebuild", "prebuildId", theirs[0].upper()),
+            ("DeleteWarmPool", "warmPoolId", theirs[1]),
+            ("UpdateWarmPool", "warmPoolId", theirs[1]),
+        ):
+            with pytest.raises(ForbiddenError):
+                session.call(method, {field: theirs_id})
+        run_schemathesis(session, deep=True)
+    touched = [sent for sent in way.sent if sent.method not in READS]
+    assert touched
+    assert not [sent for sent in touched if any(item.encode() in (sent.body or b"").lower() for item in theirs)]
 
 
 def test_the_same_seed_sends_the_same():

@@ -292,6 +292,7 @@ def _test(report: Report, failure: Failure) -> str:
         base_url=report.url,
         token=report.session.token,
         secrets=report.session.secrets,
+        made_up_projects=report.session.is_open,
     )
 
 

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
+from prebuilds.contract.properties import CREATES
 from prebuilds.contract.secrets import masked
 from prebuilds.contract.wire import Answer, Request
 
@@ -16,6 +17,8 @@ _HANDED_ON: Final = re.compile(r"\.(?:id|nextToken|accessToken|logUrl)$")
 
 # Longer bodies are no use on a command line.
 _LONG = 4000
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 # A list can hand on a lot that nobody uses.
 _MOST_VALUES = 60
@@ -151,7 +154,7 @@ def _command(
         parts.append(f"--data-binary {_quoted(masked(text, secrets), variables)}")
         return " ".join(parts)
     parts.append("--data-binary @-")
-    return f"{_printed(request.body)} | {' '.join(parts)}"
+    return f"{_printed(request.body, variables, secrets)} | {' '.join(parts)}"
 
 
 def _bearing(name: str, value: str, token: str) -> tuple[str, str]:
@@ -174,7 +177,8 @@ def _text_of(body: bytes) -> str | None:
     except UnicodeDecodeError:
         return None
     # At the beginning of what curl is to send, this sign names a file.
-    return None if any(byte < 9 for byte in body) or text.startswith("@") else text
+    # Other signs than letters are for the terminal that they are pasted into.
+    return None if any((byte < 32 and byte != 10) or byte == 127 for byte in body) or text.startswith("@") else text
 
 
 def _quoted(text: str, variables: Mapping[str, tuple[str, int, str]]) -> str:
@@ -186,20 +190,30 @@ def _quoted(text: str, variables: Mapping[str, tuple[str, int, str]]) -> str:
     return f'"{quoted}"'
 
 
-def _printed(body: bytes) -> str:
+def _printed(body: bytes, variables: Mapping[str, tuple[str, int, str]], secrets: Collection[str]) -> str:
     """A shell command that prints the body: what is no text in octal, and what is the same for long by its length."""
     steps: list[str] = []
-    for part in re.finditer(rb"(.)\1{199,}|(?:(?!(.)\2{199}).)+", body, re.DOTALL):
+    hidden = masked(body.decode("latin-1"), secrets)
+    handed = "|".join(map(re.escape, sorted(variables, key=len, reverse=True)))
+    for piece in re.split(f"({handed})", hidden) if handed else [hidden]:
+        if piece in variables:
+            steps.append(f'printf %s "${{{variables[piece][0]}}}"')
+        else:
+            steps += _printed_piece(piece.encode("latin-1"))
+    return steps[0] if len(steps) == 1 and "|" not in steps[0] else f"{{ {'; '.join(steps or [':'])}; }}"
+
+
+def _printed_piece(piece: bytes) -> Iterable[str]:
+    for part in re.finditer(rb"(.)\1{199,}|(?:(?!(.)\2{199}).)+", piece, re.DOTALL):
         if part[1] is not None:
             octal = f"{part[1][0]:03o}"
-            steps.append(f"head -c {len(part[0])} /dev/zero | tr '\\000' '\\{octal}'")
+            yield f"head -c {len(part[0])} /dev/zero | tr '\\000' '\\{octal}'"
         else:
             shown = "".join(
                 chr(byte) if 32 <= byte < 127 and chr(byte) not in "'\\%" else f"\\{byte:03o}" for byte in part[0]
             )
             # A format that begins with a minus would be an option.
-            steps.append(f"printf '{shown.replace('-', chr(92) + '055', 1) if shown.startswith('-') else shown}'")
-    return steps[0] if len(steps) == 1 and "|" not in steps[0] else f"{{ {'; '.join(steps or [':'])}; }}"
+            yield f"printf '{shown.replace('-', chr(92) + '055', 1) if shown.startswith('-') else shown}'"
 
 
 _TEST: Final = '''"""{title}
@@ -211,12 +225,16 @@ import http.client
 import json
 import os
 import re
+import uuid
 from urllib.parse import urlsplit
 
 BASE_URL = os.environ.get("BASE_URL", {base_url!r})
 TOKEN = os.environ.get("TOKEN", "any")
 
 CALLS = {calls}
+
+# Projects that are made up anew each time.
+NEW = {new}
 
 SEEN = {seen}
 
@@ -251,6 +269,21 @@ def picked(content, path):
     return value
 
 
+def things_in(call, content):
+    """The calls that delete what a call has made."""
+    kind = re.search(r"/Create(Prebuild|WarmPool)$", call["target"])
+    try:
+        made = json.loads(content)[kind[1][0].lower() + kind[1][1:]]["id"] if kind else None
+    except (ValueError, LookupError, TypeError):
+        made = None
+    if made is None:
+        return []
+    field = "prebuildId" if kind[1] == "Prebuild" else "warmPoolId"
+    headers = [("Content-Type", "application/json"), ("Authorization", "Bearer {{TOKEN}}")]
+    target = call["target"].replace("/Create", "/Delete")
+    return [{{"verb": "POST", "target": target, "headers": headers, "body": json.dumps({{field: made}}).encode()}}]
+
+
 def plain(content):
     """An answer without what differs each time: ids, times, tokens."""
     text = content.decode("utf-8", "replace")
@@ -260,14 +293,20 @@ def plain(content):
 
 
 def test_{name}():
-    values, status, content = {{}}, None, b""
-    for call in CALLS:
-        try:
-            status, content = send(call, values)
-        except (OSError, http.client.HTTPException) as error:
-            status, content = 0, str(error).encode()
-        for name, path in call["keep"]:
-            values[name] = picked(content, path)
+    values, made, status, content = {{name: str(uuid.uuid4()) for name in NEW}}, [], None, b""
+    try:
+        for call in CALLS:
+            try:
+                status, content = send(call, values)
+            except (OSError, http.client.HTTPException) as error:
+                status, content = 0, str(error).encode()
+            made += things_in(call, content)
+            for name, path in call["keep"]:
+                values[name] = picked(content, path)
+    finally:
+        for call in reversed(made):
+            send(call, {{}})
+    assert status, content  # no answer is no answer that is right
 {asserts}
 '''
 
@@ -282,6 +321,7 @@ def as_pytest(
     base_url: str,
     token: str,
     secrets: Collection[str] = (),
+    made_up_projects: bool = False,
 ) -> str:
     """The sequence as a test that needs nothing but pytest: it fails as long as the server answers as it did.
 
@@ -294,14 +334,17 @@ def as_pytest(
         base_url: where the server is.
         token: the API token. It is not written down: the test takes it from the environment variable TOKEN.
         secrets: what else must not be written down.
+        made_up_projects: whether the projects were made up, and are each time, so that the test can be run again.
     """
     variables = handed_on(sequence)
+    projects = _projects(sequence) if made_up_projects else {}
+    replaced = {**projects, **{value: variable for value, (variable, _, _) in variables.items()}}
     calls: list[dict[str, Any]] = []
     for place, answer in enumerate(sequence):
         request = answer.request
         body = request.body
         target = request.target
-        for value, (variable, _, _) in variables.items():
+        for value, variable in replaced.items():
             target = target.replace(value, f"{{{variable}}}")
             body = (
                 None
@@ -325,13 +368,45 @@ def as_pytest(
     name = re.sub(r"\W+", "_", f"{property_name}_{_snake(method)}")
     return _TEST.format(
         title=f"{property_name} of {method}",
-        why=masked(why, secrets).replace("\\", "\\\\").replace('"', "'"),
+        why=_in_docstring(masked(why, secrets)),
         base_url=base_url or "http://127.0.0.1:8080",
         calls=_literal(calls),
+        new=list(projects.values()),
         seen=repr((last.status if last is not None else 0, seen)),
         name=name,
-        asserts=_asserts(expected),
+        # An encoding that is unknown may be answered with 501.
+        asserts=_asserts(expected, crashed=property_name == "no-server-error" and not _is_encoded(last)),
     )
+
+
+def _is_encoded(answer: Answer | None) -> bool:
+    return answer is not None and answer.request.header("content-encoding") is not None
+
+
+def _projects(sequence: Sequence[Answer]) -> dict[str, str]:
+    """The projects that something is made in, each with a variable."""
+    found: dict[str, str] = {}
+    for answer in sequence:
+        project = _field(answer.request, "projectId")
+        if answer.request.method in CREATES and _UUID.fullmatch(project):
+            found.setdefault(project, f"PROJECT_{len(found) + 1}")
+    return found
+
+
+def _field(request: Request, name: str) -> str:
+    """The text in a field of a request, "" if it has none."""
+    try:
+        content = json.loads(request.body or b"")
+    except (ValueError, RecursionError):
+        return ""
+    value: object = cast("dict[str, Any]", content).get(name) if isinstance(content, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+def _in_docstring(text: str) -> str:
+    """The text as it can stand in a file of Python, whatever a server has put into it."""
+    plain = text.replace("\\", "\\\\").replace('"', "'")
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in plain)
 
 
 def _literal(calls: Sequence[Mapping[str, Any]]) -> str:
@@ -343,7 +418,9 @@ def _literal(calls: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join([*lines, "]"])
 
 
-def _asserts(expected: Mapping[str, Any]) -> str:
+def _asserts(expected: Mapping[str, Any], *, crashed: bool) -> str:
+    if crashed:
+        return "    assert status < 500, content"
     if expected.get("status") is not None:
         return f"    assert status == {expected['status']!r}, content"
     if expected.get("code") is not None:

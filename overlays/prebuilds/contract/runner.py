@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import signal
+import sys
 import threading
 import time
 import uuid
@@ -22,6 +23,7 @@ from prebuilds.contract.cleanup import CleanUp, clean_up
 from prebuilds.contract.findings import Findings, Result, State
 from prebuilds.contract.ledger import Ledger, LedgerError
 from prebuilds.contract.lifecycle import Lifecycle
+from prebuilds.contract.observations import phase_of
 from prebuilds.contract.plan import PlanTransport
 from prebuilds.contract.probes import run_probes
 from prebuilds.contract.properties import ID_FIELD
@@ -360,6 +362,10 @@ def _settle_down(session: Session) -> str:
     """Make a first prebuild, and return what is in the way of making any."""
     if not session.allows(writes=True) or session.mode == "plan":
         return ""
+    if session.is_open:
+        session.keep_away()
+    else:
+        _wait_for_draining(session)
     pair = session.new_pair() if session.is_open else session.home
     if pair is None:
         return ""
@@ -383,6 +389,18 @@ def _settle_down(session: Session) -> str:
             + ", with this token? To read only: --mode read"
         )
     return masked(f"nothing can be made: {why}", session.secrets)
+
+
+def _wait_for_draining(session: Session) -> None:
+    """Wait, for as long as is usual, until pools that are deleted already leave the given places."""
+    filters = {"projectIds": list(session.projects)}
+
+    def is_free() -> bool:
+        pools, _, _ = session.whole_list("ListWarmPools", filters)
+        return not any(phase_of(pool) == "DELETING" for pool in pools)
+
+    with suppress(TransportError):
+        session.eventually(is_free, within=session.patience)
 
 
 def _why_unfinished(
@@ -491,9 +509,18 @@ def _interruptible(session: Session, tell: Callable[[str], None]) -> Generator[_
         return
     numbers = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
     former = {number: signal.signal(number, interrupts) for number in numbers}
+    tell_of_lost = sys.unraisablehook
+
+    def tell_of_others(lost: sys.UnraisableHookArgs) -> None:
+        # The session has noted an interruption that Python drops where it calls back from within.
+        if lost.exc_type is not KeyboardInterrupt:
+            tell_of_lost(lost)
+
+    sys.unraisablehook = tell_of_others
     try:
         yield interrupts
     finally:
+        sys.unraisablehook = tell_of_lost
         for number, handler in former.items():
             signal.signal(number, handler)
 

@@ -21,7 +21,7 @@ from prebuilds.contract import schema
 from prebuilds.contract.findings import Expected, Failure, Findings
 from prebuilds.contract.ledger import Intent, Ledger
 from prebuilds.contract.observations import Observer, items_in
-from prebuilds.contract.properties import CREATES, ID_FIELD, METHODS, PROPERTIES, WRITES
+from prebuilds.contract.properties import CREATES, ID_FIELD, LISTS, METHODS, PROPERTIES, WRITES
 from prebuilds.contract.reproduction import shortest
 from prebuilds.contract.secrets import masked
 from prebuilds.contract.transports import HttpTransport, Transport, TransportError
@@ -186,6 +186,7 @@ class Session:
         self._lost = 0
         self._foreign: set[str] = set()
         self._logs_tokens: set[str] = set()
+        self._occupied: set[str] = set()
         self._observer = Observer(settle)
         self._pairs = self._make_pairs()
         self.home = next(self._pairs if self.is_open else self._make_pairs())
@@ -231,6 +232,18 @@ class Session:
             return self._released.pop(0)
         return pair
 
+    def keep_away(self) -> None:
+        """Make up no project in which there is something already.
+
+        The same seed makes up the same projects, and pools of an earlier run can still be draining in them.
+        """
+        for method in LISTS:
+            with suppress(TransportError):
+                items, _, _ = self.whole_list(method, {}, most=3)
+                self._occupied |= {str(at(item, "metadata.projectId")).lower() for item in items}
+        if self.home.project in self._occupied:
+            self.home = next(self._pairs)
+
     def elsewhere(self) -> Pair | None:
         """Another project than that of `home` to make prebuilds in, None if there is none."""
         if self.is_open:
@@ -250,7 +263,10 @@ class Session:
     def _make_pairs(self) -> Iterator[Pair]:
         if self.is_open:
             while True:
-                yield Pair(self.new_id(), self.environment_classes[0] if self.environment_classes else self.new_id())
+                project = self.new_id()
+                environment_class = self.environment_classes[0] if self.environment_classes else self.new_id()
+                if project not in self._occupied:
+                    yield Pair(project, environment_class)
         # Each project comes before any comes a second time.
         for shift in range(max(len(self.environment_classes), 1)):
             for at_project, project in enumerate(self.projects):

@@ -86,6 +86,8 @@ class HttpTransport:
             raise ValueError(f"{base_url!r} is no address of HTTP: it has to begin with http:// or https://")
         if parts.username is not None or parts.query or parts.fragment:
             raise ValueError("the address has to be a scheme, a host and a path, nothing else")
+        if not (parts.path.isascii() and parts.path.isprintable() and " " not in parts.path):
+            raise ValueError(f"the path of {base_url!r} has a character in it that has to be written with %")
         self.base_url = base_url.rstrip("/")
         self.timeout = timeout
         self._prefix = parts.path.rstrip("/")
