@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from prebuilds.contract.findings import PROOF
 from prebuilds.contract.observations import ENDED, LEAVING, items_in, phase_of
-from prebuilds.contract.probes import judge_cancellation, judge_deletion, judge_page
+from prebuilds.contract.probes import is_cancelled, judge_cancellation, judge_deletion, judge_page
 from prebuilds.contract.properties import ID_FIELD, LISTS, METHODS, OF_POOL, OF_PREBUILD, READS
 from prebuilds.contract.session import ForbiddenError, LimitReachedError, Pair, Session
 from prebuilds.contract.transports import TransportError
@@ -52,6 +52,7 @@ class Lifecycle:
         self._pool: str | None = None
         self._beside: list[tuple[Pair, str]] = []
         self._snapshot: Any = None
+        self._rotated: tuple[Any, Answer] | None = None
         self._deleted_early: str | None = None
 
     def begin(self) -> None:
@@ -79,6 +80,7 @@ class Lifecycle:
             self._read_again,
             self._rotate,
             self._cancel_ended,
+            self._look_back,
             self._delete,
         )
         for step in steps:
@@ -132,6 +134,11 @@ class Lifecycle:
             pool_id = answer.at("warmPool.id")
             if answer.ok and isinstance(pool_id, str):
                 self._beside.append((beside, pool_id))
+        # A filter filters, whether or not there is a word of pages.
+        for listing in LISTS:
+            filters = {"projectIds": [pair.project]}
+            answer = self.session.call(listing, {"filter": filters})
+            judge_page(self.session, answer, filters, shows=[answer])
 
     def _mistaken(self) -> None:
         """What there is one of is not taken for the other: the id of a pool is that of no prebuild."""
@@ -164,8 +171,21 @@ class Lifecycle:
             (b"no gzip", ("Content-Encoding", "gzip")),
             (b"{}", ("Connect-Timeout-Ms", "soon")),
             (b'{"nonsense": {"a": [1]}}', ("Accept", "*/*")),
+            (b'{"filter": {"phases": ["NONSENSE"], "triggeredBy": ["NONSENSE"]}}', ("Accept", "*/*")),
         ):
             self.session.send(Request("ListPrebuilds", body, (*headers, more)))
+        for query in ("connect=v1&encoding=nonsense&message=%7B%7D", "connect=v1&encoding=json&base64=1&message=%7B"):
+            headers_of_get = self.session.headers(content_type=None)
+            self.session.send(Request("ListPrebuilds", None, headers_of_get, "GET", query=query))
+        for method in LISTS:
+            answer = self.session.call(method, {"pagination": {"pageSize": 1.5}}, refused=True)
+            what = f"{method} with a page size of 1.5"
+            self.session.refused("wrong-type-is-refused", answer, what, "invalid_argument")
+        if self._pool is not None and self.session.allows_refusals:
+            fields = {"warmPoolId": self._pool, "minSize": 0, "maxSize": 1.5}
+            answer = self.session.call("UpdateWarmPool", fields, refused=True)
+            what = "UpdateWarmPool with a maxSize of 1.5"
+            self.session.refused("wrong-type-is-refused", answer, what, "invalid_argument")
         for method in METHODS if self.session.allows_refusals else READS:
             answer = self.session.send(Request(method, b'{"', headers), refused=True)
             what = f"{method} with a body that breaks off"
@@ -196,6 +216,7 @@ class Lifecycle:
                 count = len(list(items_in(answer)))
                 why = f"a page without a size has {count} items"
                 session.judge("default-page-size", listing, count <= DEFAULT_PAGE_SIZE, why)
+                judge_page(session, answer, filters, shows=[answer])
             self._walk(listing, filters, made)
 
     def _walk(self, method: str, filters: dict[str, Any], made: list[str]) -> None:
@@ -367,6 +388,8 @@ class Lifecycle:
         rotated = session.eventually(self._has_new_snapshot, within=self._patience, interval=0.05)
         why = f"a newer prebuild is COMPLETED, and the pool still has the snapshot {self._snapshot}"
         session.judge("snapshot-rotates", "GetWarmPool", rotated, why, shows=[before, session.log[-1]])
+        if rotated:
+            self._rotated = self._snapshot, session.log[-1]
 
     def _cancel_ended(self) -> None:
         session = self.session
@@ -377,6 +400,28 @@ class Lifecycle:
             what = "CancelPrebuild of what has ended"
             session.refused("cancel-rules", answer, what, "failed_precondition")
             session.call("GetPrebuild", {"prebuildId": self._first})  # it has to be as it was
+
+    def _look_back(self) -> None:
+        """What was cancelled has not gone on meanwhile, and a pool has not come back to what was replaced."""
+        session = self.session
+        told = {
+            str(answer.at("prebuild.id")): answer
+            for answer in session.log
+            if answer.request.method == "CancelPrebuild" and answer.ok and is_cancelled(answer.part("prebuild"))
+        }
+        for prebuild_id, answer in list(told.items())[:10]:
+            found = session.call("GetPrebuild", {"prebuildId": prebuild_id})
+            phase = phase_of(found.part("prebuild"))
+            why = f"the answer to its cancellation was {phase_of(answer.part('prebuild'))}, and it is {phase} now"
+            shows = [answer, found]
+            session.judge("cancel-takes-effect", "CancelPrebuild", phase != "COMPLETED", why, shows=shows)
+        if self._rotated is None:
+            return
+        former, shown = self._rotated
+        found = session.call("GetWarmPool", {"warmPoolId": self._pool})
+        snapshot = found.at("warmPool.spec.snapshotId")
+        why = f"the pool has the snapshot {snapshot} again, which a newer one had replaced"
+        session.judge("snapshot-rotates", "GetWarmPool", snapshot != former, why, shows=[shown, found])
 
     # -- The log
 
@@ -442,6 +487,7 @@ class Lifecycle:
             mark = session.mark()
             others = self._bystanders(item_id)
             judge_deletion(session, method, item_id)
+            self._revive(method, item_id)
             for get, other in others:
                 answer = session.call(get, {ID_FIELD[get]: other})
                 phase = phase_of(answer.part(_KIND[get]))
@@ -451,6 +497,23 @@ class Lifecycle:
         for method, item_id in (("DeletePrebuild", self._first), ("DeleteWarmPool", self._pool)):
             if item_id is not None and self._await_end(method, item_id) and method == "DeletePrebuild":
                 self._await_early()
+
+    def _revive(self, method: str, item_id: str) -> None:
+        """What is being deleted does not come back, whatever is said to a call that would have it live on."""
+        session = self.session
+        get, change, more = (
+            ("GetPrebuild", "CancelPrebuild", {})
+            if method == "DeletePrebuild"
+            else ("GetWarmPool", "UpdateWarmPool", {"minSize": 0, "maxSize": 2})
+        )
+        before = session.call(get, {ID_FIELD[get]: item_id})
+        if phase_of(before.part(_KIND[get])) != "DELETING":
+            return
+        answer = session.call(change, {ID_FIELD[change]: item_id, **more})
+        found = session.call(get, {ID_FIELD[get]: item_id})
+        phase = phase_of(found.part(_KIND[get]))
+        why = f"it was DELETING, {change} was {answer.outcome}, and it is {phase} now"
+        session.judge("delete-takes-effect", method, not phase or phase in LEAVING, why, shows=[before, answer, found])
 
     def _bystanders(self, item_id: str) -> list[tuple[str, str]]:
         """Things of the run that are there, and how to look at each: a new prebuild, and the oldest of the pools."""

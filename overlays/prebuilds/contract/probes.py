@@ -33,6 +33,9 @@ _HOSTILE: Final = {
     "a huge text": "x" * 100_000,
 }
 
+_LONG_DEADLINE: Final = ("Connect-Timeout-Ms", "9999999999")
+"""The most that the protocol has digits for."""
+
 _MALFORMED: Final = (b"[]", b'{"', b"{} {}", b'{"a":\xff}')
 
 
@@ -580,6 +583,10 @@ class _Probing:
                 if answer is not None:
                     session.refused("malformed-json", answer, f"{method} with the body {body!r}", INVALID)
         self.compressed()
+        deadline = Request("ListPrebuilds", encode(self.listing()), (*session.headers(), _LONG_DEADLINE))
+        answer = self.send(deadline)
+        if answer is not None:
+            session.accepted("deadline-is-taken", answer, f"ListPrebuilds with {': '.join(_LONG_DEADLINE)}")
         for method in READS:
             fields = self.base(method)
             query = f"connect=v1&encoding=json&message={quote(json.dumps(fields))}"
@@ -733,7 +740,7 @@ class _Probing:
                     ("creatorIds", [creator], _where("metadata.creator.id", creator), True),
                     (
                         "triggeredBy",
-                        ["PREBUILD_TRIGGER_SCHEDULED", "PREBUILD_TRIGGER_MANUAL"],
+                        ["PREBUILD_TRIGGER_SCHEDULED", "PREBUILD_TRIGGER_MANUAL", "PREBUILD_TRIGGER_SCHEDULED"],
                         _within("metadata.triggeredBy", ["PREBUILD_TRIGGER_SCHEDULED", "PREBUILD_TRIGGER_MANUAL"]),
                         True,
                     ),
@@ -744,7 +751,7 @@ class _Probing:
                         False,
                     ),
                     ("creatorIds", [session.new_id()], _nothing, False),
-                    ("executorIds", [session.new_id()], _nothing, False),
+                    ("executorIds", [session.new_id(), creator], _where("metadata.executor.id", creator), False),
                     ("phases", ["PREBUILD_PHASE_DELETED"], _is_deleted, False),
                 ]
                 if not at(item, "metadata.environmentClassId"):
@@ -855,14 +862,15 @@ class _Probing:
     # -- Changing
 
     def update_pool(self) -> None:
-        session, pool = self.session, self.pool
-        if pool is None:
+        session = self.session
+        if self.pool is None:
             raise _Stop
+        pool = self.pool
         pool_id = str(pool.get("id"))
         sizes = (1, 3)
 
         def update(name: str, fields: dict[str, Any], low: int, high: int) -> None:
-            nonlocal sizes
+            nonlocal pool, sizes
             answer = session.call("UpdateWarmPool", {"warmPoolId": pool_id, **fields})
             session.accepted("inside-bounds-is-accepted", answer, f"UpdateWarmPool with {json.dumps(fields)}")
             changed = answer.part("warmPool")
@@ -873,24 +881,32 @@ class _Probing:
             session.judge("answers-what-was-asked", "UpdateWarmPool", got == pool_id, why)
             self.judge_sizes(name, "UpdateWarmPool", changed, low, high)
             sizes = (low, high)
-            if name != "echo":
-                self.get("GetWarmPool", changed)
+            pool = self.get("GetWarmPool", changed) if name != "echo" else changed
 
         def refuse(name: str, fields: dict[str, Any]) -> None:
-            answer = self.refuse(name, "UpdateWarmPool", {"warmPoolId": pool_id, **fields}, json.dumps(fields))
-            if answer is not None and not answer.ok:
-                shown = self.get("GetWarmPool", pool, judged=False)
-                self.judge_sizes("refused-changes-nothing", "UpdateWarmPool", shown, *sizes)
+            nonlocal pool
+            # What happens to the pool meanwhile does not happen each time.
+            mark = session.mark()
+            for _ in range(3):
+                answer = self.refuse(name, "UpdateWarmPool", {"warmPoolId": pool_id, **fields}, json.dumps(fields))
+                if answer is None or answer.ok:
+                    return
+                before, pool = pool, self.get("GetWarmPool", pool, judged=False)
+                self.judge_sizes("refused-changes-nothing", "UpdateWarmPool", pool, *sizes)
+                if not _has_new_version(before, pool):
+                    return
+            why = f"an update was refused three times, and spec.specVersion is {at(pool, 'spec.specVersion')} by now"
+            shows = session.since(mark)
+            session.judge("refused-changes-nothing", "UpdateWarmPool", ok=False, why=why, shows=shows)
 
         update("echo", {"minSize": 2, "maxSize": 5}, 2, 5)
         update("update-changes-what-is-named", {"maxSize": 4}, 2, 4)
-        update("update-changes-what-is-named", {"minSize": 3}, 3, 4)
-        refuse("update-checks-stored-bounds", {"maxSize": 2})
+        refuse("update-checks-stored-bounds", {"maxSize": 1})
         refuse("update-checks-stored-bounds", {"minSize": 5})
         refuse("min-at-most-max", {"minSize": 9, "maxSize": 8})
         update("update-changes-what-is-named", {"minSize": 0}, 0, 4)
-        update("desired-size-sets-both", {"desiredSize": 6}, 6, 6)
-        update("echo", {"minSize": 20, "maxSize": 20}, 20, 20)
+        update("desired-size-sets-both", {"desiredSize": 20}, 20, 20)
+        update("echo", {"minSize": 19, "maxSize": 20}, 19, 20)
         update("echo", {"minSize": 0, "maxSize": 1}, 0, 1)
         update("desired-size-sets-both", {"desiredSize": 1}, 1, 1)
         for bound in schema.bounds("UpdateWarmPool"):
@@ -935,6 +951,8 @@ class _Probing:
         prebuild_id = str(item.get("id"))
         if not made.ok or phase_of(item) not in ("PENDING", "STARTING", "RUNNING"):
             raise _Stop  # it is about to end by itself
+        # One that is under way as well: what has ended is not cancelled in any case.
+        sibling = session.call("CreatePrebuild", {"projectId": pair.project, **named, "spec": {}}).part("prebuild")
         mark = session.mark()
         answer = session.call("CancelPrebuild", {"prebuildId": prebuild_id})
         if not judge_cancellation(session, answer, prebuild_id):
@@ -945,23 +963,28 @@ class _Probing:
         shown: dict[str, Any] = {}
         found = answer
 
-        def is_cancelled() -> bool:
+        def has_stopped() -> bool:
             nonlocal shown, found
             found = session.call("GetPrebuild", {"prebuildId": prebuild_id})
             shown = found.part("prebuild")
             wanted = desired_phase_of(shown) == "CANCELLED"
             return found.ok and (wanted or phase_of(shown) not in ("PENDING", "STARTING", "RUNNING"))
 
-        done = session.eventually(is_cancelled)
+        mark_of_look = session.mark()
+        done = session.eventually(has_stopped)
+        first = session.since(mark_of_look)[0].part("prebuild")
+        told = answer.part("prebuild")
+        why = f"it is {phase_of(first)}, and the answer to its cancellation shows it {phase_of(told)}, as it was before"
+        stale = is_cancelled(first) and not is_cancelled(told)
+        session.judge("echo", "CancelPrebuild", not stale, why, shows=session.since(mark))
         state = phase_of(shown) or found.outcome
         why = f"it was cancelled, and is {state} with the desired phase {desired_phase_of(shown) or 'unset'}"
         session.judge("cancel-takes-effect", "CancelPrebuild", done, why)
-        if self.prebuilds and at(self.prebuilds[0], "metadata.projectId") == pair.project:
-            self.judge_sibling("CancelPrebuild", self.prebuilds[0], since=mark)
+        if sibling:
+            self.judge_sibling("CancelPrebuild", sibling, since=mark)
         if session.wants("cancel-rules", "repeated-cancel"):
             right = phase_of(shown) in ("CANCELLING", "CANCELLED")
             session.judge("cancel-rules", "CancelPrebuild", right, f"it was cancelled, and is {phase_of(shown)}")
-            told = answer.part("prebuild")
             right = desired_phase_of(told) == "CANCELLED" or phase_of(told) in ("CANCELLING", "CANCELLED")
             why = f"the answer to a cancellation shows {phase_of(told)} with the desired phase {desired_phase_of(told)}"
             session.judge("cancel-rules", "CancelPrebuild", right, why, shows=[answer])
@@ -1061,6 +1084,11 @@ def is_deleted(item: dict[str, Any]) -> bool:
     return desired_phase_of(item) == "DELETED" or phase_of(item) in ("DELETING", "DELETED")
 
 
+def is_cancelled(item: dict[str, Any]) -> bool:
+    """Whether a prebuild shows that it was cancelled, and is not yet anything else that ends it."""
+    return "CANCELLED" in (desired_phase_of(item), phase_of(item)) or phase_of(item) == "CANCELLING"
+
+
 def goes_away(item: dict[str, Any]) -> bool:
     """Whether what was asked to be deleted may be on its way. A prebuild that is under way may have to stop first."""
     return is_deleted(item) or phase_of(item) in ("STOPPING", "CANCELLING")
@@ -1094,6 +1122,17 @@ _SIZES: Final[tuple[tuple[dict[str, Any], int, int], ...]] = (
     ({"desiredSize": 1}, 1, 1),
     ({}, 1, 1),
 )
+
+
+def _has_new_version(before: dict[str, Any], item: dict[str, Any]) -> bool:
+    """Whether a pool has another version of a spec that is the same."""
+
+    def parts(of: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        spec = dict(at(of, "spec") or {})
+        return spec.pop("specVersion", None), spec
+
+    (earlier, old), (later, new) = parts(before), parts(item)
+    return old == new and earlier != later
 
 
 def _neighbour_of(known: str) -> str:

@@ -101,7 +101,9 @@ _ALL = (
     _must("no-server-error", METHODS, CONNECT, "No request whatever is answered with a status of 500 or more."),
     _must("matches-schema", METHODS, PROTOJSON, "An answer has the fields, types, formats and bounds of its schema."),
     _must("content-type", METHODS, CONNECT, "The answer to a call in JSON is application/json, errors included."),
-    _must("error-envelope", METHODS, CONNECT, "An error is a JSON object with a known code and a text as message."),
+    _must(
+        "error-envelope", METHODS, CONNECT, "An error is a JSON object: a known code, a text as message, typed details."
+    ),
     _must("code-and-status-agree", METHODS, CONNECT, "The HTTP status of an error is the one of its code."),
     _should(
         "current-status-mapping",
@@ -125,6 +127,7 @@ _ALL = (
     _should("gzip-requests", METHODS[1:2], CONNECT, "The body of a request may be compressed with gzip."),
     _should("unknown-encoding", METHODS[1:2], CONNECT, "A body in an unknown encoding is unimplemented."),
     _must("protocol-version-is-optional", READS, CONNECT, "A call without Connect-Protocol-Version is answered."),
+    _must("deadline-is-taken", METHODS[1:2], CONNECT, "A call with a deadline in Connect-Timeout-Ms is answered."),
     # -- What a request may say
     _must("unknown-id-is-not-found", OF_ID, API, "An id that does not exist is not_found."),
     _must("malformed-id-is-refused", METHODS, RULES, "An id that is no UUID is invalid_argument."),
@@ -159,7 +162,9 @@ _ALL = (
     ),
     # -- Making and reading
     _must("ids-are-fresh", CREATES, API, "Each thing that is made has an id of its own."),
-    _must("echo", (*CREATES, "UpdateWarmPool"), API, "The answer to a change shows what was asked for."),
+    _must(
+        "echo", (*CREATES, "CancelPrebuild", "UpdateWarmPool"), API, "The answer to a change shows what was asked for."
+    ),
     _must("made-by-caller", CREATES[:1], API, "A prebuild that is asked for is MANUAL, and its creator is the caller."),
     _must("default-timeout", CREATES[:1], API, "A prebuild without a timeout has one of 3600 s."),
     _must("default-class", CREATES[:1], API, "A prebuild without an environment class has that of its project."),
@@ -238,7 +243,7 @@ _ALL = (
         "refused-changes-nothing",
         (*CREATES, "UpdateWarmPool"),
         API,
-        "A creation or update that is refused leaves everything as it was.",
+        "A creation or update that is refused leaves everything as it was, the versions too.",
     ),
     _assumed("empty-update", ("UpdateWarmPool",), "An update that names nothing succeeds, and changes nothing."),
     _assumed("update-while-deleting", ("UpdateWarmPool",), "An update of a pool that drains is failed_precondition."),

@@ -25,7 +25,7 @@ from prebuilds.contract.properties import CREATES, ID_FIELD, LISTS, METHODS, PRO
 from prebuilds.contract.reproduction import shortest
 from prebuilds.contract.secrets import masked
 from prebuilds.contract.transports import HttpTransport, Transport, TransportError
-from prebuilds.contract.wire import CODES, JSON, OLDER_STATUSES, Answer, Request, at, encode
+from prebuilds.contract.wire import CODES, JSON, OLDER_STATUSES, Answer, Request, are_details, at, encode
 
 Mode = Literal["plan", "read", "reject", "lifecycle", "full"]
 """What a run may do: send nothing; read; also send what has to be refused; create and delete; all of it."""
@@ -659,7 +659,9 @@ class Session:
             why = f"the error {status} has to be an object with a known code and a text, and is {answer.body[:80]!r}"
             self.judge("error-envelope", method, ok=False, why=why, shows=[answer])
             return
-        self.judge("error-envelope", method, ok=True)
+        details = answer.json.get("details")
+        why = f"the details of an error have to be a list of objects, each with a type and a base64 value: {details!r}"
+        self.judge("error-envelope", method, are_details(details), why[:300], shows=[answer])
         agrees = status == CODES[code] or status == OLDER_STATUSES.get(code) or status in (405, 413, 414, 415, 431)
         self.judge(
             "code-and-status-agree",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, cast
@@ -136,6 +137,30 @@ def at(value: Any, path: str) -> Any:
 @functools.cache
 def _names(path: str) -> tuple[str, ...]:
     return tuple(path.split("."))
+
+
+def are_details(value: object) -> bool:
+    """Whether something may stand as `details` of an error: nothing, or objects with a type and a value in base64."""
+    if value is None:
+        return True
+    if not isinstance(value, list):
+        return False
+    return all(
+        isinstance(kind := at(item, "type"), str) and kind and _is_base64(at(item, "value"))
+        for item in cast("Sequence[Any]", value)
+    )
+
+
+def _is_base64(value: object) -> bool:
+    """Whether it is text in base64 of either alphabet, padded or not."""
+    if not isinstance(value, str):
+        return False
+    text = value.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError:
+        return False
+    return True
 
 
 def encode(fields: Any) -> bytes:
