@@ -12,6 +12,7 @@ import httpx  # noqa: F401  the suites here and those of the fixtures need one a
 import pytest
 
 import prebuilds
+import prebuilds.emulator.violations  # what an emulator of this process loads late, pytester would make it forget
 from prebuilds.contract.properties import PROPERTIES
 from prebuilds.emulator import EmulatorServer, ManualClock
 
@@ -110,7 +111,7 @@ def test_choice(contract_report):
     assert {result.property.name for result in contract_report.results} == {"echo"}
 """
     )
-    assert run(source, "-k", "echo or choice").parseoutcomes()["passed"] == 4
+    assert run(source, "-k", "echo or choice").parseoutcomes()["passed"] == len(PROPERTIES["echo"].methods) + 1
 
 
 def test_a_server_is_named_on_the_command_line(run, pytester):
