@@ -906,7 +906,7 @@ class _Probing:
         refuse("min-at-most-max", {"minSize": 9, "maxSize": 8})
         update("update-changes-what-is-named", {"minSize": 0}, 0, 4)
         update("desired-size-sets-both", {"desiredSize": 20}, 20, 20)
-        update("echo", {"minSize": 19, "maxSize": 20}, 19, 20)
+        update("echo", {"minSize": 20, "maxSize": 20}, 20, 20)
         update("echo", {"minSize": 0, "maxSize": 1}, 0, 1)
         update("desired-size-sets-both", {"desiredSize": 1}, 1, 1)
         for bound in schema.bounds("UpdateWarmPool"):
@@ -1026,8 +1026,23 @@ def judge_cancellation(session: Session, answer: Answer, prebuild_id: str) -> bo
     return session.accepted("cancel-takes-effect", answer, "CancelPrebuild of what is under way")
 
 
-def judge_deletion(session: Session, method: str, item_id: str, *, after: Sequence[Answer] = ()) -> None:
-    """Delete something that is there, `after` calls that have brought it there, judge that it goes, delete it again."""
+def judge_deletion(
+    session: Session,
+    method: str,
+    item_id: str,
+    *,
+    after: Sequence[Answer] = (),
+    meanwhile: Callable[[], None] | None = None,
+) -> None:
+    """Delete something that is there, judge that it goes, and delete it again.
+
+    Args:
+        session: where to send.
+        method: the method that deletes it.
+        item_id: what to delete.
+        after: the calls that have brought it there.
+        meanwhile: what to do as soon as it is seen to be DELETING.
+    """
     get = "GetPrebuild" if method == "DeletePrebuild" else "GetWarmPool"
     kind = "prebuild" if method == "DeletePrebuild" else "warmPool"
     fields = {ID_FIELD[method]: item_id}
@@ -1050,6 +1065,8 @@ def judge_deletion(session: Session, method: str, item_id: str, *, after: Sequen
     going = session.eventually(is_going)
     why = f"it was deleted, and is {phase_of(shown)} with the desired phase {desired_phase_of(shown) or 'unset'}"
     session.judge("delete-takes-effect", method, going, why)
+    if phase_of(shown) == "DELETING" and meanwhile is not None:
+        meanwhile()
     if method == "DeleteWarmPool" and shown:
         wanted = desired_phase_of(shown)
         why = f"the pool was deleted, and its desired phase is {wanted or 'unset'}"

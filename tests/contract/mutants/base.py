@@ -133,9 +133,11 @@ class Api:
         verb: str = "POST",
         path: str | None = None,
         query: str = "",
+        **more: str,
     ) -> Reply:
-        """The answer to any request."""
+        """The answer to any request; `more` are headers, their names with underscores."""
         headers = {"host": "emulator.test", "content-type": content_type}
+        headers |= {name.replace("_", "-"): value for name, value in more.items()}
         if token is not None:
             headers["authorization"] = token
         path = f"{SERVICE}{method}" if path is None else path
