@@ -71,6 +71,8 @@ def run_kit(
                 assumptions=assumptions,
                 layers=layers,
                 seed=seed,
+                projects=server.projects,
+                environment_classes=server.environment_classes,
                 max_time=LONGEST,
                 ledger=Path(folder, "ledger"),
             )

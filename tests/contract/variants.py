@@ -15,7 +15,7 @@ from prebuild_wire.base import Message
 from prebuild_wire.enums import PrebuildPhase
 from prebuilds.emulator import Plan
 
-from .mutants.base import TICK, Server
+from .mutants.base import CLASS, OTHER_CLASS, OTHER_PROJECT, PROJECT, TICK, Server
 from .mutants.exchange import Between, Call, Forward, Reply, failure, items
 
 _TIMESTAMP = re.compile(r'("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8})(?:\.([0-9]+))?Z"')
@@ -362,6 +362,38 @@ class GoneDeletesSucceed(Variant):
         elif reply.code == "not_found" and f"{call.method} {item_id}" in self.deleted:
             return Reply(200, b"{}")
         return reply
+
+
+class EveryPlaceIsTaken(Variant):
+    """Has the given projects and classes only, and in each place for a pool there is one, of somebody else."""
+
+    projects = (PROJECT, OTHER_PROJECT)
+    environment_classes = (CLASS, OTHER_CLASS)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_ready = False
+
+    async def answer(self, call: Call, forward: Forward) -> Reply:
+        if not self._is_ready and (await forward(call.other("ListWarmPools"))).ok:
+            self._is_ready = True
+            for project in self.projects:
+                for name in self.environment_classes:
+                    await forward(call.other("CreateWarmPool", projectId=project, environmentClassId=name))
+        return await super().answer(call, forward)
+
+    def ask(self, call: Call) -> Call | Reply:
+        project = call.get("projectId")
+        known = project in self.projects or not isinstance(project, str) or not _is_uuid(project)
+        return call if known else failure(404, "not_found", "there is no such project")
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return len(text) == 36
 
 
 VARIANTS: dict[str, type[Variant]] = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any, Final, cast
 from urllib.parse import quote, urlsplit
@@ -486,8 +487,7 @@ class Lifecycle:
                 continue
             mark = session.mark()
             others = self._bystanders(item_id)
-            judge_deletion(session, method, item_id)
-            self._revive(method, item_id)
+            judge_deletion(session, method, item_id, meanwhile=partial(self._revive, method, item_id))
             for get, other in others:
                 answer = session.call(get, {ID_FIELD[get]: other})
                 phase = phase_of(answer.part(_KIND[get]))
@@ -506,9 +506,7 @@ class Lifecycle:
             if method == "DeletePrebuild"
             else ("GetWarmPool", "UpdateWarmPool", {"minSize": 0, "maxSize": 2})
         )
-        before = session.call(get, {ID_FIELD[get]: item_id})
-        if phase_of(before.part(_KIND[get])) != "DELETING":
-            return
+        before = session.log[-1]
         answer = session.call(change, {ID_FIELD[change]: item_id, **more})
         found = session.call(get, {ID_FIELD[get]: item_id})
         phase = phase_of(found.part(_KIND[get]))

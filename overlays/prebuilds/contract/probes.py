@@ -237,19 +237,19 @@ class _Probing:
         pair = self.pair if session.is_open else session.new_pair()
         while pair is not None and self.pool is None:
             if pair.environment_class:
-                answer = session.call("CreateWarmPool", _pool_of(pair, minSize=1, maxSize=3))
+                answer = session.call("CreateWarmPool", _pool_of(pair, minSize=2, maxSize=3))
                 if answer.ok and answer.part("warmPool"):
-                    session.accepted("inside-bounds-is-accepted", answer, "CreateWarmPool with sizes of 1 and 3")
+                    session.accepted("inside-bounds-is-accepted", answer, "CreateWarmPool with sizes of 2 and 3")
                     self.pool, self.pool_pair = answer.part("warmPool"), pair
                     break
                 if answer.code != "already_exists":
-                    session.accepted("inside-bounds-is-accepted", answer, "CreateWarmPool with sizes of 1 and 3")
+                    session.accepted("inside-bounds-is-accepted", answer, "CreateWarmPool with sizes of 2 and 3")
                     raise _Stop
             pair = session.new_pair()
         if self.pool is None or self.pool_pair is None:
             raise _Stop
         pool = self.pool
-        self.judge_pool(pool, self.pool_pair, 1, 3)
+        self.judge_pool(pool, self.pool_pair, 2, 3)
         self.judge_new_is_listed("ListWarmPools", pool)
         shown = self.get("GetWarmPool", pool)
         self.judge_snapshot(shown, self.pool_pair)
@@ -867,7 +867,7 @@ class _Probing:
             raise _Stop
         pool = self.pool
         pool_id = str(pool.get("id"))
-        sizes = (1, 3)
+        sizes = (2, 3)
 
         def update(name: str, fields: dict[str, Any], low: int, high: int) -> None:
             nonlocal pool, sizes
@@ -886,7 +886,7 @@ class _Probing:
         def refuse(name: str, fields: dict[str, Any]) -> None:
             nonlocal pool
             # What happens to the pool meanwhile does not happen each time.
-            mark = session.mark()
+            mark, version = session.mark(), at(pool, "spec.specVersion")
             for _ in range(3):
                 answer = self.refuse(name, "UpdateWarmPool", {"warmPoolId": pool_id, **fields}, json.dumps(fields))
                 if answer is None or answer.ok:
@@ -896,17 +896,19 @@ class _Probing:
                 if not _has_new_version(before, pool):
                     return
             why = f"an update was refused three times, and spec.specVersion is {at(pool, 'spec.specVersion')} by now"
-            shows = session.since(mark)
-            session.judge("refused-changes-nothing", "UpdateWarmPool", ok=False, why=why, shows=shows)
+            shows, expected = session.since(mark), Expected(path="warmPool.spec.specVersion", value=version)
+            session.judge(
+                "refused-changes-nothing", "UpdateWarmPool", ok=False, why=why, shows=shows, expected=expected
+            )
 
-        update("echo", {"minSize": 2, "maxSize": 5}, 2, 5)
-        update("update-changes-what-is-named", {"maxSize": 4}, 2, 4)
+        refuse("update-checks-stored-bounds", {"minSize": 5})  # first of all: it takes no update to show it
+        update("echo", {"minSize": 3, "maxSize": 5}, 3, 5)
+        update("update-changes-what-is-named", {"maxSize": 4}, 3, 4)
         refuse("update-checks-stored-bounds", {"maxSize": 1})
-        refuse("update-checks-stored-bounds", {"minSize": 5})
         refuse("min-at-most-max", {"minSize": 9, "maxSize": 8})
         update("update-changes-what-is-named", {"minSize": 0}, 0, 4)
         update("desired-size-sets-both", {"desiredSize": 20}, 20, 20)
-        update("echo", {"minSize": 19, "maxSize": 20}, 19, 20)
+        update("echo", {"minSize": 20, "maxSize": 20}, 20, 20)
         update("echo", {"minSize": 0, "maxSize": 1}, 0, 1)
         update("desired-size-sets-both", {"desiredSize": 1}, 1, 1)
         for bound in schema.bounds("UpdateWarmPool"):
@@ -976,7 +978,9 @@ class _Probing:
         told = answer.part("prebuild")
         why = f"it is {phase_of(first)}, and the answer to its cancellation shows it {phase_of(told)}, as it was before"
         stale = is_cancelled(first) and not is_cancelled(told)
-        session.judge("echo", "CancelPrebuild", not stale, why, shows=session.since(mark))
+        path = "spec.desiredPhase" if desired_phase_of(first) == "CANCELLED" else "status.phase"
+        expected = Expected(path=f"prebuild.{path}", value=at(first, path))
+        session.judge("echo", "CancelPrebuild", not stale, why, shows=[answer], expected=expected)
         state = phase_of(shown) or found.outcome
         why = f"it was cancelled, and is {state} with the desired phase {desired_phase_of(shown) or 'unset'}"
         session.judge("cancel-takes-effect", "CancelPrebuild", done, why)
@@ -1026,8 +1030,23 @@ def judge_cancellation(session: Session, answer: Answer, prebuild_id: str) -> bo
     return session.accepted("cancel-takes-effect", answer, "CancelPrebuild of what is under way")
 
 
-def judge_deletion(session: Session, method: str, item_id: str, *, after: Sequence[Answer] = ()) -> None:
-    """Delete something that is there, `after` calls that have brought it there, judge that it goes, delete it again."""
+def judge_deletion(
+    session: Session,
+    method: str,
+    item_id: str,
+    *,
+    after: Sequence[Answer] = (),
+    meanwhile: Callable[[], None] | None = None,
+) -> None:
+    """Delete something that is there, judge that it goes, and delete it again.
+
+    Args:
+        session: where to send.
+        method: the method that deletes it.
+        item_id: what to delete.
+        after: the calls that have brought it there.
+        meanwhile: what to do as soon as it is seen to be DELETING.
+    """
     get = "GetPrebuild" if method == "DeletePrebuild" else "GetWarmPool"
     kind = "prebuild" if method == "DeletePrebuild" else "warmPool"
     fields = {ID_FIELD[method]: item_id}
@@ -1050,6 +1069,8 @@ def judge_deletion(session: Session, method: str, item_id: str, *, after: Sequen
     going = session.eventually(is_going)
     why = f"it was deleted, and is {phase_of(shown)} with the desired phase {desired_phase_of(shown) or 'unset'}"
     session.judge("delete-takes-effect", method, going, why)
+    if phase_of(shown) == "DELETING" and meanwhile is not None:
+        meanwhile()
     if method == "DeleteWarmPool" and shown:
         wanted = desired_phase_of(shown)
         why = f"the pool was deleted, and its desired phase is {wanted or 'unset'}"

@@ -132,3 +132,19 @@ class BadTokenCrashes(Mutant):
 
     def shows(self, api: Api) -> bool:
         return api.raw("GetWarmPool", token="Bearer wrong").status == 500
+
+
+class GetNeedsNoToken(_Trusting):
+    """Who comes by GET is asked for no token: the check hangs on POST."""
+
+    methods = ("ListPrebuilds", "GetPrebuild", "ListWarmPools", "GetWarmPool")
+
+    def ask(self, call: Call) -> Call:
+        return super().ask(call) if call.by_get else call
+
+    def trusts(self, authorization: str | None) -> bool:
+        return authorization is None
+
+    def shows(self, api: Api) -> bool:
+        query = "connect=v1&encoding=json&message=%7B%7D"
+        return api.raw("ListPrebuilds", b"", verb="GET", query=query, token=None).ok

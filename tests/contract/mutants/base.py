@@ -29,11 +29,16 @@ BASE = "http://emulator.test"
 class Server:
     """An emulator in this process, whose time moves on with each request.
 
+    `projects` and `environment_classes` are those that the kit is to be given; without any it makes them up.
+
     Args:
         tick: how many emulated seconds each request takes.
         plan: how long things take.
         service: the class of its service.
     """
+
+    projects: ClassVar[tuple[str, ...]] = ()
+    environment_classes: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self, *, tick: float = TICK, plan: Plan | None = None, service: type[PrebuildService] = PrebuildService
@@ -133,9 +138,11 @@ class Api:
         verb: str = "POST",
         path: str | None = None,
         query: str = "",
+        **more: str,
     ) -> Reply:
-        """The answer to any request."""
+        """The answer to any request; `more` are headers, their names with underscores."""
         headers = {"host": "emulator.test", "content-type": content_type}
+        headers |= {name.replace("_", "-"): value for name, value in more.items()}
         if token is not None:
             headers["authorization"] = token
         path = f"{SERVICE}{method}" if path is None else path

@@ -225,3 +225,47 @@ class FilterShowsAnotherOwners(Mutant):
     def shows(self, api: Api) -> bool:
         made = api.created()
         return made["id"] not in api.prebuilds(creatorIds=[made["metadata"]["creator"]["id"]])
+
+
+class LastTriggerCounts(_OneValue):
+    """Of several triggers, only the last is looked for."""
+
+    methods = ("ListPrebuilds",)
+    field = "triggeredBy"
+    position = -1
+
+    def shows(self, api: Api) -> bool:
+        made = api.created()["id"]
+        return made not in api.prebuilds(triggeredBy=["PREBUILD_TRIGGER_MANUAL", "PREBUILD_TRIGGER_SCHEDULED"])
+
+
+class ExecutorsAreCreators(Mutant):
+    """The filter of executors is applied to the creators."""
+
+    methods = ("ListPrebuilds",)
+
+    def ask(self, call: Call) -> Call:
+        wanted = call.get("filter", "executorIds")
+        if not isinstance(wanted, list) or not wanted or call.get("filter", "creatorIds"):
+            return call
+        return call.having(wanted, "filter", "creatorIds").having(None, "filter", "executorIds")
+
+    def shows(self, api: Api) -> bool:
+        made = api.created()
+        return made["id"] in api.prebuilds(executorIds=[made["metadata"]["creator"]["id"]])
+
+
+class FilterNeedsAPage(Mutant):
+    """A filter is looked at only where the request has a pagination."""
+
+    methods = ("ListWarmPools",)
+
+    async def answer(self, call: Call, forward: Forward) -> Reply:
+        reply = await forward(call)
+        if not reply.ok or call.get("pagination") or not call.get("filter"):
+            return reply
+        return await forward(call.having(None, "filter"))
+
+    def shows(self, api: Api) -> bool:
+        api.new_pool()
+        return bool(api("ListWarmPools", filter={"projectIds": [OTHER_PROJECT]}).json.get("warmPools"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from typing import Any
 
 from .base import CLASS, NOBODY, OTHER_CLASS, OTHER_PROJECT, Api, Mutant, phase
@@ -645,3 +646,55 @@ class CancelledIsKept(Mutant):
         api("CancelPrebuild", prebuildId=prebuild_id)
         api.until(prebuild_id, "CANCELLED")
         return not api("DeletePrebuild", prebuildId=prebuild_id).ok
+
+
+class CancelledGoesOn(Mutant):
+    """A prebuild that was cancelled is COMPLETED later on: what worked on it was not told."""
+
+    methods = ("GetPrebuild", "ListPrebuilds")
+    looks = 6
+
+    def begin(self) -> None:
+        self.seen: Counter[str] = Counter()
+
+    def tell(self, call: Call, reply: Reply) -> Reply:
+        def edit(item: dict[str, Any]) -> None:
+            if phase(item) != "CANCELLED":
+                return
+            self.seen[item["id"]] += 1
+            if self.seen[item["id"]] > self.looks:
+                item["status"]["phase"] = "PREBUILD_PHASE_COMPLETED"
+
+        return reply.edited(edit)
+
+    def shows(self, api: Api) -> bool:
+        made = api.created()["id"]
+        api("CancelPrebuild", prebuildId=made)
+        api.until(made, "CANCELLED")
+        return any(phase(api.prebuild(made)) == "COMPLETED" for _ in range(self.looks + 1))
+
+
+class CancelBringsBackTheDeleted(Mutant):
+    """A prebuild that is being deleted is cancelled, if somebody asks for it, and stays."""
+
+    methods = ("CancelPrebuild", "GetPrebuild")
+
+    def begin(self) -> None:
+        self.kept: dict[str, Any] = {}
+
+    async def answer(self, call: Call, forward: Forward) -> Reply:
+        reply = await forward(call)
+        made = str(call.get("prebuildId"))
+        if call.method == "CancelPrebuild" and reply.code == "failed_precondition":
+            found = await forward(call.other("GetPrebuild", prebuildId=made))
+            if found.ok and phase(found.json["prebuild"]) == "DELETING":
+                item = found.json["prebuild"]
+                item["status"]["phase"] = "PREBUILD_PHASE_CANCELLED"
+                self.kept[made] = item
+        return ok(prebuild=self.kept[made]) if made in self.kept else reply
+
+    def shows(self, api: Api) -> bool:
+        made = api.created()["id"]
+        api.until(made, "COMPLETED")
+        api("DeletePrebuild", prebuildId=made)
+        return api("CancelPrebuild", prebuildId=made).ok

@@ -326,3 +326,41 @@ class NewItemsEndTheList(Mutant):
         token = _token(api("ListWarmPools", pagination={"pageSize": 1}))
         api.new_pool(environment_class=CLASS)
         return not api("ListWarmPools", pagination={"pageSize": 1, "token": token}).ok
+
+
+class FilterOfPrebuildsCountsOnTheFirstPage(FilterCountsOnTheFirstPage):
+    """The pages of prebuilds after the first are those of everything, without the filter."""
+
+    methods = ("ListPrebuilds",)
+
+    async def answer(self, call: Call, forward: Forward) -> Reply:
+        if not call.get("pagination", "token"):
+            reply = await _OffsetPaging.answer(self, call, forward)
+            if not _token(reply):
+                return reply
+            found = reply.json["prebuilds"]
+            return _page(reply, call.method, found, _position(None, len(found)))
+        return await _OffsetPaging.answer(self, call.having(None, "filter"), forward)
+
+    def shows(self, api: Api) -> bool:
+        _three_prebuilds(api)
+        other = [api.created(OTHER_PROJECT)["id"] for _ in range(3)]
+        _three_prebuilds(api)
+        return sorted(api.prebuilds(1, projectIds=[OTHER_PROJECT])) != sorted(other)
+
+
+class DefaultPageOfPoolsIsLarger(Mutant):
+    """Without a page size, a page has up to 100 pools, where 25 are documented."""
+
+    methods = ("ListWarmPools",)
+
+    async def answer(self, call: Call, forward: Forward) -> Reply:
+        reply = await forward(call)
+        if not reply.ok or call.get("pagination", "pageSize"):
+            return reply
+        return await forward(call.having(100, "pagination", "pageSize"))
+
+    def shows(self, api: Api) -> bool:
+        for name in _CLASSES[:26]:
+            api.new_pool(environment_class=name)
+        return len(api("ListWarmPools").json["warmPools"]) == 26

@@ -601,3 +601,173 @@ class DeletedPoolIsListed(Mutant):
         api.pool(made)
         api("DeleteWarmPool", warmPoolId=made)
         return api.gone("GetWarmPool", warmPoolId=made) and made in api.pools()
+
+
+# -- Snapshots of others
+
+
+class _Snapshot(Mutant):
+    """A pool without a snapshot gets one that is not for it."""
+
+    methods = ("GetWarmPool",)
+
+    def wanted(self, pool: dict[str, Any]) -> dict[str, Any]:
+        """The filter for the prebuilds whose snapshot it takes."""
+        raise NotImplementedError
+
+    def fits(self, pool: dict[str, Any], prebuild: dict[str, Any]) -> bool:
+        return bool(prebuild["metadata"]["environmentClassId"] == pool["metadata"]["environmentClassId"])
+
+    async def answer(self, call: Call, forward: Forward) -> Reply:
+        reply = await forward(call)
+        pool = reply.json.get("warmPool", {})
+        if not reply.ok or "snapshotId" in pool["spec"]:
+            return reply
+        page = {"pageSize": 100}
+        listed = await forward(call.other("ListPrebuilds", filter=self.wanted(pool), pagination=page))
+        for item in listed.json.get("prebuilds", []):
+            if self.fits(pool, item):
+                return reply.edited(lambda shown: shown["spec"].update(snapshotId=item["id"]))  # noqa: B023  called here
+        return reply
+
+
+class SnapshotOfAnotherClass(_Snapshot):
+    """A pool takes the snapshot of any prebuild of its project, whatever its class."""
+
+    def wanted(self, pool: dict[str, Any]) -> dict[str, Any]:
+        return {"projectIds": [pool["metadata"]["projectId"]], "phases": ["PREBUILD_PHASE_COMPLETED"]}
+
+    def fits(self, pool: dict[str, Any], prebuild: dict[str, Any]) -> bool:
+        return not super().fits(pool, prebuild)
+
+    def shows(self, api: Api) -> bool:
+        api.until(api.created()["id"], "COMPLETED")
+        return "snapshotId" in api.pool(api.new_pool(environment_class=OTHER_CLASS)["id"])["spec"]
+
+
+class SnapshotOfAnotherProject(_Snapshot):
+    """A pool takes the snapshot of any prebuild of its class, whatever its project."""
+
+    def wanted(self, pool: dict[str, Any]) -> dict[str, Any]:
+        return {"phases": ["PREBUILD_PHASE_COMPLETED"]}
+
+    def shows(self, api: Api) -> bool:
+        api.until(api.created()["id"], "COMPLETED")
+        return "snapshotId" in api.pool(api.new_pool(OTHER_PROJECT)["id"])["spec"]
+
+
+class SnapshotOfTheCancelled(_Snapshot):
+    """A pool takes the snapshot of a prebuild that was cancelled, which has none."""
+
+    def wanted(self, pool: dict[str, Any]) -> dict[str, Any]:
+        return {"projectIds": [pool["metadata"]["projectId"]], "phases": ["PREBUILD_PHASE_CANCELLED"]}
+
+    def shows(self, api: Api) -> bool:
+        made = api.created()["id"]
+        api("CancelPrebuild", prebuildId=made)
+        api.until(made, "CANCELLED")
+        return "snapshotId" in api.pool(api.new_pool()["id"])["spec"]
+
+
+class SnapshotComesBack(Mutant):
+    """A pool that was rotated to a newer snapshot has the one before again at the third look."""
+
+    methods = ("GetWarmPool",)
+
+    def begin(self) -> None:
+        self.seen: dict[str, list[str]] = {}
+
+    def tell(self, call: Call, reply: Reply) -> Reply:
+        def edit(item: dict[str, Any]) -> None:
+            seen = self.seen.setdefault(item["id"], [])
+            if "snapshotId" in item["spec"]:
+                seen.append(item["spec"]["snapshotId"])
+                former = [each for each in seen if each != seen[-1]]
+                if former and seen.count(seen[-1]) >= 3:
+                    item["spec"]["snapshotId"] = former[-1]
+
+        return reply.edited(edit)
+
+    def shows(self, api: Api) -> bool:
+        pool = api.new_pool()["id"]
+        shown: list[str] = []
+        for _ in range(2):
+            api.until(api.created()["id"], "COMPLETED")
+            shown += [api.pool(pool)["spec"]["snapshotId"] for _ in range(3)]
+        return shown[-1] == shown[0]
+
+
+# -- Updates that do too much
+
+
+class RefusedUpdateCounts(Mutant):
+    """An update that is refused counts up the version of the spec all the same."""
+
+    methods = ("UpdateWarmPool", "GetWarmPool", "ListWarmPools")
+
+    def begin(self) -> None:
+        self.more: dict[str, int] = {}
+
+    def tell(self, call: Call, reply: Reply) -> Reply:
+        if call.method == "UpdateWarmPool" and reply.code == "invalid_argument":
+            made = str(call.get("warmPoolId"))
+            self.more[made] = self.more.get(made, 0) + 1
+
+        def edit(item: dict[str, Any]) -> None:
+            version = int(item["spec"]["specVersion"]) + self.more.get(item["id"], 0)
+            item["spec"]["specVersion"] = str(version)
+
+        return reply.edited(edit)
+
+    def shows(self, api: Api) -> bool:
+        pool = api.new_pool(minSize=1, maxSize=2)
+        api("UpdateWarmPool", warmPoolId=pool["id"], minSize=3)
+        return bool(api.pool(pool["id"])["spec"]["specVersion"] != pool["spec"]["specVersion"])
+
+
+class UpdateBringsBackTheDeleted(Mutant):
+    """A pool that drains is READY again after an update."""
+
+    methods = ("UpdateWarmPool", "GetWarmPool")
+
+    def begin(self) -> None:
+        self.kept: dict[str, Any] = {}
+
+    async def answer(self, call: Call, forward: Forward) -> Reply:
+        reply = await forward(call)
+        made = str(call.get("warmPoolId"))
+        if call.method == "UpdateWarmPool" and reply.code == "failed_precondition":
+            found = await forward(call.other("GetWarmPool", warmPoolId=made))
+            if found.ok and phase(found.json["warmPool"]) == "DELETING":
+                item = found.json["warmPool"]
+                item["status"]["phase"] = "WARM_POOL_PHASE_READY"
+                item["spec"].setdefault("snapshotId", NOBODY)
+                item["spec"]["desiredPhase"] = "WARM_POOL_PHASE_READY"
+                self.kept[made] = item
+        return ok(warmPool=self.kept[made]) if made in self.kept else reply
+
+    def shows(self, api: Api) -> bool:
+        pool = api.new_pool()["id"]
+        api("DeleteWarmPool", warmPoolId=pool)
+        return api("UpdateWarmPool", warmPoolId=pool, minSize=0, maxSize=2).ok
+
+
+class DeletionTakesTheClass(Mutant):
+    """A deletion takes all pools of the class, in whichever project."""
+
+    methods = ("DeleteWarmPool",)
+
+    async def answer(self, call: Call, forward: Forward) -> Reply:
+        found = await forward(call.other("GetWarmPool", **call.fields))
+        reply = await forward(call)
+        if reply.ok and found.ok:
+            wanted = {"environmentClassIds": [found.json["warmPool"]["metadata"]["environmentClassId"]]}
+            listed = await forward(call.other("ListWarmPools", filter=wanted))
+            for item in listed.json.get("warmPools", []):
+                await forward(call.other("DeleteWarmPool", warmPoolId=item["id"]))
+        return reply
+
+    def shows(self, api: Api) -> bool:
+        other = api.new_pool()["id"]
+        api("DeleteWarmPool", warmPoolId=api.new_pool(OTHER_PROJECT)["id"])
+        return api.gone("GetWarmPool", warmPoolId=other)

@@ -497,3 +497,109 @@ class UnknownIsBadRequest(Mutant):
 
     def shows(self, api: Api) -> bool:
         return api("DeleteWarmPool", warmPoolId=NOBODY).code == "invalid_argument"
+
+
+# -- Ids that are nearly right
+
+
+class IdsAreComparedByTheirBeginning(Mutant):
+    """An id that is not known finds the prebuild whose id begins like it."""
+
+    methods = ("GetPrebuild",)
+
+    async def answer(self, call: Call, forward: Forward) -> Reply:
+        reply = await forward(call)
+        if reply.code != "not_found":
+            return reply
+        listed = await forward(call.other("ListPrebuilds", pagination={"pageSize": 100}))
+        for item in listed.json.get("prebuilds", []):
+            if item["id"][:8] == str(call.get("prebuildId"))[:8]:
+                return ok(prebuild=item)
+        return reply
+
+    def shows(self, api: Api) -> bool:
+        return api("GetPrebuild", prebuildId=f"{api.created()['id'][:-4]}0000").ok
+
+
+class PoolIsTakenForAPrebuild(Mutant):
+    """The id of a pool, where that of a prebuild is due, ends in 500."""
+
+    methods = ("CancelPrebuild", "DeletePrebuild")
+
+    async def answer(self, call: Call, forward: Forward) -> Reply:
+        reply = await forward(call)
+        if reply.code != "not_found":
+            return reply
+        pool = await forward(call.other("GetWarmPool", warmPoolId=call.get("prebuildId")))
+        return failure(500, "internal", "TypeError") if pool.ok else reply
+
+    def shows(self, api: Api) -> bool:
+        return api("CancelPrebuild", prebuildId=api.new_pool()["id"]).status == 500
+
+
+class IdsMayBeLonger(Mutant):
+    """Of an id that is too long the rest is dropped."""
+
+    methods = ("GetWarmPool", "UpdateWarmPool", "DeleteWarmPool")
+
+    def ask(self, call: Call) -> Call:
+        given = call.get("warmPoolId")
+        longer = isinstance(given, str) and _UUID.match(given)
+        return call.having(given[:36], "warmPoolId") if longer else call
+
+    def shows(self, api: Api) -> bool:
+        return api("GetWarmPool", warmPoolId=f"{api.new_pool()['id']}0").ok
+
+
+class FractionsOfAPageAreCut(Mutant):
+    """A page size of 1.5 is one of 1."""
+
+    methods = ("ListWarmPools",)
+
+    def ask(self, call: Call) -> Call:
+        size = call.get("pagination", "pageSize")
+        return call.having(int(size), "pagination", "pageSize") if isinstance(size, float) else call
+
+    def shows(self, api: Api) -> bool:
+        return api("ListWarmPools", pagination={"pageSize": 1.5}).ok
+
+
+class FractionsOfAPoolAreCut(Mutant):
+    """A maximum of 1.5 is one of 1 when a pool is updated."""
+
+    methods = ("UpdateWarmPool",)
+
+    def ask(self, call: Call) -> Call:
+        size = call.get("maxSize")
+        return call.having(int(size), "maxSize") if isinstance(size, float) else call
+
+    def shows(self, api: Api) -> bool:
+        return api("UpdateWarmPool", warmPoolId=api.new_pool()["id"], minSize=0, maxSize=1.5).ok
+
+
+class LargestDesiredSizeIsRefused(Mutant):
+    """A desired size of 20 is refused when a pool is updated: the bound is exclusive."""
+
+    methods = ("UpdateWarmPool",)
+
+    def ask(self, call: Call) -> Call | Reply:
+        return invalid() if call.get("desiredSize") == 20 else call
+
+    def shows(self, api: Api) -> bool:
+        return not api("UpdateWarmPool", warmPoolId=api.new_pool()["id"], desiredSize=20).ok
+
+
+class UnknownTriggerCrashes(Mutant):
+    """The name of a trigger that there is not ends in 500."""
+
+    methods = ("ListPrebuilds",)
+
+    def ask(self, call: Call) -> Call | Reply:
+        values = call.get("filter", "triggeredBy")
+        known = not isinstance(values, list) or all(
+            not isinstance(value, str) or value.startswith("PREBUILD_TRIGGER_") for value in values
+        )
+        return call if known else failure(500, "internal", "KeyError")
+
+    def shows(self, api: Api) -> bool:
+        return api("ListPrebuilds", filter={"triggeredBy": ["NONSENSE"]}).status == 500

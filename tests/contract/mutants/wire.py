@@ -468,3 +468,110 @@ class EmptyObjectForEverything(Mutant):
 
     def shows(self, api: Api) -> bool:
         return not api("CreatePrebuildLogsToken", prebuildId=api.created()["id"]).json
+
+
+class DetailsAreOneObject(Mutant):
+    """The details of an error are one object of the framework's own, where a list of typed ones is due."""
+
+    methods = ("GetPrebuild",)
+
+    def tell(self, call: Call, reply: Reply) -> Reply:
+        return reply.with_json({**reply.json, "details": {"reason": reply.code}}) if reply.code else reply
+
+    def shows(self, api: Api) -> bool:
+        return isinstance(api("GetPrebuild", prebuildId=NOBODY).json.get("details"), dict)
+
+
+class DetailsHaveNoType(Mutant):
+    """The details of an error are objects without a type and a value."""
+
+    methods = ("UpdateWarmPool",)
+
+    def tell(self, call: Call, reply: Reply) -> Reply:
+        return reply.with_json({**reply.json, "details": [{"field": "warmPoolId"}]}) if reply.code else reply
+
+    def shows(self, api: Api) -> bool:
+        return any("field" in item for item in api("UpdateWarmPool", warmPoolId=NOBODY).json.get("details", []))
+
+
+class BrokenGzipCrashes(Mutant):
+    """A body that says it is gzip, and is not, ends in 500."""
+
+    methods = ("ListPrebuilds",)
+
+    def ask(self, call: Call) -> Call | Reply:
+        if call.headers.get("content-encoding") != "gzip" or call.body.startswith(b"\x1f\x8b"):
+            return call
+        return failure(500, "internal", "BadGzipFile")
+
+    def shows(self, api: Api) -> bool:
+        return api.raw("ListPrebuilds", b"no gzip", content_encoding="gzip").status == 500
+
+
+class DeadlineWithoutNumberCrashes(Mutant):
+    """A deadline that is no number ends in 500."""
+
+    methods = ("ListPrebuilds", "GetPrebuild", "ListWarmPools", "GetWarmPool")
+
+    def ask(self, call: Call) -> Call | Reply:
+        deadline = call.headers.get("connect-timeout-ms")
+        return call if deadline is None or deadline.isdigit() else failure(500, "internal", "ValueError")
+
+    def shows(self, api: Api) -> bool:
+        return api.raw("ListPrebuilds", connect_timeout_ms="soon").status == 500
+
+
+class LongDeadlineIsRefused(Mutant):
+    """A deadline of more than a minute is refused."""
+
+    methods = ("ListPrebuilds", "GetPrebuild", "ListWarmPools", "GetWarmPool")
+
+    def ask(self, call: Call) -> Call | Reply:
+        deadline = call.headers.get("connect-timeout-ms", "")
+        return failure(400, "invalid_argument") if deadline.isdigit() and int(deadline) > 60_000 else call
+
+    def shows(self, api: Api) -> bool:
+        return not api.raw("ListPrebuilds", connect_timeout_ms="100000").ok
+
+
+class UnknownEncodingOfGetCrashes(Mutant):
+    """A call by GET in an encoding that is not known ends in 500."""
+
+    methods = ("ListPrebuilds", "GetPrebuild", "ListWarmPools", "GetWarmPool")
+
+    def tell(self, call: Call, reply: Reply) -> Reply:
+        return failure(500, "internal", "KeyError") if call.by_get and reply.status == 415 else reply
+
+    def shows(self, api: Api) -> bool:
+        return api.raw("ListPrebuilds", b"", verb="GET", query="connect=v1&encoding=text&message=%7B%7D").status == 500
+
+
+class BrokenJsonOfUpdatesCrashes(Mutant):
+    """A body that breaks off ends in 500, in one of the methods."""
+
+    methods = ("UpdateWarmPool",)
+
+    def ask(self, call: Call) -> Call | Reply:
+        try:
+            json.loads(call.body or b"{}")
+        except ValueError:
+            return failure(500, "internal", "JSONDecodeError")
+        return call
+
+    def shows(self, api: Api) -> bool:
+        return api.raw("UpdateWarmPool", b'{"').status == 500
+
+
+class FewerThanNoInstances(Mutant):
+    """The count of stopped instances is below zero while a pool has none."""
+
+    methods = ("GetWarmPool",)
+
+    def tell(self, call: Call, reply: Reply) -> Reply:
+        def edit(item: dict[str, Any]) -> None:
+            item["status"].setdefault("stoppedInstances", -1)
+
+        return reply.edited(edit)
+
+    def shows(self, api: Api) -> bool:
+        return bool(api.pool(api.new_pool()["id"])["status"].get("stoppedInstances") == -1)
