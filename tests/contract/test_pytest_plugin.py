@@ -109,7 +109,7 @@ def test_choice(contract_report):
     assert {result.property.name for result in contract_report.results} == {"echo"}
 """
     )
-    assert run(source, "-k", "echo or choice").parseoutcomes()["passed"] == 4
+    assert run(source, "-k", "echo or choice").parseoutcomes()["passed"] == 5
 
 
 def test_a_server_is_named_on_the_command_line(run, pytester):
