@@ -364,6 +364,20 @@ class GoneDeletesSucceed(Variant):
         return reply
 
 
+class ActiveIsNotDeleted(Variant):
+    """Deletes a prebuild once it has ended, and wants to have it cancelled before."""
+
+    assumptions = False
+
+    async def answer(self, call: Call, forward: Forward) -> Reply:
+        if call.method == "DeletePrebuild":
+            there = await forward(call.other("GetPrebuild", **call.fields))
+            phase = there.json.get("prebuild", {}).get("status", {}).get("phase", "") if there.ok else ""
+            if phase and phase.removeprefix("PREBUILD_PHASE_") not in ("COMPLETED", "FAILED", "CANCELLED", "DELETING"):
+                return failure(400, "failed_precondition", "it is under way: cancel it first")
+        return await super().answer(call, forward)
+
+
 class EveryPlaceIsTaken(Variant):
     """Has the given projects and classes only, and in each place for a pool there is one, of somebody else."""
 

@@ -23,7 +23,8 @@ _RANK: Final = {
     "DELETING": 8,
     "DELETED": 9,
 }
-_ACTIVE: Final = frozenset({"PENDING", "STARTING", "RUNNING", "STOPPING", "SNAPSHOTTING", "CANCELLING"})
+ACTIVE: Final = frozenset({"PENDING", "STARTING", "RUNNING", "STOPPING", "SNAPSHOTTING", "CANCELLING"})
+"""The phases in which a prebuild is under way."""
 ENDED: Final = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 """The phases in which a prebuild stays until it is deleted."""
 
@@ -147,16 +148,16 @@ def _alone(kind: str, item: dict[str, Any]) -> Iterator[Observation]:
     if not phase:
         return
     completed = at(item, "status.completionTime")
-    if phase in _ACTIVE and completed:
+    if phase in ACTIVE and completed:
         yield Observation("completion-time-at-the-end", f"{name} is {phase} and has a completionTime already")
     elif phase == "COMPLETED" and not completed:
         yield Observation("completion-time-at-the-end", f"{name} is COMPLETED and has no completionTime")
     else:
         yield Observation("completion-time-at-the-end")
     size = at(item, "status.snapshotSizeBytes")
-    early = size not in (None, "", "0", 0) and phase in (_ACTIVE | {"FAILED", "CANCELLED"})
+    early = size not in (None, "", "0", 0) and phase in (ACTIVE | {"FAILED", "CANCELLED"})
     yield Observation("size-once-completed", f"{name} is {phase} and has snapshotSizeBytes {size}" if early else "")
-    failed = bool(at(item, "status.failureMessage")) and phase in (_ACTIVE | {"COMPLETED"}) - {"CANCELLING"}
+    failed = bool(at(item, "status.failureMessage")) and phase in (ACTIVE | {"COMPLETED"}) - {"CANCELLING"}
     yield Observation("failure-message-of-failures", f"{name} is {phase} and has a failureMessage" if failed else "")
 
 

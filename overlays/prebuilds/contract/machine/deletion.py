@@ -5,6 +5,7 @@ from __future__ import annotations
 from prebuilds.contract.machine.model import Made, is_at_rest, is_leaving
 from prebuilds.contract.machine.world import DELETE, ITEM, World
 from prebuilds.contract.observations import desired_phase_of, phase_of
+from prebuilds.contract.probes import may_refuse_deletion
 from prebuilds.contract.properties import ID_FIELD
 
 
@@ -37,9 +38,13 @@ class Deletion:
             world.judge("gone-is-gone", method, answer.ok or answer.code == "not_found", why, made)
         elif made.deleting:
             why = f"{method} of {made.name} a second time is {answer.outcome}"
-            world.judge("repeated-delete", method, answer.ok or answer.code == "not_found", why, made)
+            # ASSUMPTION: that it succeeds while DELETING is a property of its own.
+            right = answer.ok or answer.code in ("not_found", "failed_precondition")
+            world.judge("repeated-delete", method, right, why, made)
             if world.look(made) and before == "DELETING" and phase_of(made.seen) == "DELETING":
                 world.judge("delete-again-succeeds", method, answer.ok, why, made)
+        elif may_refuse_deletion(world.session, answer, made.seen):
+            pass
         elif not answer.ok:
             why = f"{method} of {made.name}, which is {before}, has to succeed, and is {answer.outcome}"
             world.broken("delete-takes-effect", method, why, made)
