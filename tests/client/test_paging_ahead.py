@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from prebuild_api.models import ListPrebuildsResponse
-from prebuild_wire.models import CreatePrebuildRequest
 from prebuilds import AsyncPrebuildClient, Attempt, InvalidArgumentError, PrebuildClient
 from prebuilds.emulator import ManualClock
 from prebuilds.emulator.lifecycle import SubjectRecord
@@ -234,7 +233,7 @@ def crowded(tmp_path_factory: pytest.TempPathFactory):
     data: Path = tmp_path_factory.mktemp("emulator") / "data"
     store = Store(data)
     service = PrebuildService(store, ManualClock())
-    request = CreatePrebuildRequest.model_validate({"projectId": ID, "spec": {}})
+    request = {"projectId": ID, "spec": {}}
     call = Call(SubjectRecord(ID), "http://127.0.0.1")
     ids = [service.answer("CreatePrebuild", request, call)["prebuild"]["id"] for _ in range(MANY)]
     store.close()

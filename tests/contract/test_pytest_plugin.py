@@ -6,20 +6,12 @@ import os
 import subprocess
 import sys
 
-import google._upb._message  # noqa: F401  pytester forgets what it has imported, and this cannot be loaded twice
-import httpcore  # noqa: F401  httpx keeps the exceptions that it saw first
-import httpx  # noqa: F401  the suites here and those of the fixtures need one and the same
 import pytest
 
-import prebuilds
-import prebuilds.emulator.violations  # what an emulator of this process loads late, pytester would make it forget
 from prebuilds.contract.properties import PROPERTIES
 from prebuilds.emulator import EmulatorServer, ManualClock
 
 pytest_plugins = ["pytester"]
-
-# What is loaded within a suite here is forgotten after it, and half of a package must not stay behind.
-LOADED = [getattr(prebuilds, name) for name in prebuilds.__all__]
 
 PAIRS = sum(len(item.methods) for item in PROPERTIES.values() if item.name != "strict-input")
 

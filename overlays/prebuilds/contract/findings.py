@@ -135,13 +135,17 @@ class Findings:
         self.reached: dict[str, Reached] = {method: Reached() for method in METHODS}
         """How far each method was reached."""
         self._known = set(known)
-        self._kept: dict[tuple[str, str], int] = {}
+        self._kept: set[tuple[str, str]] = set()
         self._failures: dict[tuple[str, str], list[Failure]] = {}
         self._excuses: dict[tuple[str, str], str] = {}
 
     def keep(self, name: str, method: str) -> None:
-        """The method has kept the property, this time."""
-        self._kept[name, method] = self._kept.get((name, method), 0) + 1
+        """The method has kept the property, at least this time."""
+        self._kept.add((name, method))
+
+    def is_kept(self, name: str, method: str) -> bool:
+        """Whether the method has kept the property at some time."""
+        return (name, method) in self._kept
 
     def add(self, failure: Failure) -> None:
         """The method has broken the property."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, cast
 
 from prebuild_wire.scalars import parse_timestamp
@@ -70,6 +71,8 @@ class _Seen:
     item: dict[str, Any]
     answer: Answer
     at: float
+    approved: set[str]
+    """The methods that have shown it again as it is, and right."""
 
 
 def phase_of(item: dict[str, Any]) -> str:
@@ -115,16 +118,32 @@ class Observer:
     def look(self, answer: Answer, now: float) -> Iterator[Observation]:
         """What the answer says about each property."""
         for kind, item in items_in(answer):
-            yield from _alone(kind, item)
             item_id = item.get("id")
             if not isinstance(item_id, str) or not item_id:
+                yield from _alone(kind, item)
                 continue
             before = self._seen.get(item_id)
-            if before is not None:
-                if now - before.at < self._settle:
-                    continue
+            if before is None:
+                yield from _alone(kind, item)
+                self._seen[item_id] = _Seen(item, answer, now, set())
+            elif now - before.at < self._settle:
+                yield from _alone(kind, item)
+            elif item != before.item:
+                yield from _alone(kind, item)
                 yield from _together(kind, before, item)
-            self._seen[item_id] = _Seen(item, answer, now)
+                self._seen[item_id] = _Seen(item, answer, now, set())
+            else:
+                yield from self._again(kind, before, item, answer.request.method)
+                self._seen[item_id] = replace(before, answer=answer, at=now)
+
+    def _again(self, kind: str, before: _Seen, item: dict[str, Any], method: str) -> Iterator[Observation]:
+        """What is as it was need not be looked at each time: most of what is shown is of this kind."""
+        if method in before.approved:
+            return
+        found = [*_alone(kind, item), *_together(kind, before, item)]
+        if not any(observation.why for observation in found):
+            before.approved.add(method)
+        yield from found
 
 
 def _alone(kind: str, item: dict[str, Any]) -> Iterator[Observation]:
@@ -225,7 +244,12 @@ def _count(value: Any) -> int | None:
 
 
 def _moment(value: Any) -> tuple[Any, int] | None:
+    return _moment_of(value) if isinstance(value, str) else None
+
+
+@lru_cache(maxsize=1024)  # the same ones come again and again
+def _moment_of(text: str) -> tuple[Any, int] | None:
     try:
-        return parse_timestamp(value)
+        return parse_timestamp(text)
     except ValueError:
         return None

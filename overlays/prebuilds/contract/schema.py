@@ -10,14 +10,17 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Final, cast
 
 from prebuild_wire.formats import FORMATS
 from prebuild_wire.scalars import INT32_RANGE, PARSERS, Format
 
-_Check = Callable[[Any, str, list[str]], None]
+_Problems = Sequence[tuple[str, str]]
+"""Where something is wrong within a value, `a.b[0]` or "", and what it is."""
+
+_Check = Callable[[Any], _Problems]
 
 # What protobuf writes, which is narrower than what it reads.
 _TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.(?:[0-9]{3}){1,3})?Z", re.ASCII)
@@ -32,9 +35,8 @@ def problems(method: str, content: Any) -> list[str]:
     """What is wrong with the content of a successful answer of the method; empty if nothing is."""
     if not isinstance(content, dict):
         return [f"the answer has to be a JSON object, and is {_kind(content)}"]
-    found: list[str] = []
-    _message(f"{method}Response")(cast("Any", content), "", found)
-    return found[:_MOST]
+    found = _message(f"{method}Response")(cast("Any", content))
+    return [f"{path} {what}" for path, what in found[:_MOST]]
 
 
 @cache
@@ -137,21 +139,21 @@ def _message(name: str) -> _Check:
         must = field_name in required or field.get("x-always-set", False)
         checks.append((field_name, must, _absent(field), _value(field)))
 
-    def check(value: Any, path: str, found: list[str]) -> None:
+    def check(value: Any) -> _Problems:
         if not isinstance(value, dict):
-            found.append(f"{path or 'the answer'} has to be an object, and is {_kind(value)}")
-            return
+            return [("", f"has to be an object, and is {_kind(value)}")]
         content = cast("dict[str, Any]", value)
+        found: list[tuple[str, str]] = []
         for field_name, must, absent, of_field in checks:
             given = content.get(field_name)
-            if absent(given):
-                if must:
-                    state = "is missing" if given is None else f"must not be {json.dumps(given)}"
-                    found.append(f"{_join(path, field_name)} {state}")
-                elif given is not None and isinstance(given, bool):
-                    found.append(f"{_join(path, field_name)} must not be a boolean")
-                continue
-            of_field(given, _join(path, field_name), found)
+            if not absent(given):
+                if problems := of_field(given):
+                    found += [(_join(field_name, path), what) for path, what in problems]
+            elif must:
+                found.append((field_name, "is missing" if given is None else f"must not be {json.dumps(given)}"))
+            elif given is not None and isinstance(given, bool):
+                found.append((field_name, "must not be a boolean"))
+        return found
 
     return check
 
@@ -180,13 +182,13 @@ def _enum(name: str) -> _Check:
     numbers: dict[str, int] = component(name)["x-enum-numbers"]
     known = set(numbers.values())
 
-    def check(value: Any, path: str, found: list[str]) -> None:
-        if isinstance(value, int) and not isinstance(value, bool):
-            # What it has no name for, a server writes as a number.
-            if value in known:
-                found.append(f"{path} has to be the name of a member of {name}, and is its number {value}")
-        elif not isinstance(value, str):
-            found.append(f"{path} has to be a member of {name}, and is {_kind(value)}")
+    def check(value: Any) -> _Problems:
+        if isinstance(value, str):
+            return ()
+        if not isinstance(value, int) or isinstance(value, bool):
+            return [("", f"has to be a member of {name}, and is {_kind(value)}")]
+        # What it has no name for, a server writes as a number.
+        return [("", f"has to be the name of a member of {name}, and is its number {value}")] if value in known else ()
 
     return check
 
@@ -199,12 +201,14 @@ def _value(field: dict[str, Any]) -> _Check:
     if field["type"] == "array":
         items = _value(field["items"])
 
-        def check_list(value: Any, path: str, found: list[str]) -> None:
+        def check_list(value: Any) -> _Problems:
             if not isinstance(value, list):
-                found.append(f"{path} has to be a list, and is {_kind(value)}")
-                return
-            for position, item in enumerate(cast("Sequence[Any]", value)):
-                items(item, f"{path}[{position}]", found)
+                return [("", f"has to be a list, and is {_kind(value)}")]
+            return [
+                (_join(f"[{position}]", path), what)
+                for position, item in enumerate(cast("Sequence[Any]", value))
+                for path, what in items(item)
+            ]
 
         return check_list
     if field["type"] == "integer":
@@ -213,8 +217,8 @@ def _value(field: dict[str, Any]) -> _Check:
 
 
 def _later(name: str) -> _Check:
-    def check(value: Any, path: str, found: list[str]) -> None:
-        _message(name)(value, path, found)
+    def check(value: Any) -> _Problems:
+        return _message(name)(value)
 
     return check
 
@@ -226,11 +230,10 @@ def _is_zero(value: Any) -> bool:
 def _integer(field: dict[str, Any]) -> _Check:
     low, high = field.get("minimum", INT32_RANGE[0]), field.get("maximum", INT32_RANGE[1])
 
-    def check(value: Any, path: str, found: list[str]) -> None:
+    def check(value: Any) -> _Problems:
         if not isinstance(value, int) or isinstance(value, bool):
-            found.append(f"{path} has to be a whole number, and is {_kind(value)}")
-        elif not low <= value <= high:
-            found.append(f"{path} has to be from {low} to {high}, and is {value}")
+            return [("", f"has to be a whole number, and is {_kind(value)}")]
+        return () if low <= value <= high else [("", f"has to be from {low} to {high}, and is {value}")]
 
     return check
 
@@ -248,23 +251,28 @@ def _text(field: dict[str, Any]) -> _Check:
     declared = FORMATS.get(name) or (Format(name) if name in PARSERS else None)
     written, words = _WRITTEN.get(declared.base if declared else "", (None, ""))
 
-    def check(value: Any, path: str, found: list[str]) -> None:
-        if not isinstance(value, str):
-            found.append(f"{path} has to be {words or 'a string'}, and is {_kind(value)}")
-            return
+    @lru_cache(maxsize=1024)  # the same ones come again and again
+    def check_text(value: str) -> _Problems:
         if written is not None and not written.fullmatch(value):
-            found.append(f"{path} has to be {words}, and is {json.dumps(value)}")
-        elif declared is not None:
-            try:
+            return [("", f"has to be {words}, and is {json.dumps(value)}")]
+        try:
+            if declared is not None:
                 declared.parse(value)
-            except ValueError as error:
-                found.append(f"{path} is {json.dumps(value)}: {error}")
+        except ValueError as error:
+            return [("", f"is {json.dumps(value)}: {error}")]
+        return ()
+
+    def check(value: Any) -> _Problems:
+        if not isinstance(value, str):
+            return [("", f"has to be {words or 'a string'}, and is {_kind(value)}")]
+        return check_text(value)
 
     return check
 
 
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+def _join(path: str, inner: str) -> str:
+    """The path of something within something."""
+    return f"{path}{'.' if inner and not inner.startswith('[') else ''}{inner}"
 
 
 def _kind(value: Any) -> str:

@@ -407,6 +407,8 @@ class Session:
         Returns:
             `ok`.
         """
+        if ok and self.findings.is_kept(name, method):
+            return ok  # there is nothing new in it, and nearly all judgements are so
         if name not in self.findings.selected or method not in PROPERTIES[name].methods:
             return ok
         if not ok and name not in _OF_ONE_ANSWER and self._clock() - self._changed < self.settle:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import http.client
 import select
+import socket
 import ssl
 import time
 import zlib
@@ -14,6 +14,8 @@ from contextlib import suppress
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from prebuilds.contract import http1
+from prebuilds.contract.http1 import Connection, HttpError, NothingCameError
 from prebuilds.contract.properties import CREATES
 from prebuilds.contract.wire import Answer, Request
 
@@ -28,9 +30,6 @@ AsgiApp = Callable[
 
 # How many bytes of a stream are enough.
 _ENOUGH = 4096
-
-# How many bytes an answer may have.
-_MOST = 64 * 2**20
 
 # A connection that was idle for longer may have been closed at the other end, without either of us knowing. What makes
 # something gets a new one each time, as it is never sent twice.
@@ -74,7 +73,7 @@ class HttpTransport:
 
     Args:
         base_url: where the server is, `http://127.0.0.1:8080` or `https://example.com/api`.
-        timeout: how many seconds to wait for an answer.
+        timeout: how many seconds an answer may take.
 
     Raises:
         ValueError: the address is none of HTTP.
@@ -91,8 +90,14 @@ class HttpTransport:
         self.base_url = base_url.rstrip("/")
         self.timeout = timeout
         self._prefix = parts.path.rstrip("/")
-        self._origin = (parts.scheme, parts.hostname, parts.port)
-        self._connection: http.client.HTTPConnection | None = None
+        self._name = parts.hostname
+        self._port = parts.port or (443 if parts.scheme == "https" else 80)
+        try:
+            self._host = parts.netloc.encode("idna").decode() if not parts.netloc.isascii() else parts.netloc
+        except UnicodeError:
+            raise ValueError(f"{base_url!r} has a host that no name can be") from None
+        self._context = ssl.create_default_context() if parts.scheme == "https" else None
+        self._connection: Connection | None = None
         self._used = 0.0
 
     def send(self, request: Request) -> Answer:
@@ -100,7 +105,11 @@ class HttpTransport:
 
         Raises:
             TransportError: there is no whole answer.
+            ValueError: the request cannot be written in HTTP.
         """
+        message = http1.request(
+            request.http_method, self._prefix + request.target, self._host, request.headers, request.body
+        )
         begun = time.perf_counter()
         idle = begun - self._used > _IDLE
         if self._connection is not None and (idle or request.method in CREATES or self._is_closed_there()):
@@ -108,14 +117,14 @@ class HttpTransport:
         reused = self._connection is not None
         try:
             try:
-                return self._exchange(request, begun)
-            except (http.client.RemoteDisconnected, ConnectionError):
+                return self._exchange(request, message, begun)
+            except (NothingCameError, ConnectionError):
                 # It may have been closed since the last answer.
                 if not reused:
                     raise
                 self.close()
-                return self._exchange(request, begun)
-        except (OSError, http.client.HTTPException, zlib.error, EOFError) as error:
+                return self._exchange(request, message, begun)
+        except (OSError, HttpError, zlib.error, EOFError) as error:
             self.close()
             raise TransportError(
                 f"{request.method or request.target}: no answer from {self.base_url}: {type(error).__name__}: {error}"
@@ -124,59 +133,35 @@ class HttpTransport:
             self.close()  # what is left of the answer must not be taken for the next one
             raise
 
-    def _exchange(self, request: Request, begun: float) -> Answer:
+    def _exchange(self, request: Request, message: bytes, begun: float) -> Answer:
         connection = self._connection or self._connect(request)
-        if connection.sock is not None:
-            connection.sock.settimeout(self.timeout)
-        connection.putrequest(request.http_method, self._prefix + request.target, skip_accept_encoding=True)
-        body = request.body
-        if body is not None:
-            connection.putheader("Content-Length", str(len(body)))
-        for name, value in request.headers:
-            connection.putheader(name, value)
-        connection.endheaders(body)
-        response = connection.getresponse()
-        content = response.read1(_ENOUGH) if request.stream else self._read(response, begun)
-        headers = {name.lower(): value for name, value in response.getheaders()}
-        if request.stream or response.will_close:
+        response = connection.exchange(
+            request.http_method, message, timeout=self.timeout, enough=_ENOUGH if request.stream else None
+        )
+        if response.closes:
             self.close()
         self._used = time.perf_counter()
-        content = _unpacked(content, headers)
-        return Answer(response.status, headers, content, self._used - begun, request)
-
-    def _read(self, response: http.client.HTTPResponse, begun: float) -> bytes:
-        """The whole body, unless it takes too long or has no end."""
-        content = bytearray()
-        while part := response.read1(2**16):
-            content += part
-            if time.perf_counter() - begun > self.timeout:
-                raise TimeoutError("the answer does not end in time")
-            if len(content) > _MOST:
-                raise http.client.HTTPException(f"the answer has more than {_MOST} bytes")
-        if response.length:
-            raise http.client.IncompleteRead(bytes(content), response.length)
-        response.read()  # there is nothing more, and only now the connection knows it
-        return bytes(content)
+        body = _unpacked(response.body, response.headers)
+        return Answer(response.status, response.headers, body, self._used - begun, request)
 
     def _is_closed_there(self) -> bool:
         """Whether the server has closed the connection since the last answer: nothing else is to be read by now."""
-        sock = None if self._connection is None else self._connection.sock
         try:
-            return sock is not None and bool(select.select([sock], [], [], 0)[0])
+            return self._connection is not None and bool(select.select([self._connection.sock], [], [], 0)[0])
         except ValueError:  # there are very many files open: nobody knows
             return False
 
-    def _connect(self, request: Request) -> http.client.HTTPConnection:
-        scheme, host, port = self._origin
-        if scheme == "https":
-            context = ssl.create_default_context()
-            self._connection = _HttpsConnection(host, port, timeout=self.timeout, context=context)
-        else:
-            self._connection = _HttpConnection(host, port, timeout=self.timeout)
+    def _connect(self, request: Request) -> Connection:
         try:
-            self._connection.connect()
+            sock = socket.create_connection((self._name, self._port), self.timeout)
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self._context is not None:
+                    sock = self._context.wrap_socket(sock, server_hostname=self._name)
+            except BaseException:
+                sock.close()
+                raise
         except OSError as error:
-            self.close()
             if isinstance(error, ssl.SSLCertVerificationError):
                 raise TransportError(
                     f"{self.base_url} has a certificate that nobody here vouches for ({error.verify_message}): "
@@ -186,6 +171,7 @@ class HttpTransport:
             raise TransportError(
                 f"{request.method or request.target}: no connection to {self.base_url}: {error}", sent=False
             ) from error
+        self._connection = Connection(sock)
         return self._connection
 
     def close(self) -> None:
@@ -193,24 +179,6 @@ class HttpTransport:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-
-class _HttpConnection(http.client.HTTPConnection):
-    """Sends the headers and the body of a request in one piece: in two, the server is woken twice."""
-
-    _waiting = b""
-
-    def send(self, data: Any) -> None:
-        self._waiting += data
-
-    def getresponse(self) -> http.client.HTTPResponse:
-        whole, self._waiting = self._waiting, b""
-        super().send(whole)
-        return super().getresponse()
-
-
-class _HttpsConnection(_HttpConnection, http.client.HTTPSConnection):
-    """The same, encrypted."""
 
 
 class AsgiTransport:

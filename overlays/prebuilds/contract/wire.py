@@ -98,7 +98,7 @@ class Answer:
         except (ValueError, RecursionError):
             return None
 
-    @property
+    @cached_property
     def json(self) -> dict[str, Any]:
         """The object that the body is in JSON; empty if it is anything else."""
         content: object = self.content

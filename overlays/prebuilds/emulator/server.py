@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import uvicorn
 from starlette.types import ASGIApp, Receive
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .app import create_app
 from .auth import Tokens, check_control_token
@@ -265,7 +265,7 @@ async def _disconnected(receive: Receive) -> None:
 
 def _protocol(stopping: Callable[[], bool], **arguments: Any) -> asyncio.Protocol:
     """A connection of uvicorn that tells the application how it is broken off."""
-    protocol = H11Protocol(**arguments)
+    protocol = HttpToolsProtocol(**arguments)
     app = cast("ASGIApp", protocol.app)  # pyright: ignore[reportUnknownMemberType] - one of several kinds
 
     async def with_connection(scope: Any, receive: Any, send: Any) -> None:

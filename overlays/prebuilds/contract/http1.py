@@ -1,0 +1,239 @@
+"""HTTP/1.1 from the caller's side, on one connection: what is read is as plain as what an API answers with."""
+
+from __future__ import annotations
+
+import functools
+import re
+import socket
+import time
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+# How many bytes the head of an answer may have, and the whole of it.
+_LONGEST_HEAD: Final = 2**18
+_LONGEST: Final = 2**26
+
+# How many bytes are taken from the socket at once.
+_PIECE: Final = 2**16
+
+_HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
+_STATUS: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [^\r\n]*)?")
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FORBIDDEN: Final = re.compile(r"[\0\r\n]")
+_CHUNK: Final = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\n]*)?")
+
+
+class HttpError(Exception):
+    """What came is no answer of HTTP/1.1, or only a part of one."""
+
+
+class NothingCameError(HttpError):
+    """The connection was closed before anything came."""
+
+
+class Response(NamedTuple):
+    """An answer.
+
+    Attributes:
+        status: the HTTP status.
+        headers: names in lower case; of those that come several times, the last.
+        body: as it was sent, without its framing.
+        closes: whether nothing more can be sent on the connection.
+    """
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    closes: bool
+
+
+class Connection:
+    """An open connection.
+
+    Args:
+        sock: the socket, which from now on is the connection's.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._waiting = bytearray()
+        self._deadline = 0.0
+
+    def exchange(self, verb: str, message: bytes, *, timeout: float, enough: int | None = None) -> Response:
+        """Send a request and read its answer.
+
+        Args:
+            verb: the HTTP method of the request.
+            message: all of it, head and body. In one piece, so that the server is woken once.
+            timeout: how many seconds all of it may take.
+            enough: with how many bytes of the body to be content, or as many as come at first; None for all.
+
+        Raises:
+            NothingCameError: the connection was closed before anything came.
+            HttpError: what came is no answer, not all of one, or too much.
+            OSError: the connection is broken, or it took too long.
+        """
+        self._deadline = time.monotonic() + timeout
+        self._waiting.clear()
+        self.sock.settimeout(timeout)
+        try:
+            self.sock.sendall(message)
+        except ConnectionError:
+            # Some refuse a body without reading it to its end: then the answer is there already.
+            with suppress(OSError, HttpError):
+                return self._answer(verb, enough)._replace(closes=True)
+            raise
+        return self._answer(verb, enough)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.sock.close()
+
+    def _answer(self, verb: str, enough: int | None) -> Response:
+        status, minor, headers, combined = self._head()
+        while 100 <= status < 200:
+            if status == 101:
+                raise HttpError("the server speaks another protocol from now on, for which it was not asked")
+            status, minor, headers, combined = self._head()
+        said = {word.strip().lower() for word in combined["connection"].split(",")}
+        closes = "close" in said or (minor == 0 and "keep-alive" not in said)
+        if verb == "HEAD" or status in (204, 304):
+            body, ends = b"", True
+        else:
+            body, ends = self._body(combined, enough)
+        return Response(status, headers, body, closes or not ends or bool(self._waiting))
+
+    def _head(self) -> tuple[int, int, dict[str, str], dict[str, str]]:
+        """Status, minor version, headers, and all values of those that matter here in one."""
+        while (end := _HEAD_END.search(self._waiting)) is None:
+            if len(self._waiting) > _LONGEST_HEAD:
+                raise HttpError(f"the head of the answer has more than {_LONGEST_HEAD} bytes")
+            if not self._more():
+                if not self._waiting:
+                    raise NothingCameError("the connection was closed before anything came")
+                raise HttpError(f"the head of the answer has no end: {bytes(self._waiting[:80])!r}")
+        first, *lines = bytes(self._waiting[: end.start()]).split(b"\n")
+        del self._waiting[: end.end()]
+        match = _STATUS.fullmatch(first.rstrip(b"\r"))
+        if match is None:
+            raise HttpError(f"the answer begins with {first[:80]!r}, which is no status of HTTP/1.1")
+        headers: dict[str, str] = {}
+        combined = {"connection": "", "transfer-encoding": "", "content-length": ""}
+        name = ""
+        for line in lines:
+            text = line.decode("latin-1").rstrip("\r")
+            if text[:1] in (" ", "\t") and name:  # an older way to go on in the next line
+                headers[name] += " " + text.strip()
+                continue
+            name, colon, value = text.partition(":")
+            name, value = name.lower(), value.strip(" \t")
+            if not colon or not _NAME.fullmatch(name):
+                raise HttpError(f"the answer has the line {text[:80]!r}, which is no header")
+            headers[name] = value
+            if name in combined:
+                combined[name] += f",{value}" if combined[name] else value
+        return int(match[2]), int(match[1]), headers, combined
+
+    def _body(self, headers: dict[str, str], enough: int | None) -> tuple[bytes, bool]:
+        """The body, and whether the connection is free again after it."""
+        encodings = [word.strip().lower() for word in headers["transfer-encoding"].split(",") if word.strip()]
+        if encodings:
+            if encodings != ["chunked"]:
+                raise HttpError(f"the answer has the transfer encoding {', '.join(encodings)}, which nobody asked for")
+            return self._chunks(enough)
+        lengths = {word.strip() for word in headers["content-length"].split(",")} - {""}
+        if not lengths:
+            while (enough is None or not self._waiting) and self._more():
+                self._check(len(self._waiting))
+            return self._take(len(self._waiting))[:enough], False
+        length = lengths.pop()
+        if lengths or not (length.isascii() and length.isdigit()):
+            raise HttpError(f"the answer has the content-length {headers['content-length']!r}")
+        size = int(length)
+        self._check(size)
+        if enough is None:
+            return self._exactly(size), True
+        self._at_least(min(size, 1))
+        return self._take(min(enough, size)), False
+
+    def _chunks(self, enough: int | None) -> tuple[bytes, bool]:
+        content = bytearray()
+        while True:
+            line = self._line()
+            match = _CHUNK.fullmatch(line)
+            if match is None:
+                raise HttpError(f"a chunk of the answer begins with {line[:80]!r}, which is no size")
+            size = int(match[1], 16)
+            if not size:
+                while self._line():  # trailers
+                    pass
+                return bytes(content), True
+            self._check(len(content) + size)
+            content += self._exactly(size)
+            if self._line():
+                raise HttpError("a chunk of the answer is longer than it says")
+            if enough is not None and content:
+                return bytes(content[:enough]), False
+
+    def _line(self) -> bytes:
+        while (end := self._waiting.find(b"\n")) < 0:
+            if len(self._waiting) > _LONGEST_HEAD:
+                raise HttpError("a line of the answer has no end")
+            self._at_least(len(self._waiting) + 1)
+        return self._take(end + 1)[:-1].removesuffix(b"\r")
+
+    def _exactly(self, size: int) -> bytes:
+        self._at_least(size)
+        return self._take(size)
+
+    def _at_least(self, size: int) -> None:
+        while len(self._waiting) < size:
+            if not self._more():
+                raise HttpError(f"the answer ends too early, after {len(self._waiting)} of {size} bytes")
+
+    def _take(self, size: int) -> bytes:
+        taken = bytes(self._waiting[:size])
+        del self._waiting[:size]
+        return taken
+
+    def _more(self) -> bool:
+        """Read what comes next; false if nothing does, as the server has closed the connection."""
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer does not end in time")
+        self.sock.settimeout(left)
+        piece = self.sock.recv(_PIECE)
+        self._waiting += piece
+        return bool(piece)
+
+    def _check(self, size: int) -> None:
+        if size > _LONGEST:
+            raise HttpError(f"the answer has more than {_LONGEST} bytes")
+
+
+def request(verb: str, target: str, host: str, headers: tuple[tuple[str, str], ...], body: bytes | None) -> bytes:
+    """A request as it is sent.
+
+    Args:
+        verb: the HTTP method.
+        target: path and query, encoded.
+        host: whom it is for.
+        headers: names and values.
+        body: what it carries; None for no body at all.
+
+    Raises:
+        ValueError: something cannot be written in HTTP.
+    """
+    if not target.isascii() or not target.isprintable() or " " in target:
+        raise ValueError(f"the target {target[:80]!r} has a character in it that has to be written with %")
+    length = "" if body is None else f"Content-Length: {len(body)}\r\n"
+    head = f"{verb} {target} HTTP/1.1\r\nHost: {host}\r\n{length}".encode("latin-1") + _lines(headers)
+    return head if body is None else head + body
+
+
+@functools.lru_cache(maxsize=64)  # nearly all requests have the same ones
+def _lines(headers: tuple[tuple[str, str], ...]) -> bytes:
+    for name, value in headers:
+        if not _NAME.fullmatch(name) or _FORBIDDEN.search(value):
+            raise ValueError(f"the header {name[:80]!r} cannot be sent: a name or a value has a character it must not")
+    return "".join([*(f"{name}: {value}\r\n" for name, value in headers), "\r\n"]).encode("latin-1")
