@@ -8,9 +8,8 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -19,14 +18,12 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import uvicorn
-from starlette.types import ASGIApp, Receive
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .app import create_app
 from .auth import Tokens, check_control_token
 from .clock import Clock, ScaledClock
+from .connections import Protocol
 from .console import LogStyle, Printer
-from .injection import CONNECTION
 from .recording import CONTROL_PATH, RequestRecord
 from .service import PrebuildService
 from .store import Store, StoreError
@@ -36,9 +33,6 @@ if TYPE_CHECKING:
 
 # How long calls that are under way may take to end when the server stops, in seconds.
 _GRACE = 0.3
-
-# How long a pause that a fault makes may outlast the order to stop, in seconds.
-_NAP = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,54 +228,6 @@ class _Server(uvicorn.Server):
         self.on_ready()
 
 
-class _Connection:
-    """How a fault breaks a connection of uvicorn off."""
-
-    def __init__(self, transport: asyncio.Transport, stopping: Callable[[], bool]) -> None:
-        self._transport = transport
-        self._stopping = stopping
-
-    async def drop(self, receive: Receive) -> None:
-        self._transport.abort()
-        await _disconnected(receive)
-
-    async def hang_up(self, receive: Receive) -> None:
-        self._transport.close()
-        await _disconnected(receive)
-
-    async def sleep(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while not self._stopping() and (left := end - time.monotonic()) > 0:  # noqa: ASYNC110  signals set no event
-            await asyncio.sleep(min(left, _NAP))
-
-    idle = sleep
-
-
-async def _disconnected(receive: Receive) -> None:
-    """Wait until the server has noticed that the connection is gone: it then misses no answer."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def _protocol(stopping: Callable[[], bool], **arguments: Any) -> asyncio.Protocol:
-    """A connection of uvicorn that tells the application how it is broken off."""
-    protocol = HttpToolsProtocol(**arguments)
-    app = cast("ASGIApp", protocol.app)  # pyright: ignore[reportUnknownMemberType] - one of several kinds
-
-    async def with_connection(scope: Any, receive: Any, send: Any) -> None:
-        connection = _Connection(protocol.transport, stopping)
-        scope.setdefault("extensions", {})[CONNECTION] = connection
-        try:
-            await app(scope, receive, send)
-        except asyncio.CancelledError:
-            # The server stops, and this has taken too long. uvicorn would tell of it with a traceback.
-            with suppress(asyncio.CancelledError):  # it may be told so twice
-                await connection.drop(receive)
-
-    protocol.app = with_connection
-    return protocol
-
-
 def _clock_for(store: Store, speed: float) -> Clock:
     """Time goes on where it was left, be it ahead of the real one."""
     real = datetime.now(UTC)
@@ -324,7 +270,7 @@ def _server(
         uvicorn.Config(
             app,
             # uvicorn only ever calls it.
-            http=cast("type[asyncio.Protocol]", partial(_protocol, stopping)),
+            http=cast("type[asyncio.Protocol]", partial(Protocol, stopping)),
             access_log=False,
             lifespan="off",
             log_config=None,
