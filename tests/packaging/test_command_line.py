@@ -123,6 +123,8 @@ def test_a_demo_that_is_interrupted_leaves_no_emulator_behind(number: signal.Sig
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # What a shell runs in the background does not heed it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509  one thread
     )
     with process:
         while "created" not in process.stdout.readline():

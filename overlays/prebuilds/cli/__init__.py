@@ -14,7 +14,7 @@ __all__ = ["main"]
 
 EXTRAS = {
     "cli": ("click", "rich", "dateutil"),
-    "emulator": ("starlette", "uvicorn", "pydantic", "google.protobuf"),
+    "emulator": ("starlette", "uvicorn", "httptools", "pydantic", "google.protobuf"),
     "contract": ("pydantic", "schemathesis", "hypothesis", "pytest"),
 }
 """The modules that each extra of the distribution brings."""

@@ -62,11 +62,14 @@ def clean_up(session: Session, tell: Callable[[str], None] = lambda _: None) -> 
         count = len(things)
         if things:
             tell(f"deleting {len(things)} things")
+        # What the server says to have deleted may need nothing but a look.
+        gone = {made.id for made in things if made.id in session.deleted and not _seen(session, made)}
         # All are deleted before the first is looked at, so that they go away at the same time.
-        for made in things:
+        rest = [made for made in things if made.id not in gone]
+        for made in rest:
             refused[made.id] = _delete(session, made)
         for made in things:
-            why = _still_there(session, made)
+            why = "" if made.id in gone else _still_there(session, made)
             if why:
                 left.append((made, refused[made.id] or why))
             else:
@@ -104,23 +107,27 @@ def _delete(session: Session, made: Made) -> str:
 
 def _still_there(session: Session, made: Made) -> str:
     """Why it has to be taken for still there, "" if it is gone or on its way."""
-    method = _GET[made.method]
     why = ""
 
     def is_going() -> bool:
         nonlocal why
-        try:
-            answer = session.call(method, {ID_FIELD[method]: made.id})
-        except TransportError as error:
-            why = str(error)
-            return False
-        item = answer.part("prebuild") or answer.part("warmPool")
-        if answer.code == "not_found" or (item.get("id") == made.id and goes_away(item)):
-            return True
-        why = f"it is {phase_of(item) or 'there'}" if answer.ok else f"{method} got {answer.outcome}"
-        return _is_unlisted(session, made)
+        why = _seen(session, made)
+        return not why or _is_unlisted(session, made)
 
     return "" if session.eventually(is_going, within=max(session.settle, 0.5), interval=0.25) else why
+
+
+def _seen(session: Session, made: Made) -> str:
+    """How Get shows it, "" if it is gone or on its way."""
+    method = _GET[made.method]
+    try:
+        answer = session.call(method, {ID_FIELD[method]: made.id})
+    except TransportError as error:
+        return str(error)
+    item = answer.part("prebuild") or answer.part("warmPool")
+    if answer.code == "not_found" or (item.get("id") == made.id and goes_away(item)):
+        return ""
+    return f"it is {phase_of(item) or 'there'}" if answer.ok else f"{method} got {answer.outcome}"
 
 
 def _is_unlisted(session: Session, made: Made) -> bool:

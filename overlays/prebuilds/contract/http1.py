@@ -169,11 +169,12 @@ class Connection:
                     pass
                 return bytes(content), True
             self._check(len(content) + size)
+            if enough is not None:
+                self._at_least(1)
+                return self._take(min(enough, size)), False
             content += self._exactly(size)
             if self._line():
                 raise HttpError("a chunk of the answer is longer than it says")
-            if enough is not None and content:
-                return bytes(content[:enough]), False
 
     def _line(self) -> bytes:
         while (end := self._waiting.find(b"\n")) < 0:

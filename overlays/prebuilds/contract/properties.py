@@ -29,6 +29,9 @@ LISTS: Final = tuple(name for name, operation in OPERATIONS.items() if operation
 CREATES: Final = ("CreatePrebuild", "CreateWarmPool")
 """The methods that make something that has to be deleted again."""
 
+DELETES: Final = ("DeletePrebuild", "DeleteWarmPool")
+"""The methods that delete something."""
+
 OF_PREBUILD: Final = ("GetPrebuild", "CancelPrebuild", "DeletePrebuild", "CreatePrebuildLogsToken")
 """The methods that are called with the id of a prebuild."""
 

@@ -121,7 +121,7 @@ def _duration_bounds(declared: Format) -> tuple[tuple[Any, ...], tuple[Any, ...]
     if declared.minimum is not None:
         low = int(declared.minimum.removesuffix("s"))
         inside += [f"{low}s"]
-        outside += [f"{low - 1}s", f"{low - 1}.999999999s", "0s", f"-{low}s"]
+        outside += [f"{low - 1}s", f"{low - 1}.999999999s", "0s"]
     if declared.maximum is not None:
         high = int(declared.maximum.removesuffix("s"))
         inside += [f"{high}s"]

@@ -21,7 +21,7 @@ from prebuilds.contract import schema
 from prebuilds.contract.findings import Expected, Failure, Findings
 from prebuilds.contract.ledger import Intent, Ledger
 from prebuilds.contract.observations import Observer, items_in
-from prebuilds.contract.properties import CREATES, ID_FIELD, LISTS, METHODS, PROPERTIES, WRITES
+from prebuilds.contract.properties import CREATES, DELETES, ID_FIELD, LISTS, METHODS, PROPERTIES, WRITES
 from prebuilds.contract.reproduction import shortest
 from prebuilds.contract.secrets import masked
 from prebuilds.contract.transports import HttpTransport, Transport, TransportError
@@ -170,6 +170,8 @@ class Session:
         """All answers, in their order."""
         self.made: dict[str, str] = {}
         """The method that made each thing of the run, by id."""
+        self.deleted: set[str] = set()
+        """The ids of what was deleted, as far as the server has said so."""
         self.secrets: set[str] = {token, token[:-1]}
         """What must never be shown: the API token, also without its end, and the logs tokens."""
         self.layer = ""
@@ -334,6 +336,8 @@ class Session:
         self.log.append(answer)
         if answer.ok and request.method in WRITES:
             self._changed = self._clock()
+            if request.method in DELETES:
+                self.deleted.add(str(_read(request.body).get(ID_FIELD[request.method])))
         self._judge_answer(answer)
         if self._on_progress is not None:
             self._on_progress(self)
