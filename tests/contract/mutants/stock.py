@@ -35,7 +35,7 @@ def alarms(server: Server, seed: int, examples: int) -> set[Alarm]:
         examples: how many requests it makes up for each method in each of its random phases.
     """
     found: set[Alarm] = set()
-    for recorder in recorders(seed, examples, app=server.app):
+    for recorder in _recorders(server.app, seed, examples):
         for case_id, nodes in recorder.checks.items():
             for node in nodes:
                 if node.status.value == "failure":
@@ -45,23 +45,14 @@ def alarms(server: Server, seed: int, examples: int) -> set[Alarm]:
     return found
 
 
-def recorders(
-    seed: int, examples: int, *, app: Any = None, base_url: str = "http://emulator.test"
-) -> Iterator[ScenarioRecorder]:
-    """A whole run of schemathesis, in process on an application or over HTTP: what it has sent and checked, in parts.
-
-    Args:
-        seed: the seed.
-        examples: how many requests it makes up for each method in each of its random phases.
-        app: the application; without it, requests are sent to the address.
-        base_url: the address.
-    """
+def _recorders(app: Any, seed: int, examples: int) -> Iterator[ScenarioRecorder]:
+    """A whole run of schemathesis in process: what it has sent and checked, in parts."""
     register_formats()
     config = SchemathesisConfig.from_dict(
         {
             "seed": seed,
             "headers": {"Authorization": f"Bearer {TOKEN}"},
-            "base-url": base_url,
+            "base-url": "http://emulator.test",
             "continue-on-failure": True,
             "cache": {"enabled": False},
             "generation": {"max-examples": examples, "database": "none"},
