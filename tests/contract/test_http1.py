@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from prebuilds.contract import http1
 from prebuilds.contract.http1 import Connection, HttpError, NothingCameError
+from prebuilds.contract.transports import HttpTransport
+from prebuilds.contract.wire import Request
 
 TOKEN = st.text("abcXYZ-09", min_size=1, max_size=12).map(lambda text: f"x-{text}")
 VALUE = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=30)
@@ -206,6 +208,59 @@ def test_an_answer_to_half_a_request_is_read():
         finally:
             connection.close()
             thread.join()
+
+
+@contextmanager
+def counting(*, keeps: bool):
+    """A server that says it keeps connections open, and perhaps does; and the connections and requests it has seen."""
+    seen: list[list[bytes]] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    seen.append([])
+                    with connection:
+                        while (request := connection.recv(65536)) and request != b"stop":
+                            seen[-1].append(request)
+                            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                            if not keeps:
+                                break
+                        if request == b"stop":
+                            return
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        transport = HttpTransport(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        try:
+            yield transport, seen
+        finally:
+            transport.close()
+            with socket.create_connection(listener.getsockname()) as last:
+                last.sendall(b"stop")
+            thread.join()
+
+
+def test_what_makes_something_shares_a_connection_once_the_server_has_shown_to_keep_it():
+    with counting(keeps=True) as (transport, seen):
+        for _ in range(3):
+            transport.send(Request("CreatePrebuild", b"{}"))
+        assert len(seen) == 3
+        for _ in range(40):
+            transport.send(Request("GetPrebuild", b"{}"))
+        for _ in range(3):
+            transport.send(Request("CreatePrebuild", b"{}"))
+        assert len(seen) == 3
+
+
+def test_a_server_that_closes_each_connection_is_sent_everything_once():
+    with counting(keeps=False) as (transport, seen):
+        for number in range(100):
+            method = "CreatePrebuild" if number % 3 else "GetPrebuild"
+            assert transport.send(Request(method, b"%d" % number)).status == 200
+        bodies = [request.rpartition(b"\r\n")[2] for requests in seen for request in requests]
+        assert bodies == [b"%d" % number for number in range(100)]
 
 
 def test_a_request_is_written_as_it_is_wanted():

@@ -149,3 +149,11 @@ def test_what_is_no_request_is_refused_and_the_connection_closed(emulator, line)
         wire.send(line.encode("latin-1") + b"\r\n\r\n")
         assert wire.answer()[0] == 400
         assert wire.sock.recv(1) == b""
+
+
+def test_an_answer_comes_in_one_piece(emulator):
+    with connected(emulator) as wire:
+        wire.send(request("ListPrebuilds", {}))
+        head, _, body = wire.sock.recv(65536).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert body == b"{}"

@@ -47,6 +47,16 @@ class Response(NamedTuple):
     closes: bool
 
 
+class _Head(NamedTuple):
+    """What comes before the body."""
+
+    status: int
+    headers: dict[str, str]
+    closes: bool
+    is_chunked: bool
+    length: int | None
+
+
 class Connection:
     """An open connection.
 
@@ -90,21 +100,18 @@ class Connection:
         self.sock.close()
 
     def _answer(self, verb: str, enough: int | None) -> Response:
-        status, minor, headers, combined = self._head()
-        while 100 <= status < 200:
-            if status == 101:
+        head = self._head()
+        while 100 <= head.status < 200:
+            if head.status == 101:
                 raise HttpError("the server speaks another protocol from now on, for which it was not asked")
-            status, minor, headers, combined = self._head()
-        said = {word.strip().lower() for word in combined["connection"].split(",")}
-        closes = "close" in said or (minor == 0 and "keep-alive" not in said)
-        if verb == "HEAD" or status in (204, 304):
+            head = self._head()
+        if verb == "HEAD" or head.status in (204, 304):
             body, ends = b"", True
         else:
-            body, ends = self._body(combined, enough)
-        return Response(status, headers, body, closes or not ends or bool(self._waiting))
+            body, ends = self._body(head, enough)
+        return Response(head.status, dict(head.headers), body, head.closes or not ends or bool(self._waiting))
 
-    def _head(self) -> tuple[int, int, dict[str, str], dict[str, str]]:
-        """Status, minor version, headers, and all values of those that matter here in one."""
+    def _head(self) -> _Head:
         while (end := _HEAD_END.search(self._waiting)) is None:
             if len(self._waiting) > _LONGEST_HEAD:
                 raise HttpError(f"the head of the answer has more than {_LONGEST_HEAD} bytes")
@@ -112,44 +119,19 @@ class Connection:
                 if not self._waiting:
                     raise NothingCameError("the connection was closed before anything came")
                 raise HttpError(f"the head of the answer has no end: {bytes(self._waiting[:80])!r}")
-        first, *lines = bytes(self._waiting[: end.start()]).split(b"\n")
+        head = bytes(self._waiting[: end.start()])
         del self._waiting[: end.end()]
-        match = _STATUS.fullmatch(first.rstrip(b"\r"))
-        if match is None:
-            raise HttpError(f"the answer begins with {first[:80]!r}, which is no status of HTTP/1.1")
-        headers: dict[str, str] = {}
-        combined = {"connection": "", "transfer-encoding": "", "content-length": ""}
-        name = ""
-        for line in lines:
-            text = line.decode("latin-1").rstrip("\r")
-            if text[:1] in (" ", "\t") and name:  # an older way to go on in the next line
-                headers[name] += " " + text.strip()
-                continue
-            name, colon, value = text.partition(":")
-            name, value = name.lower(), value.strip(" \t")
-            if not colon or not _NAME.fullmatch(name):
-                raise HttpError(f"the answer has the line {text[:80]!r}, which is no header")
-            headers[name] = value
-            if name in combined:
-                combined[name] += f",{value}" if combined[name] else value
-        return int(match[2]), int(match[1]), headers, combined
+        return _read_head(head)
 
-    def _body(self, headers: dict[str, str], enough: int | None) -> tuple[bytes, bool]:
+    def _body(self, head: _Head, enough: int | None) -> tuple[bytes, bool]:
         """The body, and whether the connection is free again after it."""
-        encodings = [word.strip().lower() for word in headers["transfer-encoding"].split(",") if word.strip()]
-        if encodings:
-            if encodings != ["chunked"]:
-                raise HttpError(f"the answer has the transfer encoding {', '.join(encodings)}, which nobody asked for")
+        if head.is_chunked:
             return self._chunks(enough)
-        lengths = {word.strip() for word in headers["content-length"].split(",")} - {""}
-        if not lengths:
+        size = head.length
+        if size is None:
             while (enough is None or not self._waiting) and self._more():
                 self._check(len(self._waiting))
             return self._take(len(self._waiting))[:enough], False
-        length = lengths.pop()
-        if lengths or not (length.isascii() and length.isdigit()):
-            raise HttpError(f"the answer has the content-length {headers['content-length']!r}")
-        size = int(length)
         self._check(size)
         if enough is None:
             return self._exactly(size), True
@@ -210,6 +192,38 @@ class Connection:
     def _check(self, size: int) -> None:
         if size > _LONGEST:
             raise HttpError(f"the answer has more than {_LONGEST} bytes")
+
+
+@functools.lru_cache(maxsize=256)  # many are the same, but for the second in which they were written
+def _read_head(head: bytes) -> _Head:
+    first, *lines = head.split(b"\n")
+    match = _STATUS.fullmatch(first.rstrip(b"\r"))
+    if match is None:
+        raise HttpError(f"the answer begins with {first[:80]!r}, which is no status of HTTP/1.1")
+    headers: dict[str, str] = {}
+    several: dict[str, list[str]] = {"connection": [], "transfer-encoding": [], "content-length": []}
+    name = ""
+    for line in lines:
+        text = line.decode("latin-1").rstrip("\r")
+        if text[:1] in (" ", "\t") and name:  # an older way to go on in the next line
+            headers[name] += " " + text.strip()
+            continue
+        name, colon, value = text.partition(":")
+        name, value = name.lower(), value.strip(" \t")
+        if not colon or not _NAME.fullmatch(name):
+            raise HttpError(f"the answer has the line {text[:80]!r}, which is no header")
+        headers[name] = value
+        if name in several:
+            several[name] += [word.strip().lower() for word in value.split(",")]
+    closes = "close" in several["connection"] or (match[1] == b"0" and "keep-alive" not in several["connection"])
+    encodings = [word for word in several["transfer-encoding"] if word]
+    if encodings not in ([], ["chunked"]):
+        raise HttpError(f"the answer has the transfer encoding {', '.join(encodings)}, which nobody asked for")
+    lengths = set(several["content-length"])
+    if len(lengths) > 1 or not all(length.isascii() and length.isdigit() for length in lengths):
+        raise HttpError(f"the answer has the content-length {', '.join(several['content-length'])!r}")
+    length = int(lengths.pop()) if lengths else None
+    return _Head(int(match[2]), headers, closes, bool(encodings), length)
 
 
 def request(verb: str, target: str, host: str, headers: tuple[tuple[str, str], ...], body: bytes | None) -> bytes:

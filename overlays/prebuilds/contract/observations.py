@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, cast
 
@@ -134,7 +134,7 @@ class Observer:
                 self._seen[item_id] = _Seen(item, answer, now, set())
             else:
                 yield from self._again(kind, before, item, answer.request.method)
-                self._seen[item_id] = replace(before, answer=answer, at=now)
+                self._seen[item_id] = _Seen(before.item, answer, now, before.approved)
 
     def _again(self, kind: str, before: _Seen, item: dict[str, Any], method: str) -> Iterator[Observation]:
         """What is as it was need not be looked at each time: most of what is shown is of this kind."""

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal, cast
@@ -329,7 +329,8 @@ class Session:
         """Send a request as it is, and judge what holds for every answer. Raises what `call` does."""
         self._guard(request, refused=refused)
         intent = self._intend(request)
-        answer = replace(self._exchange_in_time(request, intent), number=len(self.log))
+        answer = self._exchange_in_time(request, intent)
+        answer.number = len(self.log)
         # First of all: nothing may come between the answer and the ledger.
         if intent is not None:
             self._settle_intent(intent, answer)
@@ -625,7 +626,8 @@ class Session:
         permitted = answer.status < 500 or (
             answer.code == "unimplemented" and answer.request.header("content-encoding")
         )
-        self.judge("no-server-error", method, bool(permitted), f"{method} answered {answer.outcome}", shows=[answer])
+        why = "" if permitted else f"{method} answered {answer.outcome}"
+        self.judge("no-server-error", method, bool(permitted), why, shows=[answer])
         if answer.ok:
             if plain:
                 self._judge_success(answer)
@@ -638,7 +640,7 @@ class Session:
     def _judge_success(self, answer: Answer) -> None:
         method = answer.request.method
         right = answer.status == 200 and answer.media_type == JSON
-        came = f"{answer.status} with {answer.media_type or 'no type'}"
+        came = "" if right else f"{answer.status} with {answer.media_type or 'no type'}"
         why = f"a success has to be 200 with application/json, and is {came}"
         self.judge("content-type", method, right, why, shows=[answer])
         found = schema.problems(method, answer.content)

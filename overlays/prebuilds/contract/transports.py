@@ -31,9 +31,12 @@ AsgiApp = Callable[
 # How many bytes of a stream are enough.
 _ENOUGH = 4096
 
-# A connection that was idle for longer may have been closed at the other end, without either of us knowing. What makes
-# something gets a new one each time, as it is never sent twice.
+# A connection that was idle for longer may have been closed at the other end, without either of us knowing.
 _IDLE = 1.0
+
+# What makes something is never sent twice, and so gets a new connection, until so many answers in a row have shown that
+# the server keeps them open.
+_PROVEN = 20
 
 
 class TransportError(Exception):
@@ -99,6 +102,8 @@ class HttpTransport:
         self._context = ssl.create_default_context() if parts.scheme == "https" else None
         self._connection: Connection | None = None
         self._used = 0.0
+        self._kept = 0
+        """How many answers in a row have come on a connection that was kept open."""
 
     def send(self, request: Request) -> Answer:
         """Send a request and return its answer.
@@ -112,7 +117,10 @@ class HttpTransport:
         )
         begun = time.perf_counter()
         idle = begun - self._used > _IDLE
-        if self._connection is not None and (idle or request.method in CREATES or self._is_closed_there()):
+        if self._connection is not None and self._is_closed_there():
+            self._kept = 0
+            self.close()
+        if idle or (request.method in CREATES and self._kept < _PROVEN):
             self.close()
         reused = self._connection is not None
         try:
@@ -122,6 +130,7 @@ class HttpTransport:
                 # It may have been closed since the last answer.
                 if not reused:
                     raise
+                self._kept = 0
                 self.close()
                 return self._exchange(request, message, begun)
         except (OSError, HttpError, zlib.error, EOFError) as error:
@@ -134,6 +143,7 @@ class HttpTransport:
             raise
 
     def _exchange(self, request: Request, message: bytes, begun: float) -> Answer:
+        self._kept = self._kept + 1 if self._connection is not None else self._kept
         connection = self._connection or self._connect(request)
         response = connection.exchange(
             request.http_method, message, timeout=self.timeout, enough=_ENOUGH if request.stream else None

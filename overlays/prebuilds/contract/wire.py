@@ -60,7 +60,7 @@ class Request:
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Answer:
     """What came back.
 

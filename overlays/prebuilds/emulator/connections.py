@@ -63,6 +63,10 @@ class Protocol(HttpToolsProtocol):
         self._method = ""
         """What the request was sent with, if the parser has seen a stand-in."""
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Somebody has connected."""
+        super().connection_made(cast("asyncio.Transport", _InOnePiece(transport, self.loop)))
+
     def data_received(self, data: bytes) -> None:
         """Take what comes."""
         self._unset_keepalive_if_required()
@@ -115,6 +119,34 @@ class Protocol(HttpToolsProtocol):
             # The server stops, and this has taken too long. uvicorn would tell of it with a traceback.
             with suppress(asyncio.CancelledError):  # it may be told so twice
                 await connection.drop(receive)
+
+
+class _InOnePiece:
+    """A transport that sends two things at once if they are written at once: the head and the body of an answer."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._waiting: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        self._waiting.append(data)
+        if len(self._waiting) == 1:
+            self._loop.call_soon(self._flush)
+        else:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._transport.write(b"".join(self._waiting))
+            self._waiting.clear()
 
 
 class _Connection:
