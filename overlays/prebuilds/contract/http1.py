@@ -6,6 +6,7 @@ import functools
 import re
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -69,7 +70,15 @@ class Connection:
         self._waiting = bytearray()
         self._deadline = 0.0
 
-    def exchange(self, verb: str, message: bytes, *, timeout: float, enough: int | None = None) -> Response:
+    def exchange(
+        self,
+        verb: str,
+        message: bytes,
+        *,
+        timeout: float,
+        enough: int | None = None,
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> Response:
         """Send a request and read its answer.
 
         Args:
@@ -77,6 +86,7 @@ class Connection:
             message: all of it, head and body. In one piece, so that the server is woken once.
             timeout: how many seconds all of it may take.
             enough: with how many bytes of the body to be content, or as many as come at first; None for all.
+            meanwhile: called as soon as the request is sent, while the server is at work on it.
 
         Raises:
             NothingCameError: the connection was closed before anything came.
@@ -93,6 +103,7 @@ class Connection:
             with suppress(OSError, HttpError):
                 return self._answer(verb, enough)._replace(closes=True)
             raise
+        meanwhile()
         return self._answer(verb, enough)
 
     def close(self) -> None:

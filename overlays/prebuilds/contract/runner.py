@@ -273,7 +273,7 @@ def run(
                 ledger.close()
                 if own:
                     way.close()
-    results = findings.results(unfinished=unfinished)
+    results = session.findings.results(unfinished=unfinished)
     return Report(
         url=options.url or way.base_url,
         mode=mode,

@@ -157,9 +157,10 @@ class Session:
         self.profile: Profile = profile
         self.assumptions = assumptions
         self.ledger = ledger if ledger is not None else Ledger(None, transport.base_url)
-        self.findings = findings if findings is not None else Findings(assumptions=assumptions)
+        self._findings = findings if findings is not None else Findings(assumptions=assumptions)
+        self._unjudged: Answer | None = None
         if profile != "strict":
-            self.findings.selected.discard("strict-input")
+            self._findings.selected.discard("strict-input")
         self.max_creates = max_creates
         self.settle = settle
         self.patience = patience
@@ -199,7 +200,15 @@ class Session:
         self._changed = float("-inf")
         self._listed: set[tuple[str, str]] = set()
         self._is_full = False
+        if isinstance(transport, HttpTransport):
+            transport.meanwhile = self.catch_up
         self._persistent: set[str] = set()
+
+    @property
+    def findings(self) -> Findings:
+        """What was found so far."""
+        self.catch_up()
+        return self._findings
 
     # -- What may be done
 
@@ -219,7 +228,7 @@ class Session:
 
     def wants(self, *names: str) -> bool:
         """Whether any of these properties is looked at."""
-        return any(name in self.findings.selected for name in names)
+        return any(name in self._findings.selected for name in names)
 
     # -- Where to work
 
@@ -339,13 +348,23 @@ class Session:
             self._changed = self._clock()
             if request.method in DELETES:
                 self.deleted.add(str(_read(request.body).get(ID_FIELD[request.method])))
-        self._judge_answer(answer)
+        self._remember(answer)
+        # It is judged while the server is at work on the next request.
+        self.catch_up()
+        self._unjudged = answer
         if self._on_progress is not None:
             self._on_progress(self)
         return answer
 
+    def catch_up(self) -> None:
+        """Judge the latest answer, if that was not done yet."""
+        answer, self._unjudged = self._unjudged, None
+        if answer is not None:
+            self._judge_answer(answer)
+
     def pause(self, seconds: float) -> None:
         """Let time pass, but not beyond the run's own."""
+        self.catch_up()
         if self._deadline is not None and not self._cleaning and self._clock() + seconds > self._deadline:
             raise OutOfTimeError
         self._sleep(seconds)
@@ -412,21 +431,21 @@ class Session:
         Returns:
             `ok`.
         """
-        if ok and self.findings.is_kept(name, method):
+        if ok and self._findings.is_kept(name, method):
             return ok  # there is nothing new in it, and nearly all judgements are so
-        if name not in self.findings.selected or method not in PROPERTIES[name].methods:
+        if name not in self._findings.selected or method not in PROPERTIES[name].methods:
             return ok
         if not ok and name not in _OF_ONE_ANSWER and self._clock() - self._changed < self.settle:
             # Another look, later, may show it kept, or broken.
-            self.findings.excuse(name, method, "each look was too soon after a change (--settle)")
+            self._findings.excuse(name, method, "each look was too soon after a change (--settle)")
             return ok
         if ok:
-            self.findings.keep(name, method)
+            self._findings.keep(name, method)
         else:
             # A lone surrogate cannot be printed.
             why = masked(why.encode("utf-8", "backslashreplace").decode(), self.secrets)
             steps = shortest(self.log, shows or self.log[-1:], self.made)
-            self.findings.add(Failure(PROPERTIES[name], method, why, steps, expected))
+            self._findings.add(Failure(PROPERTIES[name], method, why, steps, expected))
         return ok
 
     def excuse(self, name: str, why: str, *methods: str) -> None:
@@ -438,7 +457,7 @@ class Session:
             methods: the methods, by default all of the property.
         """
         for method in methods or PROPERTIES[name].methods:
-            self.findings.excuse(name, method, why)
+            self._findings.excuse(name, method, why)
 
     def accepted(self, name: str, answer: Answer, what: str) -> bool:
         """Judge that a call has to succeed, `what` it asks for in words."""
@@ -455,6 +474,7 @@ class Session:
 
     def latest(self, item_id: str) -> dict[str, Any] | None:
         """What was seen last of the prebuild or pool with that id."""
+        self.catch_up()
         return self._observer.latest(item_id)
 
     # -- Within
@@ -588,6 +608,7 @@ class Session:
         interval = max(1 / self._rate if self._rate > 0 else 0.0, self._pace)
         if not interval:
             return
+        self.catch_up()
         now = self._clock()
         if self._next > now:
             self._sleep(self._next - now)
@@ -615,7 +636,6 @@ class Session:
         # What failed within, or answered nothing to the point, may have made something all the same.
 
     def _judge_answer(self, answer: Answer) -> None:
-        self._remember(answer)
         method = answer.request.method
         if method not in METHODS or answer.request.path is not None:
             return
@@ -646,7 +666,7 @@ class Session:
         found = schema.problems(method, answer.content)
         self.judge("matches-schema", method, not found, "; ".join(found), shows=[answer])
         if answer.status == 200:
-            self.findings.reached[method].success = True
+            self._findings.reached[method].success = True
 
     def _judge_error(self, answer: Answer) -> None:
         method, status = answer.request.method, answer.status
@@ -684,7 +704,7 @@ class Session:
             why = f"{code} has the status {CODES[code]} today, and came with {status} of an older version"
             self.judge("current-status-mapping", method, not older, why, shows=[answer])
         if answer.request.http_method == "POST":
-            self.findings.reached[method].codes.add(code)
+            self._findings.reached[method].codes.add(code)
 
     def _remember(self, answer: Answer) -> None:
         """Note secrets, what is not ours, and whether a secret has come out."""

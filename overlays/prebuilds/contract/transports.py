@@ -78,9 +78,14 @@ class HttpTransport:
         base_url: where the server is, `http://127.0.0.1:8080` or `https://example.com/api`.
         timeout: how many seconds an answer may take.
 
+    Attributes:
+        meanwhile: called while the server is at work on a request.
+
     Raises:
         ValueError: the address is none of HTTP.
     """
+
+    meanwhile: Callable[[], object] = staticmethod(lambda: None)
 
     def __init__(self, base_url: str, timeout: float = 30.0) -> None:
         parts = urlsplit(base_url)
@@ -146,7 +151,11 @@ class HttpTransport:
         self._kept = self._kept + 1 if self._connection is not None else self._kept
         connection = self._connection or self._connect(request)
         response = connection.exchange(
-            request.http_method, message, timeout=self.timeout, enough=_ENOUGH if request.stream else None
+            request.http_method,
+            message,
+            timeout=self.timeout,
+            enough=_ENOUGH if request.stream else None,
+            meanwhile=self.meanwhile,
         )
         if response.closes:
             self.close()
