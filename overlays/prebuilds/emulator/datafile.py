@@ -31,8 +31,11 @@ _CHECKED_WHOLE = 32 * 1024 * 1024
 # In KiB, as SQLite takes it. The indexes of a large store are used all over.
 _CACHE = 8 * 1024
 
-# After so many pages of 4 KiB the log is written into the file.
-_CHECKPOINT_PAGES = 4000
+# In bytes. A call changes a little in many pages, each of which is written as a whole.
+_PAGE = 2048
+
+# After so many pages the log is written into the file.
+_CHECKPOINT_PAGES = 8000
 
 # `sequence` counts creations, so that newest first is descending by it. Times are microseconds since 1970. What stands
 # for an id, but for the id of the row itself, is a number made of it (see `Store`), which keeps the indexes small.
@@ -102,6 +105,7 @@ def open_database(path: Path | None) -> sqlite3.Connection:
         )
         # Before the first look at the file: the lock is then kept from that look on.
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute(f"PRAGMA page_size = {_PAGE}")  # of a new file; an old one keeps its own
         connection.execute(f"PRAGMA cache_size = -{_CACHE}")
         connection.execute("BEGIN EXCLUSIVE")
         _prepare(connection, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from functools import lru_cache
 
 from prebuild_wire.scalars import UUID_PATTERN
 
@@ -13,6 +14,7 @@ _NAMESPACE = uuid.UUID("6f1f6b0e-5a0b-5d54-9d8e-3c0e1f6b7a21")
 _UUID = re.compile(UUID_PATTERN)
 
 
+@lru_cache
 def derived_id(kind: str, of: str) -> str:
     """The UUID that the emulator makes up for a thing of this kind, always the same for the same `of`."""
     return str(uuid.uuid5(_NAMESPACE, f"{kind}:{of}"))

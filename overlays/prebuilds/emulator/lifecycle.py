@@ -61,9 +61,12 @@ class Step:
     snapshot_size_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PrebuildRecord:
-    """A prebuild with all that is known of its past (`taken`) and its future (`timeline`)."""
+    """A prebuild with all that is known of its past (`taken`) and its future (`timeline`).
+
+    It is equal to itself only: to compare all that two of them hold would take longer than many a call.
+    """
 
     id: str
     organization_id: str

@@ -63,7 +63,7 @@ class ConnectEndpoint:
         self._body_limit = body_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request. The route has put the method's name into the path parameter `method`."""
+        """Answer one request. The last segment of its path is the name of the method."""
         try:
             response = await self._answer(scope, receive)
         except ClientDisconnect:
@@ -78,7 +78,7 @@ class ConnectEndpoint:
     async def _answer(self, scope: Scope, receive: Receive) -> Response:
         # Nothing is taken apart before it is needed: this runs for each call.
         headers = _headers(scope["headers"])
-        operation = OPERATIONS.get(scope["path_params"]["method"])
+        operation = OPERATIONS.get(scope["path"].rpartition("/")[2])
         if operation is None:
             raise not_found(scope["path"])
         reads = operation.idempotency == "no_side_effects"

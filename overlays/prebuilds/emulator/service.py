@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import uuid
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from prebuild_wire import OPERATIONS
@@ -26,7 +26,7 @@ from .logs import log_lines
 from .projects import Projects
 from .settling import snapshot_id
 from .signing import Signer
-from .store import Filter, Listed, RecordT, Store, Transaction
+from .store import Filter, RecordT, Store, Transaction
 from .views import prebuild_view, warm_pool_view
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ class PrebuildService:
     def take_over(self) -> None:
         """Begin with what the store has now, whatever was there before."""
         self._signer = Signer(self.store.secret)
+        self._is_logs_token = lru_cache(self._signs_logs)
         with self.store.transaction(self.clock.now()) as transaction:
             self.projects.read(transaction)
             stored = transaction.settings(_PLAN).get(_PLAN)
@@ -242,7 +243,7 @@ class PrebuildService:
         with self.transaction(now) as transaction:
             self.settle(transaction, now)
             found = transaction.list_prebuilds(wanted, page.before, page.size + 1)
-        return page.answer("prebuilds", found, [prebuild_view(item.record, call.base_url) for item in found])
+        return page.answer("prebuilds", found, [prebuild_view(record, call.base_url) for _, record in found])
 
     def get_prebuild(self, request: Request, call: Call) -> dict[str, Any]:
         """Look up a prebuild."""
@@ -342,7 +343,7 @@ class PrebuildService:
         with self.transaction(now) as transaction:
             self.settle(transaction, now)
             found = transaction.list_pools(wanted, page.before, page.size + 1)
-        return page.answer("warmPools", found, [warm_pool_view(item.record) for item in found])
+        return page.answer("warmPools", found, [warm_pool_view(record) for _, record in found])
 
     def update_warm_pool(self, request: Request, call: Call) -> dict[str, Any]:
         """Resize a warm pool."""
@@ -370,6 +371,9 @@ class PrebuildService:
 
     def is_logs_token(self, token: str) -> bool:
         """Whether a token was issued for a log, be it expired. Such a token opens nothing else."""
+        return self._is_logs_token(token)
+
+    def _signs_logs(self, token: str) -> bool:
         try:
             self._signer.open("logs", token)
         except ValueError:
@@ -442,8 +446,7 @@ class PrebuildService:
 
     def delete_stranded_pools(self, transaction: Transaction, project_id: str, now: datetime) -> None:
         """Begin to take down the warm pools of a project that it has no configuration for any more."""
-        for item in transaction.list_pools(Filter({"project_id": [project_id]}), None, -1):
-            pool = item.record
+        for _, pool in transaction.list_pools(Filter({"project_id": [project_id]}), None, -1):
             if not self.projects.keeps(project_id, pool.environment_class_id):
                 after = lifecycle.delete_pool(pool, now, self.plan)
                 if after is not pool:
@@ -477,8 +480,8 @@ class _Page:
         self.before: int | None = None
         self._signer = signer
         # The order of a filter's values, and a value named twice, make no difference.
-        values = {column: sorted(set(allowed)) for column, allowed in wanted.columns.items()}
-        text = json.dumps([method, values], sort_keys=True)
+        values = sorted((column, sorted(set(allowed))) for column, allowed in wanted.columns.items())
+        text = repr((method, values))
         self._list = hashlib.sha256(text.encode()).hexdigest()[:16]
         token: str = asked.get("token", "")
         if token:
@@ -493,11 +496,11 @@ class _Page:
                     ConnectCode.INVALID_ARGUMENT, "validation error: pagination.token: belongs to another filter"
                 )
 
-    def answer(self, name: str, found: list[Listed[RecordT]], views: list[dict[str, Any]]) -> dict[str, Any]:
+    def answer(self, name: str, found: list[tuple[int, RecordT]], views: list[dict[str, Any]]) -> dict[str, Any]:
         """The response, made of one item more than the page holds if there are so many."""
         response: dict[str, Any] = {}
         if len(found) > self.size:
-            token = self._signer.sign("page", [self._list, found[self.size - 1].sequence])
+            token = self._signer.sign("page", [self._list, found[self.size - 1][0]])
             response["pagination"] = {"nextToken": token}
         if found:
             response[name] = views[: self.size]
@@ -518,5 +521,6 @@ def _duration(seconds: str) -> str:
     return f"{whole}.{fraction.ljust(-(-len(fraction) // 3) * 3, '0')}s"
 
 
+@lru_cache
 def _snake_case(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

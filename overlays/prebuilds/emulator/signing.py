@@ -11,6 +11,8 @@ from typing import Any
 
 _DIGEST_SIZE = 16
 
+_compact = json.JSONEncoder(separators=(",", ":")).encode
+
 
 class Signer:
     """Makes opaque tokens of JSON values, and opens them again. Tokens of one `kind` are no tokens of another."""
@@ -20,7 +22,7 @@ class Signer:
 
     def sign(self, kind: str, value: Any) -> str:
         """A token that carries `value`, in letters that need no escaping in a URL."""
-        body = json.dumps(value, separators=(",", ":")).encode()
+        body = _compact(value).encode()
         return base64.urlsafe_b64encode(self._digest(kind, body) + body).decode().rstrip("=")
 
     def open(self, kind: str, token: str) -> Any:

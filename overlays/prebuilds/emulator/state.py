@@ -167,12 +167,12 @@ def dump(service: PrebuildService) -> State:
             outcomes=outcomes,
             counters={"prebuilds": 0, "warm_pools": 0} | transaction.counters(),
             prebuilds=tuple(
-                StoredPrebuild.model_construct(sequence=item.sequence, record=item.record)
-                for item in transaction.list_prebuilds(Filter(), None, _ALL)
+                StoredPrebuild.model_construct(sequence=sequence, record=record)
+                for sequence, record in transaction.list_prebuilds(Filter(), None, _ALL)
             ),
             warm_pools=tuple(
-                StoredWarmPool.model_construct(sequence=item.sequence, record=item.record)
-                for item in transaction.list_pools(Filter(), None, _ALL)
+                StoredWarmPool.model_construct(sequence=sequence, record=record)
+                for sequence, record in transaction.list_pools(Filter(), None, _ALL)
             ),
         )
 

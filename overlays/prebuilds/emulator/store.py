@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from prebuild_wire.enums import PrebuildPhase, PrebuildTrigger, WarmPoolPhase
 
@@ -33,7 +33,7 @@ from .settling import Completion, settled, settled_pool
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-__all__ = ["SCHEMA_VERSION", "Filter", "Listed", "Store", "StoreError", "Transaction"]
+__all__ = ["SCHEMA_VERSION", "Filter", "Store", "StoreError", "Transaction"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -58,14 +58,6 @@ class Filter:
     """What to list: for each column the values that it may have. A column that is not named may have any."""
 
     columns: dict[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
-
-
-@dataclass(frozen=True, slots=True)
-class Listed(Generic[RecordT]):
-    """A record in a list. The further back in the list, the lower the sequence."""
-
-    sequence: int
-    record: RecordT
 
 
 class Store:
@@ -211,10 +203,10 @@ class Transaction:
             "UPDATE documents SET document = ? WHERE sequence = ?", (_written(_prebuild(), record), sequence)
         )
 
-    def list_prebuilds(self, wanted: Filter, before: int | None, limit: int) -> list[Listed[PrebuildRecord]]:
+    def list_prebuilds(self, wanted: Filter, before: int | None, limit: int) -> list[tuple[int, PrebuildRecord]]:
         """The newest prebuilds that pass the filter, older than the sequence `before` if that is given.
 
-        At most `limit` of them, or all if that is negative.
+        Each comes with its sequence. At most `limit` of them, or all if that is negative.
         """
         self._to_sweep = _SWEPT_BY_LISTING
         columns = wanted.columns
@@ -231,7 +223,7 @@ class Transaction:
         rows = Rows("prebuilds", keys, kinds, not phases and not triggers, self._micros)
         sequences = newest(self._connection, rows, before, limit)
         found = zip(sequences, self._prebuilds(sequences), strict=True)
-        return [Listed(sequence, record) for sequence, record in found if record is not None]
+        return [(sequence, record) for sequence, record in found if record is not None]
 
     def newest_snapshot(self, project_id: str, environment_class_id: str) -> PrebuildRecord | None:
         """The prebuild of the project and class that is COMPLETED and became so last."""
@@ -277,16 +269,16 @@ class Transaction:
             (*self._pool_columns(record), record.id),
         )
 
-    def list_pools(self, wanted: Filter, before: int | None, limit: int) -> list[Listed[WarmPoolRecord]]:
+    def list_pools(self, wanted: Filter, before: int | None, limit: int) -> list[tuple[int, WarmPoolRecord]]:
         """The newest warm pools that pass the filter, older than the sequence `before` if that is given.
 
-        At most `limit` of them, or all if that is negative.
+        Each comes with its sequence. At most `limit` of them, or all if that is negative.
         """
         self._to_sweep = _SWEPT_BY_LISTING
         rows = Rows("warm_pools", self._keys(POOL_KEYS, wanted), None, True, self._micros)
         sequences = newest(self._connection, rows, before, limit)
         found = [(sequence, self._pool(sequence)) for sequence in sequences]
-        return [Listed(sequence, record) for sequence, record in found if record is not None]
+        return [(sequence, record) for sequence, record in found if record is not None]
 
     # -- Settings
 
@@ -341,24 +333,28 @@ class Transaction:
     def _prebuilds(self, sequences: Sequence[int]) -> list[PrebuildRecord | None]:
         """The prebuilds of these rows as they are now, None for one that is gone."""
         now, remembered = self._now, self._remembered
-        known = {sequence: remembered.get(sequence) for sequence in sequences}
-        missing = [sequence for sequence, record in known.items() if record is None]
+        missing = [sequence for sequence in sequences if sequence not in remembered]
         for begin in range(0, len(missing), _AT_ONCE):
             some = missing[begin : begin + _AT_ONCE]
             query = f"SELECT sequence, document FROM documents WHERE sequence IN ({', '.join('?' * len(some))})"
             for sequence, document in self._connection.execute(query, some):
-                known[sequence] = remembered[sequence] = _read(_prebuild(), document, f"prebuild number {sequence}")
-        for sequence, record in known.items():
+                remembered[sequence] = _read(_prebuild(), document, f"prebuild number {sequence}")
+        found: list[PrebuildRecord | None] = []
+        for sequence in sequences:
+            record = remembered.get(sequence)
             if record is None:
                 raise _damaged(f"prebuild number {sequence} has no document")
             if record.timeline and record.timeline[0].due <= now:
                 self.moved = True
-                current = known[sequence] = settled(record, now)
+                current = settled(record, now)
                 if current is not None:
                     remembered[sequence] = current
+                found.append(current)
+            else:
+                found.append(record)
         while len(remembered) > _REMEMBERED:
             del remembered[next(iter(remembered))]
-        return list(known.values())
+        return found
 
     def _pool(self, sequence: int) -> WarmPoolRecord | None:
         """The pool of this row as it is now, None if it is gone. What it has heard of is kept."""
@@ -413,11 +409,11 @@ class Transaction:
             connection.executemany("DELETE FROM documents WHERE sequence = ?", sequences)
             for (sequence,) in sequences:
                 self._remembered.pop(sequence, None)
-        connection.execute(
-            "DELETE FROM warm_pools WHERE sequence IN"
-            " (SELECT sequence FROM warm_pools WHERE gone_at <= ? ORDER BY gone_at LIMIT ?)",
-            (self._micros, limit),
-        )
+        pools = connection.execute(
+            "SELECT sequence FROM warm_pools WHERE gone_at <= ? ORDER BY gone_at LIMIT ?", (self._micros, limit)
+        ).fetchall()
+        if pools:
+            connection.executemany("DELETE FROM warm_pools WHERE sequence = ?", pools)
 
     def _move_phases(self) -> None:
         """Bring the phases up to date that a list can ask for, of all prebuilds that are not gone."""
@@ -474,6 +470,8 @@ def _pool() -> TypeAdapter[WarmPoolRecord]:
     return TypeAdapter(WarmPoolRecord)
 
 
+_compact = json.JSONEncoder(separators=(",", ":")).encode
+
 # A kind is the number of a phase times this, plus the number of a trigger.
 _SHIFT: Final = 16
 _PHASES: Final = {phase.value: phase.number for phase in PrebuildPhase}
@@ -501,7 +499,7 @@ def _course(record: PrebuildRecord) -> tuple[Any, ...]:
         _micros(completes_at),
         _micros(snapshot_until),
         _micros(gone_at),
-        json.dumps(changes, separators=(",", ":")),
+        _compact(changes),
     )
 
 

@@ -12,32 +12,12 @@ from .lifecycle import PrebuildRecord, SubjectRecord, WarmPoolRecord
 _REMEMBERED: Final = 1000
 
 
+@lru_cache(_REMEMBERED)
 def prebuild_view(prebuild: PrebuildRecord, base_url: str) -> dict[str, Any]:
     """A `Prebuild` message, which must not be changed: the same one may be answered again.
 
     The log's address stands below `base_url`, which ends without a slash.
     """
-    return _prebuild_view(_Same(prebuild), base_url)
-
-
-class _Same:
-    """A record that is equal to itself only, so that comparing two of them does not go through all that they hold."""
-
-    __slots__ = ("record",)
-
-    def __init__(self, record: PrebuildRecord) -> None:
-        self.record = record
-
-    def __hash__(self) -> int:
-        return id(self.record)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.record is other.record
-
-
-@lru_cache(_REMEMBERED)
-def _prebuild_view(same: _Same, base_url: str) -> dict[str, Any]:
-    prebuild = same.record
     up = prebuild.has_environment
     return {
         "id": prebuild.id,
