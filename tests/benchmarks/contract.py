@@ -27,7 +27,7 @@ PROBES = 300
 
 def contract() -> list[Row]:
     """The kit as a command beside stock schemathesis as a command, and the kit against the time that it may take."""
-    own, stock = medians(_own_command, _stock_command, rounds=3, warm_up=0)
+    own, stock = medians(_own_command, _stock_command, rounds=5, warm_up=0)
     with emulator(speed=60_000) as port:
         probes = [_probes(f"http://127.0.0.1:{port}") for _ in range(5)]
     seconds, sent = min(each[0] for each in probes), max(each[1] for each in probes)
