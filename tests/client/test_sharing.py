@@ -248,8 +248,8 @@ else:
     asked = sys.argv[2]
 for _ in range(5):
     if client.prebuilds.retrieve(prebuild_id=asked).prebuild.id != asked:
-        print("wrong answer")
-print("done", flush=True)
+        os.write(1, b"wrong answer\\n")
+os.write(1, b"done\\n")
 if asked == sys.argv[2]:
     for _ in sys.argv[3:]:
         os.wait()

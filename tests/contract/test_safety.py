@@ -59,14 +59,17 @@ def options(tmp_path):
     return {"token": TOKEN, "layers": LAYERS, "ledger": tmp_path / "ledger", "assumptions": True}
 
 
+def time_of(server):
+    """How the kit waits for a server, and what time it is there: a second of the kit's is a minute of the server's."""
+    return {
+        "sleep": lambda seconds: server.clock.advance(60 * seconds),
+        "clock": lambda: server.clock.now().timestamp() / 60,
+    }
+
+
 def kit(server, transport, options):
     try:
-        return run(
-            Options(**options),
-            transport=transport,
-            sleep=lambda seconds: server.clock.advance(60 * seconds),
-            clock=lambda: server.clock.now().timestamp() / 60,
-        )
+        return run(Options(**options), transport=transport, **time_of(server))
     finally:
         transport.close()
 
@@ -238,7 +241,7 @@ def test_a_server_that_fails_midway_is_cleaned_up_later(server, options):
     assert f"prebuilds contract cleanup {report.ledger}" in reports.as_text(report)
 
     again = Watched(server)
-    done = clean_up_ledger(report.ledger, token=TOKEN, transport=again)
+    done = clean_up_ledger(report.ledger, token=TOKEN, transport=again, **time_of(server))
     again.close()
     assert done.is_complete
     assert left(server) == []
@@ -372,7 +375,8 @@ def test_a_ledger_whose_last_line_is_cut_off_can_be_worked_through(server, optio
         return None
 
     for watched, complete in ((Watched(server, before=refusing), False), (Watched(server), True)):
-        assert clean_up_ledger(path, token=TOKEN, transport=watched).is_complete is complete
+        done = clean_up_ledger(path, token=TOKEN, transport=watched, **time_of(server))
+        assert done.is_complete is complete
         watched.close()
     assert left(server) == []
     assert not path.exists()

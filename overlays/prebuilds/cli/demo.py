@@ -79,7 +79,8 @@ def run(*, base_url: str | None, token_env: str | None, create: bool, project: s
         raise DemoError(f"there is no token for {base_url}: set one of {', '.join(TOKEN_VARIABLES)}")
     if create and project is None:
         raise DemoError("--create needs to know where: add --project")
-    with PrebuildClient(base_url=base_url, bearer_token=token) as client:
+    # Whoever waits for the story is to be told soon that there is no service.
+    with PrebuildClient(base_url=base_url, bearer_token=token, retries=2) as client:
         story = _Story(client, pace=REAL)
         if create and project is not None:
             story.manage(project, several=False)

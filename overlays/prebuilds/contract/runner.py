@@ -292,9 +292,23 @@ def run(
 
 
 def clean_up_ledger(
-    path: Path, *, token: str, transport: Transport | None = None, tell: Callable[[str], None] = lambda _: None
+    path: Path,
+    *,
+    token: str,
+    transport: Transport | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
 ) -> CleanUp:
     """Delete what an earlier run has left, and the ledger with it once nothing is left.
+
+    Args:
+        path: the ledger.
+        token: the API token.
+        transport: the way to the server, by default HTTP to the one that the ledger names.
+        tell: what to do with news.
+        sleep: how to let time pass.
+        clock: the seconds that have passed, from any beginning.
 
     Raises:
         LedgerError: the file is no ledger.
@@ -304,7 +318,16 @@ def clean_up_ledger(
     way = transport or HttpTransport(ledger.url)
     local = is_local(ledger.url)
     rate = 0.0 if local else _REMOTE_RATE
-    session = Session(way, token=token, ledger=ledger, local=local, rate=rate, settle=ledger.settle_time)
+    session = Session(
+        way,
+        token=token,
+        ledger=ledger,
+        local=local,
+        rate=rate,
+        settle=ledger.settle_time,
+        sleep=sleep,
+        clock=clock,
+    )
     try:
         with _interruptible(session, tell):
             return clean_up(session, tell)
