@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity, configuration, settings
 from hypothesis.errors import Flaky
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 from hypothesis.reporting import with_reporter
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -234,7 +236,7 @@ def _run(machine: type[Machine], search: Search, seed: int, steps: int, runs: in
         suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much),
         verbosity=Verbosity.quiet,
     )
-    with without_files(), with_reporter(lambda _: None):
+    with without_files(), _without_constants(), with_reporter(lambda _: None):
         try:
             run_state_machine_as_test(factory, settings=chosen)
         except (Broken, Flaky):
@@ -244,6 +246,21 @@ def _run(machine: type[Machine], search: Search, seed: int, steps: int, runs: in
                 raise
         finally:
             delattr(kind, "search")  # Hypothesis remembers each class, and must not remember all that was sent with it
+
+
+@contextmanager
+def _without_constants() -> Generator[None]:
+    """Keep Hypothesis from reading all modules of whoever uses the kit, for large numbers and texts to draw.
+
+    It takes a while, and the machines draw neither. Where Hypothesis has no such function, nothing changes.
+    """
+    name = "_get_local_constants"
+    before = getattr(providers, name, None)
+    setattr(providers, name, Constants)
+    try:
+        yield
+    finally:
+        setattr(providers, name, before)
 
 
 @contextmanager
