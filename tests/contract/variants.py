@@ -21,6 +21,9 @@ from .mutants.exchange import Between, Call, Forward, Reply, failure, items
 _TIMESTAMP = re.compile(r'("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8})(?:\.([0-9]+))?Z"')
 
 
+_UNDER_WAY = ("PENDING", "STARTING", "RUNNING", "STOPPING", "SNAPSHOTTING", "CANCELLING")
+
+
 class Variant(Server):
     """A correct server. Subclasses change what is asked (`ask`) or answered (`tell`)."""
 
@@ -408,6 +411,29 @@ def _is_uuid(text: str) -> bool:
     except ValueError:
         return False
     return len(text) == 36
+
+
+class OneAtATime(Variant):
+    """Begins no prebuild in a project in which another one is under way."""
+
+    assumptions = False
+
+    async def answer(self, call: Call, forward: Forward) -> Reply:
+        if call.method == "CreatePrebuild" and self._is_valid(call):
+            wanted = {
+                "projectIds": [call.get("projectId")],
+                "phases": [f"PREBUILD_PHASE_{name}" for name in _UNDER_WAY],
+            }
+            if (await forward(call.other("ListPrebuilds", filter=wanted))).json.get("prebuilds"):
+                return failure(400, "failed_precondition", "a prebuild of this project is under way")
+        return await super().answer(call, forward)
+
+    def _is_valid(self, call: Call) -> bool:
+        try:
+            OPERATIONS[call.method].request.model_validate(call.fields)
+        except ValueError:
+            return False
+        return True
 
 
 VARIANTS: dict[str, type[Variant]] = {
