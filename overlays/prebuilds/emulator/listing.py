@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from heapq import merge
+from itertools import islice
 from math import prod
 
 from .datafile import list_index
@@ -23,6 +25,9 @@ _SCANNED_OF_FIRST = 300
 
 # Fewer combinations than this are looked up without more ado.
 _FEW = 50
+
+# So many rows of a range are read at a time, at least.
+_LEAST = 4
 
 _BEYOND = 2**63 - 1
 
@@ -124,18 +129,23 @@ def _merged(connection: sqlite3.Connection, rows: Rows, before: int, limit: int)
 
     of_range = " AND ".join(f"{column} = ?" for column in columns)
     query = (
-        f"SELECT sequence FROM {table} WHERE {of_range} AND sequence BETWEEN ? AND ? AND {_ALIVE}"
-        " ORDER BY sequence DESC LIMIT ?"
+        f"SELECT sequence FROM {table} WHERE {of_range} AND sequence < ? AND {_ALIVE} ORDER BY sequence DESC LIMIT ?"
     )
-    found: list[int] = []
-    floor = 0
-    for newest_of_range, *values in heads:
-        if newest_of_range is None or newest_of_range < floor:
-            break
-        more = connection.execute(query, (*values, floor, newest_of_range, rows.now, limit))
-        found.extend(sequence for (sequence,) in more)
-        if len(found) >= limit:
-            found.sort(reverse=True)
-            del found[limit:]
-            floor = found[-1]
-    return sorted(found, reverse=True)
+    ranges = [(head, values) for head, *values in heads if head is not None]
+    piece = min(limit, 2 * limit // max(len(ranges), 1) + _LEAST)
+    each = (_range(connection, query, values, head, rows.now, piece) for head, values in ranges)
+    return list(islice(merge(*each, reverse=True), limit))
+
+
+def _range(
+    connection: sqlite3.Connection, query: str, values: Sequence[int], head: int, now: int, piece: int
+) -> Iterator[int]:
+    """The rows of a range, newest first, read piece by piece: from its head alone nothing has to be read."""
+    yield head
+    last = head
+    while True:
+        more = connection.execute(query, (*values, last, now, piece)).fetchall()
+        for (last,) in more:
+            yield last
+        if len(more) < piece:
+            return
