@@ -90,7 +90,7 @@ load: $(SETUP) ## the emulator under load for a minute and a half, and killed tw
 	@LOAD_SECONDS=60 KILLS=20 $(BIN)/python -m pytest -q -s tests/emulator/test_load.py tests/emulator/test_durability.py
 
 .PHONY: check
-check: lint types imports gen-check upstream test ## all of the above, as CI does
+check: lint types imports gen-check upstream test ## lint, types, imports, gen-check, upstream and test, as CI does
 
 # The vendor's clients, each in an environment of its own: the two cannot be installed side by side.
 INTEROP := $(patsubst tests/interop/%.txt,.venv-interop/%/set-up,$(wildcard tests/interop/*.txt))

@@ -173,12 +173,13 @@ class _Probing:
         creators: set[Any] = set()
         for fields in requests:
             answer = session.call("CreatePrebuild", fields)
-            if self.is_busy(answer) and (elsewhere := session.new_pair()) is not None:
+            busy = self.is_busy(answer)
+            if busy and session.is_open and (elsewhere := session.new_pair()) is not None:
                 named = {"environmentClassId": elsewhere.environment_class} if elsewhere.environment_class else {}
                 fields = {**fields, "projectId": elsewhere.project, **named}
-                answer = session.call("CreatePrebuild", fields)
+                answer, busy = session.call("CreatePrebuild", fields), False  # nothing is under way there
             what = f"CreatePrebuild with the spec {json.dumps(fields['spec'])}"
-            if not self.is_busy(answer):
+            if not busy:
                 session.accepted("inside-bounds-is-accepted", answer, what)
             made = answer.part("prebuild")
             if not answer.ok or not made:
@@ -202,7 +203,7 @@ class _Probing:
 
         ASSUMPTION: the prebuilds of a project may be under way at the same time.
         """
-        return answer.code == "failed_precondition" and bool(self.prebuilds) and not self.session.assumptions
+        return answer.code == "failed_precondition" and bool(self.session.made) and not self.session.assumptions
 
     def judge_fresh(self, method: str, made: dict[str, Any]) -> None:
         made_id = made.get("id")

@@ -66,7 +66,7 @@ def create_app(
     others.router.redirect_slashes = False
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        # A call needs no router, which would take half as long as a short one takes as a whole.
+        # A call needs no router, which would take a good part of the time that a short one takes.
         path = scope["path"].removeprefix(scope.get("root_path", "")) if scope["type"] == "http" else ""
         await endpoints.get(path.rpartition("/")[0], others)(scope, receive, send)
 

@@ -140,7 +140,7 @@ def _merged(connection: sqlite3.Connection, rows: Rows, before: int, limit: int)
 def _range(
     connection: sqlite3.Connection, query: str, values: Sequence[int], head: int, now: int, piece: int
 ) -> Iterator[int]:
-    """The rows of a range, newest first, read piece by piece: from its head alone nothing has to be read."""
+    """The rows of a range, newest first, read piece by piece: nothing is, unless more than its head is asked for."""
     yield head
     last = head
     while True:
