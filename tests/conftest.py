@@ -1,4 +1,5 @@
 import pkgutil
+import shlex
 from importlib import import_module
 
 import pytest
@@ -6,8 +7,64 @@ import pytest
 import prebuild_wire
 import prebuilds
 
-# What is imported in the course of the tests as well, and cannot be imported a second time.
+# Modules that the tests import along the way, and that cannot be imported a second time.
 OTHERS = ("google._upb._message", "httpcore")
+
+RERUNS = 10
+"""For at most this many failed tests, the command that runs the test alone is printed."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--campaign", action="store_true", help="run only the tests marked `campaign`, at full size")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "campaign(quick, full): a long test. With --campaign, only these tests run, at their full size. "
+        "Without it, they run at their quick size, and those without a quick size are left out.",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    campaign = config.getoption("campaign")
+    chosen, others = [], []
+    for item in items:
+        marker = item.get_closest_marker("campaign")
+        runs = marker is not None if campaign else marker is None or "quick" in marker.kwargs
+        (chosen if runs else others).append(item)
+    items[:] = chosen
+    config.hook.pytest_deselected(items=others)
+
+
+@pytest.fixture
+def size(request: pytest.FixtureRequest) -> int:
+    """How much of a campaign to run: the marker's `full` with --campaign, its `quick` otherwise."""
+    marker = request.node.get_closest_marker("campaign")
+    return marker.kwargs["full" if request.config.getoption("campaign") else "quick"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print a command for each failed test that runs it alone, with the same random numbers."""
+    failed = [report for kind in ("failed", "error") for report in terminalreporter.stats.get(kind, [])]
+    tests = list(dict.fromkeys(report.nodeid for report in failed if "::" in report.nodeid))
+    if not tests:
+        return
+    options = ["-n0"]
+    if config.getoption("campaign"):
+        options.append("--campaign")
+    seed = config.getoption("randomly_seed", None)
+    if seed is not None:
+        options.append(f"--randomly-seed={seed}")
+    terminalreporter.section("to run a failed test alone")
+    for test in tests[:RERUNS]:
+        # ARGS passes through a shell, through make, which reads a dollar sign, and through another shell.
+        arguments = shlex.join([test, *options]).replace("$", "$$")
+        plain = not set('"$`\\!') & set(arguments)
+        quoted = f'"{arguments}"' if plain else shlex.quote(arguments)
+        terminalreporter.write_line(f"make test ARGS={quoted}")
+    if len(tests) > RERUNS:
+        terminalreporter.write_line(f"... and {len(tests) - RERUNS} more")
 
 
 @pytest.fixture(scope="session")
