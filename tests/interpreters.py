@@ -8,7 +8,6 @@ pinned releases. One more, `lowest`, is for the oldest of them, with the lowest 
 
 from __future__ import annotations
 
-import glob
 import os
 import subprocess
 import sys
@@ -68,7 +67,7 @@ def candidates(version: str) -> Iterator[str]:
         if path.is_file():
             yield str(path)
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    yield from sorted(glob.glob(str(pyenv / "versions" / f"{version}.*" / "bin" / "python")), reverse=True)
+    yield from sorted(map(str, pyenv.glob(f"versions/{version}.*/bin/python")), reverse=True)
 
 
 def passes(name: str, python: str, requirements: list[str]) -> bool:
@@ -76,7 +75,8 @@ def passes(name: str, python: str, requirements: list[str]) -> bool:
     home = ENVIRONMENTS / name
     print(f"\n{name}: filling {home.relative_to(ROOT)} ...", flush=True)
     inside = home / "bin" / "python"
-    uv("venv", "--clear", "--python", python, str(home))
+    # With pip, by which the comparison with the vendor's descriptor fetches it.
+    uv("venv", "--clear", "--seed", "--python", python, str(home))
     uv("pip", "install", "--python", str(inside), *requirements)
     # The tests of the generator look for the tools of their environment.
     path = os.pathsep.join([str(home / "bin"), os.environ["PATH"]])

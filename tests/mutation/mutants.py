@@ -64,7 +64,7 @@ def sample(area: Area, root: Path, size: int, seed: int) -> list[Mutant]:
 
 
 def _places(path: Path) -> Iterator[tuple[tuple[int, int], list[tuple[str, int]]]]:
-    """Each place in a file that an operator can change, with the changes: an operator, and which of its places it is."""
+    """Each place in a file that can be changed, with its changes: an operator, and which of its places it is."""
     nodes = list(ast_nodes(get_ast(path.read_text(encoding="utf-8"))))
     found: defaultdict[tuple[int, int], list[tuple[str, int]]] = defaultdict(list)
     for name in sorted(set(operator_names()) - _NEED_ARGUMENTS):

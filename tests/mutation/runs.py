@@ -130,8 +130,8 @@ class Suite:
             text=True,
             errors="replace",
             start_new_session=True,
-            preexec_fn=_limit,
         )
+        resource.prlimit(process.pid, resource.RLIMIT_AS, (MEMORY, MEMORY))
         try:
             output, _ = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -160,10 +160,6 @@ class Outcome:
 class _Run:
     code: int | None
     output: str
-
-
-def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
 def _test_of(context: str) -> str:
