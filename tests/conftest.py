@@ -1,6 +1,10 @@
 import pkgutil
 import shlex
+import ssl
+from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
+from typing import Any
 
 import pytest
 
@@ -42,6 +46,23 @@ def size(request: pytest.FixtureRequest) -> int:
     """How much of a campaign to run: the marker's `full` with --campaign, its `quick` otherwise."""
     marker = request.node.get_closest_marker("campaign")
     return marker.kwargs["full" if request.config.getoption("campaign") else "quick"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def authorities() -> Iterator[None]:
+    """httpx reads the certificates of all authorities for each client that is made, which takes longer than most tests.
+    Here each file of them is read once. The contexts are real ones, as httpx makes them; any other is made as always.
+    """
+    make = ssl.create_default_context
+    read = cache(make)
+
+    def made(*arguments: Any, **options: Any) -> ssl.SSLContext:
+        usual = not arguments and list(options) in (["cafile"], ["capath"])
+        return (read if usual else make)(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", made)
+        yield
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
