@@ -17,7 +17,6 @@ COMPONENTS: dict[str, Any] = SCHEMA["components"]["schemas"]
 MESSAGES = sorted(name for name in COMPONENTS if COMPONENTS[name]["type"] == "object")
 
 
-
 def examples(count: int) -> settings:
     """The same examples in every run: what fails here fails everywhere."""
     return settings(
