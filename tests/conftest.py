@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import prebuild_api
 import prebuild_wire
 import prebuilds
 
@@ -91,7 +92,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.fixture(scope="session")
 def loaded() -> None:
     """Everything is imported that can be."""
-    for package in (prebuild_wire, prebuilds):
+    for package in (prebuild_api, prebuild_wire, prebuilds):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith(".__main__"):
                 import_module(module.name)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
 
 
 @contextmanager
@@ -14,3 +18,19 @@ def case(name: object) -> Iterator[None]:
     except BaseException as error:
         error.add_note(f"in the case: {name}")
         raise
+
+
+def drawn(*strategies: Any, quick: int = 40, full: int = 2000) -> Callable[[Callable[..., None]], Any]:
+    """A campaign whose cases are drawn from strategies of Hypothesis."""
+
+    def decorate(test: Callable[..., None]) -> Any:
+        @pytest.mark.campaign(quick=quick, full=full)
+        def run(size: int) -> None:
+            # How long a case takes depends on how busy the machine is.
+            unhurried = settings(max_examples=size, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+            unhurried(given(*strategies)(test))()
+
+        run.__name__ = test.__name__
+        return run
+
+    return decorate

@@ -10,7 +10,6 @@ from collections import Counter
 
 import httpx
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prebuild_api.models import Prebuild, PrebuildPhase, WarmPoolPhase
@@ -32,6 +31,7 @@ from prebuilds.emulator import Plan
 from prebuilds.waiting import PREBUILD, WARM_POOL, Kind, create_and_wait, wait, wait_all, wait_warm_pool, watch
 
 from .both import ID, KINDS, LOOPS, using
+from .cases import drawn
 from .emulated import CLASS, PROJECT, Emulated, Played
 from .rehearsal import Rehearsal, answer, error
 from .scripted import Answer, ScriptedServer, a_prebuild
@@ -353,18 +353,13 @@ def test_times_have_to_make_sense(method, name, seconds):
 # -- What is certain, and what is not ----------------------------------------------------------------------------------
 
 
-@pytest.mark.campaign(quick=25, full=1000)
-def test_the_end_is_noticed_within_15_seconds_whenever_it_is(size):
-    @settings(max_examples=size, deadline=None)
-    @given(st.floats(1, 7200), st.integers(0, 2**32), st.floats(0, 1.0))
-    def noticed(duration: float, seed: int, latency: float) -> None:
-        rehearsal = Rehearsal(lambda now: seen("COMPLETED" if now >= duration else "RUNNING"), latency=latency)
-        rehearsal.chance = random.Random(seed).uniform
-        wait_for(rehearsal)
-        assert duration <= rehearsal.time <= duration + 15
-        assert len(rehearsal.sent) <= 8 + duration / 10.7
-
-    noticed()
+@drawn(st.floats(1, 7200), st.integers(0, 2**32), st.floats(0, 1.0), quick=25, full=1000)
+def test_the_end_is_noticed_within_15_seconds_whenever_it_is(duration, seed, latency):
+    rehearsal = Rehearsal(lambda now: seen("COMPLETED" if now >= duration else "RUNNING"), latency=latency)
+    rehearsal.chance = random.Random(seed).uniform
+    wait_for(rehearsal)
+    assert duration <= rehearsal.time <= duration + 15
+    assert len(rehearsal.sent) <= 8 + duration / 10.7
 
 
 @pytest.mark.campaign(quick=50, full=2000)
