@@ -1,9 +1,14 @@
 import pkgutil
 import shlex
+import ssl
+from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
+from typing import Any
 
 import pytest
 
+import prebuild_api
 import prebuild_wire
 import prebuilds
 
@@ -44,6 +49,23 @@ def size(request: pytest.FixtureRequest) -> int:
     return marker.kwargs["full" if request.config.getoption("campaign") else "quick"]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def authorities() -> Iterator[None]:
+    """httpx reads the certificates of all authorities for each client that is made, which takes longer than most tests.
+    Here each file of them is read once. The contexts are real ones, as httpx makes them; any other is made as always.
+    """
+    make = ssl.create_default_context
+    read = cache(make)
+
+    def made(*arguments: Any, **options: Any) -> ssl.SSLContext:
+        usual = not arguments and list(options) in (["cafile"], ["capath"])
+        return (read if usual else make)(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", made)
+        yield
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print a command for each failed test that runs it alone, with the same random numbers."""
     failed = [report for kind in ("failed", "error") for report in terminalreporter.stats.get(kind, [])]
@@ -70,7 +92,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.fixture(scope="session")
 def loaded() -> None:
     """Everything is imported that can be."""
-    for package in (prebuild_wire, prebuilds):
+    for package in (prebuild_api, prebuild_wire, prebuilds):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith(".__main__"):
                 import_module(module.name)

@@ -7,17 +7,47 @@ import math
 import random
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any, Self
 
 from prebuilds import AsyncPrebuildClient, PrebuildClient
 from prebuilds.effects import World
-from prebuilds.emulator import EmulatorServer, ManualClock
+from prebuilds.emulator import EmulatorControl, EmulatorServer, ManualClock, Plan
 
 from .both import TOKEN
 
 PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
 CLASS = "d2c94c27-3b76-4a42-b88c-95a85e392c68"
+
+
+_idle: list[tuple[EmulatorServer, ManualClock]] = []
+"""Emulators that wait for their next test: to start and stop one takes longer than most tests."""
+
+
+@contextmanager
+def emulator(plan: Plan | None = None) -> Iterator[tuple[str, ManualClock]]:
+    """An emulator as new: its address, and its time, which stands still."""
+    if _idle:
+        server, clock = _idle.pop()
+    else:
+        clock = ManualClock()
+        server = EmulatorServer(clock=clock).__enter__()
+    with ExitStack() as stack:
+        stack.push(server)
+        with EmulatorControl(server.url) as control:
+            control.reset()
+            if plan is not None:
+                control.put_plan(plan)
+        yield server.url, clock
+        # One whose test has failed is stopped.
+        stack.pop_all()
+        _idle.append((server, clock))
+
+
+def stop_emulators() -> None:
+    """Stop those that no test will use any more."""
+    while _idle:
+        _idle.pop()[0].__exit__(None, None, None)
 
 
 class Played:
@@ -66,14 +96,12 @@ class Played:
 
 
 class Emulated(Played):
-    def __init__(self, kind: str, plan: Any = None, *, seed: int = 1) -> None:
-        self.clock = ManualClock()
-        self._begin = self.clock.now()
+    def __init__(self, kind: str, plan: Plan | None = None, *, seed: int = 1) -> None:
         with ExitStack() as stack:
-            url = stack.enter_context(EmulatorServer(clock=self.clock, plan=plan)).url
-            super().__init__(kind, url, self.world(seed))
+            self.url, self.clock = stack.enter_context(emulator(plan))
+            self._begin = self.clock.now()
+            super().__init__(kind, self.url, self.world(seed))
             self._servers = stack.pop_all()
-        self.url = url
 
     def world(self, seed: int) -> World:
         def sleep(seconds: float) -> None:
@@ -97,7 +125,7 @@ class Emulated(Played):
 
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
-        self._servers.close()
+        self._servers.__exit__(*error)
 
     def create(self, **arguments: Any) -> Any:
         return self("create", **{"project_id": PROJECT, "environment_class_id": CLASS, **arguments}).prebuild

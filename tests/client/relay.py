@@ -175,8 +175,8 @@ class Playground:
         self._thread.join()
         self._loop.close()
 
-    def relay(self, upstream: str) -> Relay:
-        """A relay in front of the server at a URL."""
+    def relay(self, upstream: str | Callable[[bytes], bytes]) -> Relay:
+        """A relay in front of the server at a URL, or of a function that answers the body of a request itself."""
         relay = Relay(self, upstream)
         self._relays.append(relay)
         return relay
@@ -189,14 +189,14 @@ class Playground:
 class Relay:
     """A port that passes requests on to a server, or does not."""
 
-    def __init__(self, playground: Playground, upstream: str) -> None:
+    def __init__(self, playground: Playground, upstream: str | Callable[[bytes], bytes]) -> None:
         self.choose: Callable[[str], Fault] = lambda call: PASSED
         """Says what becomes of a request; its argument is the call that the request belongs to."""
         self.arrivals: list[Arrival] = []
         self.forwarded: list[str] = []
         """The call of each request that was passed on."""
         self._playground = playground
-        self._upstream = urlsplit(upstream)
+        self._upstream = upstream
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
         # It keeps the port ours while nobody listens on it.
@@ -207,10 +207,11 @@ class Relay:
 
     def next(self, fault: Fault) -> None:
         """Play `fault` with each request, until told otherwise."""
-        self.choose = lambda call: fault
         if fault.refuses:
+            # First: a request that is late must not meet a fault that no request can meet.
             self.shut()
-        else:
+        self.choose = lambda call: fault
+        if not fault.refuses:
             self.open()
 
     def open(self) -> None:
@@ -245,7 +246,7 @@ class Relay:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        upstream = _Upstream(self._upstream.hostname or "", self._upstream.port or 0)
+        upstream = _Upstream(self._upstream)
         try:
             while await self._exchange(reader, writer, upstream):
                 pass
@@ -268,7 +269,7 @@ class Relay:
         response = b""
         if fault.forwards:
             self.forwarded.append(call)
-            response = await upstream.ask(head + body)
+            response = await upstream.ask(head, body)
         response = fault.answer(response)
         if fault.drip:
             start, separator, rest = response.partition(b"\r\n\r\n")
@@ -291,17 +292,20 @@ class Relay:
 
 
 class _Upstream:
-    """A connection to the server, made when it is first needed."""
+    """A connection to the server, made when it is first needed; or the function in its place."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._address = (host, port)
+    def __init__(self, upstream: str | Callable[[bytes], bytes]) -> None:
+        self._upstream = upstream
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def ask(self, request: bytes) -> bytes:
+    async def ask(self, head: bytes, body: bytes) -> bytes:
+        if callable(self._upstream):
+            return self._upstream(body)
         if self._streams is None:
-            self._streams = await asyncio.open_connection(*self._address)
+            address = urlsplit(self._upstream)
+            self._streams = await asyncio.open_connection(address.hostname, address.port)
         reader, writer = self._streams
-        writer.write(request)
+        writer.write(head + body)
         head, body = await _message(reader)
         return head + body
 

@@ -16,14 +16,16 @@ SCHEMA = yaml.safe_load((Path(__file__).parents[2] / "schema" / "prebuild_servic
 COMPONENTS: dict[str, Any] = SCHEMA["components"]["schemas"]
 MESSAGES = sorted(name for name in COMPONENTS if COMPONENTS[name]["type"] == "object")
 
-# The same examples in every run: what fails here fails everywhere.
-EXAMPLES = settings(
-    max_examples=40,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+
+def examples(count: int) -> settings:
+    """The same examples in every run: what fails here fails everywhere."""
+    return settings(
+        max_examples=count,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
 
 
 # -- Documents, drawn from the schema ----------------------------------------------------------------------------------
@@ -90,35 +92,40 @@ def durations(draw: st.DrawFn, least: int, most: int) -> Pair:
     return same(f"{sign}{whole}{fraction}s")
 
 
-@st.composite
-def objects(draw: st.DrawFn, schema: dict[str, Any]) -> Pair:
+def objects(schema: dict[str, Any]) -> st.SearchStrategy[Pair]:
     """An object with the required fields, any of the others, nulls and fields that are not in the schema."""
-    fields = schema.get("properties", {})
-    document, canonical = {}, {}
-    for name, field in fields.items():
-        required = name in schema.get("required", [])
-        form = "value" if required else draw(st.sampled_from(["value", "value", "absent", "null"]))
-        if form == "null":
-            document[name] = None
-        elif form == "value":
-            document[name], expected = draw(values(field, required=required))
-            if expected is not LEFT_OUT:
-                canonical[name] = expected
+    # Made once: to make strategies takes longer than to draw from them.
+    required = schema.get("required", [])
+    fields = {name: values(field, required=name in required) for name, field in schema.get("properties", {}).items()}
+    forms = st.sampled_from(["value", "value", "absent", "null"])
     unknown = st.dictionaries(
         st.text(max_size=6).filter(lambda name: name not in fields)
         | st.sampled_from(["additional_properties", "self", "ofNextYear"]),
         json_values,
         max_size=2,
     )
-    for name, value in draw(unknown).items():
-        document[name] = canonical[name] = value
-    return dict(draw(st.permutations(list(document.items())))), canonical
+
+    @st.composite
+    def drawn(draw: st.DrawFn) -> Pair:
+        document, canonical = {}, {}
+        for name, field in fields.items():
+            form = "value" if name in required else draw(forms)
+            if form == "null":
+                document[name] = None
+            elif form == "value":
+                document[name], expected = draw(field)
+                if expected is not LEFT_OUT:
+                    canonical[name] = expected
+        for name, value in draw(unknown).items():
+            document[name] = canonical[name] = value
+        return dict(draw(st.permutations(list(document.items())))), canonical
+
+    return drawn()
 
 
-@st.composite
-def lists(draw: st.DrawFn, schema: dict[str, Any]) -> Pair:
-    pairs = draw(st.lists(values(schema["items"], required=True), max_size=min(schema.get("maxItems", 3), 3)))
-    return [pair[0] for pair in pairs], [pair[1] for pair in pairs] or LEFT_OUT
+def lists(schema: dict[str, Any]) -> st.SearchStrategy[Pair]:
+    several = st.lists(values(schema["items"], required=True), max_size=min(schema.get("maxItems", 3), 3))
+    return several.map(lambda pairs: ([pair[0] for pair in pairs], [pair[1] for pair in pairs] or LEFT_OUT))
 
 
 def enum_values(schema: dict[str, Any], *, required: bool) -> st.SearchStrategy[Pair]:
@@ -170,11 +177,12 @@ def values(schema: dict[str, Any], *, required: bool) -> st.SearchStrategy[Pair]
 # -- The round trip ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.campaign(quick=12, full=200)
 @pytest.mark.parametrize("component", MESSAGES)
-def test_a_message_is_written_as_it_was_read(component):
+def test_a_message_is_written_as_it_was_read(component, size):
     model = getattr(models, component)
 
-    @EXAMPLES
+    @examples(size)
     @given(values(COMPONENTS[component], required=True))
     def round_trip(pair: Pair) -> None:
         document, canonical = pair
@@ -189,10 +197,11 @@ def test_a_message_is_written_as_it_was_read(component):
     round_trip()
 
 
-def test_the_standard_library_reads_what_orjson_writes_and_the_other_way_round(monkeypatch):
+@pytest.mark.campaign(quick=12, full=200)
+def test_the_standard_library_reads_what_orjson_writes_and_the_other_way_round(monkeypatch, size):
     orjson = pytest.importorskip("orjson")
 
-    @EXAMPLES
+    @examples(size)
     @given(values(COMPONENTS["ListPrebuildsResponse"], required=True))
     def round_trip(pair: Pair) -> None:
         message = models.ListPrebuildsResponse.from_dict(pair[0])
@@ -212,7 +221,7 @@ def test_the_documents_are_as_varied_as_the_rules():
     """Of the drawn pages, some have each of the forms that the rules speak of."""
     seen: set[str] = set()
 
-    @settings(EXAMPLES, max_examples=100)
+    @examples(50)
     @given(values(COMPONENTS["ListPrebuildsResponse"], required=True))
     def collect(pair: Pair) -> None:
         page = models.ListPrebuildsResponse.from_dict(pair[0])

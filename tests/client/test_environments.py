@@ -293,13 +293,20 @@ def test_no_tls_spoken_to_a_server_with_it_is_a_connection_failure_that_says_whe
 
 @pytest.mark.parametrize("kind", LOOPS)
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-@pytest.mark.parametrize("path", ["", "/", "/api", "/api/", "/a/b//", "/with%20space"])
-def test_a_base_url_may_have_any_host_and_path(kind, host, path):
-    with ScriptedServer(host=host) as server:
-        using(kind, look, base_url=server.url + path)
-    (request,) = server.requests
-    assert request.path == f"{path.rstrip('/')}/gitpod.v1.PrebuildService/GetPrebuild"
-    assert request.headers["host"] == f"{'[::1]' if ':' in host else host}:{server.port}"
+def test_a_base_url_may_have_any_host_and_path(kind, host):
+    try:
+        server = ScriptedServer(host=host)
+    except OSError:
+        if host == "::1":
+            pytest.skip("no IPv6 here")
+        raise
+    paths = ["", "/", "/api", "/api/", "/a/b//", "/with%20space"]
+    with server:
+        for path in paths:
+            using(kind, look, base_url=server.url + path)
+    for path, request in zip(paths, server.requests, strict=True):
+        assert request.path == f"{path.rstrip('/')}/gitpod.v1.PrebuildService/GetPrebuild"
+        assert request.headers["host"] == f"{'[::1]' if ':' in host else host}:{server.port}"
 
 
 @pytest.mark.parametrize("kind", LOOPS)

@@ -7,13 +7,13 @@ from itertools import pairwise
 
 import httpx
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prebuilds import CallError, LogError, NotFoundError, PermissionDeniedError, WaitTimeoutError
 from prebuilds.logs import Lines, logs
 
 from .both import ID
+from .cases import drawn
 from .rehearsal import Flow, Rehearsal, answer, error
 from .scripted import a_prebuild
 
@@ -91,7 +91,7 @@ def pieces(content: bytes, sizes: list[int]) -> list[bytes]:
     return cut
 
 
-@given(st.lists(st.binary(max_size=9).filter(lambda line: b"\n" not in line)), st.booleans(), CHUNKS)
+@drawn(st.lists(st.binary(max_size=9).filter(lambda line: b"\n" not in line)), st.booleans(), CHUNKS)
 def test_lines_are_those_of_the_server_whatever_the_pieces(lines, ends, sizes):
     content = b"\n".join(lines) + (b"\n" if ends and lines else b"")
     expected = content.decode(errors="replace").split("\n")
@@ -127,7 +127,7 @@ def dropped_at(content: bytes, where: int, sizes: list[int]):
     return (*pieces(content[:where], sizes), DROPPED)
 
 
-@given(LINES, st.lists(st.floats(0, 1), max_size=8), st.booleans(), CHUNKS)
+@drawn(LINES, st.lists(st.floats(0, 1), max_size=8), st.booleans(), CHUNKS)
 def test_a_server_that_repeats_everything_is_read_without_loss_or_repetition(lines, drops, ends, sizes):
     content = "\n".join(lines).encode() + (b"\n" if ends else b"")
     if lines == [""] and not ends:
@@ -138,7 +138,7 @@ def test_a_server_that_repeats_everything_is_read_without_loss_or_repetition(lin
     assert Service(*flows_of(*broken, pieces(content, sizes))).read() == lines
 
 
-@given(UNIQUE, st.integers(0, 70), st.lists(st.floats(0, 1), max_size=6), CHUNKS)
+@drawn(UNIQUE, st.integers(0, 70), st.lists(st.floats(0, 1), max_size=6), CHUNKS)
 def test_a_server_that_repeats_its_latest_lines_is_read_without_loss_or_repetition(lines, latest, drops, sizes):
     content = [f"{line}\n".encode() for line in lines]
     sent = 0
@@ -153,7 +153,7 @@ def test_a_server_that_repeats_its_latest_lines_is_read_without_loss_or_repetiti
     assert Service(*flows_of(*flows)).read() == lines
 
 
-@given(UNIQUE, st.lists(st.floats(0, 1), max_size=8), CHUNKS)
+@drawn(UNIQUE, st.lists(st.floats(0, 1), max_size=8), CHUNKS)
 def test_a_server_that_goes_on_where_it_was_is_read_without_loss_or_repetition(lines, drops, sizes):
     content = [f"{line}\n".encode() for line in lines]
     ends = sorted(round(where * len(content)) for where in drops)
@@ -166,8 +166,7 @@ def longest_overlap(before: list[str], after: list[str]) -> int:
     return max(n for n in range(len(before) + 1) if n <= len(after) and before[len(before) - n :] == after[:n])
 
 
-@settings(max_examples=500)
-@given(st.lists(WORDS, max_size=30), st.lists(WORDS, max_size=30))
+@drawn(st.lists(WORDS, max_size=30), st.lists(WORDS, max_size=30), quick=100)
 def test_the_longest_stretch_that_can_be_repeated_is(before, after):
     lines = Lines()
     for line in before:
@@ -179,7 +178,7 @@ def test_the_longest_stretch_that_can_be_repeated_is(before, after):
     assert lines.count == len(before) + len(got)
 
 
-@given(st.lists(WORDS, min_size=1, max_size=20), st.lists(WORDS, min_size=1, max_size=10))
+@drawn(st.lists(WORDS, min_size=1, max_size=20), st.lists(WORDS, min_size=1, max_size=10))
 def test_new_lines_are_not_held_back_once_all_has_been_repeated(before, after):
     lines = Lines()
     lines.feed("".join(f"{line}\n" for line in before).encode())

@@ -23,8 +23,7 @@ from prebuilds.settings import DEFAULT_RETRIES
 from .both import KINDS, TOKEN
 from .relay import CALL, FAULTS, PASSED, PASSING, Fault, Playground, Relay
 
-CALLS = 1000
-WORKERS = 80
+WORKERS = 40
 
 
 @dataclass
@@ -44,11 +43,11 @@ class Call:
         return 0.7 if any(fault.never_ends for fault in self.faults) else 5.0
 
 
-def calls(faults: tuple[Fault, ...], again: float, seed: int) -> list[Call]:
+def calls(faults: tuple[Fault, ...], count: int, again: float, seed: int) -> list[Call]:
     """Calls that meet each fault first in turn, and with a probability another one, and another one."""
     dice = random.Random(seed)
     made = []
-    for number in range(CALLS):
+    for number in range(count):
         drawn = [faults[number % len(faults)]]
         while dice.random() < again:
             drawn.append(dice.choice(faults))
@@ -136,9 +135,10 @@ def emulator():
         yield server
 
 
+@pytest.mark.campaign(quick=4 * len(FAULTS), full=1000)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_thousand_creates_through_faults_never_make_two_and_never_lie(kind, emulator):
-    all_calls = calls(FAULTS, again=0.35, seed=3)
+def test_a_thousand_creates_through_faults_never_make_two_and_never_lie(kind, emulator, size):
+    all_calls = calls(FAULTS, size, again=0.35, seed=77)
     with Playground() as playground:
         relays = carry_out(kind, all_calls, create, emulator.url, playground)
         forwarded = Counter(call for relay in relays for call in relay.forwarded)
@@ -146,9 +146,8 @@ def test_a_thousand_creates_through_faults_never_make_two_and_never_lie(kind, em
     with PrebuildClient(TOKEN, base_url=emulator.url) as client:
         made = Counter(each.metadata.project_id for each in client.prebuilds.list(page_size=100))
 
-    assert set(made) <= {call.id for call in all_calls}
-    assert set(made.values()) == {1}
-    assert forwarded == made
+    assert set(made) <= set(forwarded) <= {call.id for call in all_calls}
+    assert set(made.values()) == set(forwarded.values()) == {1}
     for call in all_calls:
         if call.error is None:
             assert call.result.prebuild.metadata.project_id == call.id
@@ -166,25 +165,26 @@ def test_a_thousand_creates_through_faults_never_make_two_and_never_lie(kind, em
     # The test has been one: every fault was met, and both endings were common.
     assert set(FAULTS) - set(met) == {fault for fault in FAULTS if fault.refuses}
     succeeded = sum(call.error is None for call in all_calls)
-    assert 100 < succeeded < 900
+    assert 0.1 < succeeded / size < 0.9
     assert any(len(call.met) > 2 and call.error is None for call in all_calls)
 
 
 def retrieve(client: Any, call: Call, on_attempt: Callable[[object], None]) -> Any:
-    return client.prebuilds.retrieve(prebuild_id=call.id, timeout=8, headers={CALL: call.id}, on_attempt=on_attempt)
+    return client.prebuilds.retrieve(prebuild_id=call.id, timeout=5, headers={CALL: call.id}, on_attempt=on_attempt)
 
 
+@pytest.mark.campaign(quick=100, full=1000)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_thousand_reads_succeed_though_three_in_ten_requests_meet_a_fault(kind, emulator):
+def test_a_thousand_reads_succeed_though_three_in_ten_requests_meet_a_fault(kind, emulator, size):
     with PrebuildClient(TOKEN, base_url=emulator.url) as client:
-        ids = [client.prebuilds.create(project_id=str(uuid.uuid4()), spec={}).prebuild.id for _ in range(50)]
+        ids = [client.prebuilds.create(project_id=str(uuid.uuid4()), spec={}).prebuild.id for _ in range(20)]
     dice = random.Random(5)
     all_calls = [
         Call(
             ids[number % len(ids)],
             [dice.choice(PASSING) if dice.random() < 0.3 else PASSED for _ in range(DEFAULT_RETRIES + 1)],
         )
-        for number in range(CALLS)
+        for number in range(size)
     ]
     with Playground() as playground:
         relays = carry_out(kind, all_calls, retrieve, emulator.url, playground)
@@ -192,4 +192,4 @@ def test_a_thousand_reads_succeed_though_three_in_ten_requests_meet_a_fault(kind
     assert [call for call in all_calls if call.error is not None] == []
     assert [call for call in all_calls if call.result.prebuild.id != call.id] == []
     assert {*PASSING, PASSED} - met == {fault for fault in PASSING if fault.refuses}
-    assert sum(len(call.met) > 1 for call in all_calls) > 200
+    assert sum(len(call.met) > 1 for call in all_calls) > size / 5

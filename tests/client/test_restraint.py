@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -13,20 +14,33 @@ from prebuilds.effects import World
 from prebuilds.settings import DEFAULT_RETRIES
 
 from .both import ID, KINDS, TOKEN
-from .relay import CALL, PASSED, PLAIN_503, UNAVAILABLE, Playground, connect_error, http, retry_info, said
+from .relay import (
+    CALL,
+    PASSED,
+    PLAIN_503,
+    RETRY_INFO,
+    UNAVAILABLE,
+    Playground,
+    connect_error,
+    http,
+    retry_info,
+    said,
+)
 from .scripted import ScriptedServer
 
 CAPACITY = 100
 """How many repetitions in a row a client makes when nothing succeeds."""
 
 
-async def no_pause(seconds: float) -> None:
-    await asyncio.sleep(0)
+def hasty(pauses: list[float] | None = None) -> World:
+    """A world in which a pause takes no time; it is put into `pauses`."""
+    noted = [] if pauses is None else pauses
 
+    async def async_sleep(seconds: float) -> None:
+        noted.append(seconds)
+        await asyncio.sleep(0)
 
-def hasty() -> World:
-    """A world in which a pause takes no time."""
-    return World(uniform=random.Random(1).uniform, sleep=lambda seconds: None, async_sleep=no_pause)
+    return World(uniform=random.Random(1).uniform, sleep=noted.append, async_sleep=async_sleep)
 
 
 @pytest.fixture
@@ -75,12 +89,13 @@ def test_the_attempts_of_a_call_are_few(kind, relay):
     assert len(relay.arrivals) == DEFAULT_RETRIES + 1
 
 
+@pytest.mark.campaign(quick=100, full=1000)
 @pytest.mark.parametrize("kind", KINDS)
-def test_when_nothing_succeeds_a_thousand_calls_are_hardly_repeated(kind, relay):
+def test_when_nothing_succeeds_a_thousand_calls_are_hardly_repeated(kind, relay, size):
     relay.next(PLAIN_503)
-    errors = look_often(kind, relay.url, 1000, world=hasty(), timeout=None)
+    errors = look_often(kind, relay.url, size, world=hasty(), timeout=None)
     assert {type(error) for error in errors} == {UnavailableError}
-    assert len(relay.arrivals) == 1000 + CAPACITY
+    assert len(relay.arrivals) == size + CAPACITY
     assert "almost everything has failed of late" in errors[-1].__notes__[0]
 
 
@@ -140,11 +155,12 @@ def test_the_pause_after_each_attempt_is_drawn_from_nothing_to_twice_as_much(rel
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_pauses_that_were_drawn_are_kept(kind, relay):
     drawn: list[float] = []
+    faults = cycle([UNAVAILABLE, RETRY_INFO])
 
     def note(attempt: Any) -> None:
         if attempt.retry_in is not None:
             drawn.append(attempt.retry_in)
-        relay.next(PASSED if attempt.error else UNAVAILABLE)
+        relay.next(PASSED if attempt.error else next(faults))
 
     relay.next(UNAVAILABLE)
     for _ in range(8):
@@ -152,8 +168,9 @@ def test_the_pauses_that_were_drawn_are_kept(kind, relay):
     times = [arrival.at for arrival in relay.arrivals]
     gaps = [again - begin for begin, again in zip(times[::2], times[1::2], strict=True)]
     assert len(gaps) == len(drawn) == 8
-    assert all(pause <= gap < pause + 0.1 for pause, gap in zip(drawn, gaps, strict=True)), (drawn, gaps)
-    assert max(gaps) - min(gaps) > 0.02
+    # How much later it may be depends on how busy the machine is.
+    assert all(pause <= gap < pause + 1 for pause, gap in zip(drawn, gaps, strict=True)), (drawn, gaps)
+    assert len(set(drawn)) == 8
 
 
 HINTS = [
@@ -169,8 +186,9 @@ HINTS = [
 def test_the_server_is_asked_again_when_it_said(kind, relay, hint, answer):
     faults = iter([said("hint", answer), PASSED])
     relay.choose = lambda call: next(faults)
-    # Without chance, so that all the leeway of a tenth is left to a machine that is busy.
-    (outcome,) = look_often(kind, relay.url, 1, world=World(uniform=lambda low, high: low))
+    pauses: list[float] = []
+    (outcome,) = look_often(kind, relay.url, 1, world=hasty(pauses))
     assert outcome.prebuild is not None
-    begin, again = (arrival.at for arrival in relay.arrivals)
-    assert hint <= again - begin <= 1.1 * hint
+    assert len(relay.arrivals) == 2
+    (pause,) = pauses
+    assert hint <= pause <= 1.1 * hint

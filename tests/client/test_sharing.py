@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import os
 import random
 import subprocess
@@ -17,18 +18,14 @@ from typing import Any
 
 import pytest
 
-from prebuilds import (
-    AsyncPrebuildClient,
-    ClientClosedError,
-    PrebuildClient,
-)
-from prebuilds.emulator import EmulatorServer, ManualClock
+from prebuilds import AsyncPrebuildClient, ClientClosedError, PrebuildClient, drivers
 
 from .both import KINDS, TOKEN
-from .relay import CALL, DRIPS, DROPPED_BEFORE, HANGS_AFTER, HANGS_BEFORE, PASSED, Fault, Playground, Relay
+from .relay import CALL, DRIPS, DROPPED_BEFORE, HANGS_AFTER, HANGS_BEFORE, PASSED, Fault, Playground, Relay, http
 from .scripted import Answer, Request, ScriptedServer, a_prebuild
 
 MOST_CONNECTIONS = 100
+"""How many connections a client has at most."""
 
 TCP_TABLE = Path("/proc/net/tcp")
 
@@ -41,33 +38,33 @@ def open_connections(port: int) -> int:
     return sum(row[2].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
 
 
-@pytest.fixture(scope="module")
-def emulator():
-    with EmulatorServer(clock=ManualClock()) as server:
-        yield server
+@pytest.fixture
+def ids() -> list[str]:
+    return [str(uuid.UUID(int=number)) for number in range(200)]
 
 
-@pytest.fixture(scope="module")
-def ids(emulator) -> list[str]:
-    with PrebuildClient(TOKEN, base_url=emulator.url) as client:
-        return [client.prebuilds.create(project_id=str(uuid.uuid4()), spec={}).prebuild.id for _ in range(200)]
+def found(body: bytes) -> bytes:
+    """The answer of a service that has each prebuild that it is asked for."""
+    prebuild = {**a_prebuild(), "id": json.loads(body)["prebuildId"]}
+    return http(200, json.dumps({"prebuild": prebuild}).encode(), "content-type: application/json")
 
 
 @pytest.fixture
-def relay(emulator):
+def relay():
     with Playground() as playground:
-        yield playground.relay(emulator.url)
+        yield playground.relay(found)
 
 
+@pytest.mark.campaign(quick=1, full=20)
 @needs_the_table
-def test_sixteen_threads_share_a_client(ids, relay):
+def test_sixteen_threads_share_a_client(ids, relay, size):
     dice = random.Random(1)
     relay.choose = lambda call: DROPPED_BEFORE if dice.random() < 0.05 else PASSED
     most: list[int] = []
 
     def work(number: int) -> list[tuple[str, str]]:
         begin.wait()
-        asking = ids[number::16] * 3
+        asking = ids[number::16] * size
         seen = [(asked, client.prebuilds.retrieve(prebuild_id=asked).prebuild.id) for asked in asking]
         most.append(open_connections(relay.port))
         return seen
@@ -76,7 +73,7 @@ def test_sixteen_threads_share_a_client(ids, relay):
     with PrebuildClient(TOKEN, base_url=relay.url) as client:
         with ThreadPoolExecutor(16) as pool:
             seen = [pair for pairs in pool.map(work, range(16)) for pair in pairs]
-        assert len(seen) == 600
+        assert len(seen) == 200 * size
         assert all(asked == got for asked, got in seen)
         assert 1 <= max(most) <= 16
     assert open_connections(relay.port) == 0
@@ -87,8 +84,9 @@ def fault_of(call: str) -> Fault:
     return {"hangs": HANGS_AFTER, "drips": DRIPS, "drops": DROPPED_BEFORE}.get(call, PASSED)
 
 
+@pytest.mark.campaign(quick=50, full=200)
 @needs_the_table
-def test_two_hundred_tasks_share_a_client_though_many_are_cancelled(ids, relay):
+def test_two_hundred_tasks_share_a_client_though_many_are_cancelled(ids, relay, size):
     relay.choose = fault_of
     dice = random.Random(2)
     complaints: list[Any] = []
@@ -107,15 +105,15 @@ def test_two_hundred_tasks_share_a_client_though_many_are_cancelled(ids, relay):
     async def main() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
         async with AsyncPrebuildClient(TOKEN, base_url=relay.url) as client:
-            lasting = [asyncio.create_task(work(client, asked, [""] * 2)) for asked in ids[::2]]
+            lasting = [asyncio.create_task(work(client, asked, [""] * 2)) for asked in ids[:size:2]]
             doomed = [
                 asyncio.create_task(work(client, asked, [*dice.choices(["", "drips", "drops"], k=2), "hangs"]))
-                for asked in ids[1::2]
+                for asked in ids[1:size:2]
             ]
             await asyncio.gather(*map(cancel_midway, doomed))
             assert all(isinstance(end, asyncio.CancelledError) for end in await gathered(doomed))
             seen = [pair for pairs in await asyncio.gather(*lasting) for pair in pairs]
-            assert len(seen) == 200
+            assert len(seen) == size
             assert all(asked == got for asked, got in seen)
             assert open_connections(relay.port) <= MOST_CONNECTIONS
 
@@ -130,8 +128,8 @@ def test_two_hundred_tasks_share_a_client_though_many_are_cancelled(ids, relay):
             await gathered(hanging)
             assert open_connections(relay.port) == 0
             relay.choose = fault_of
-            answers = await asyncio.gather(*(client.prebuilds.retrieve(prebuild_id=each) for each in ids[:150]))
-            assert [answer.prebuild.id for answer in answers] == ids[:150]
+            answers = await asyncio.gather(*(client.prebuilds.retrieve(prebuild_id=each) for each in ids[:120]))
+            assert [answer.prebuild.id for answer in answers] == ids[:120]
             assert 0 < open_connections(relay.port) <= MOST_CONNECTIONS
         assert open_connections(relay.port) == 0
         assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -179,16 +177,25 @@ def test_a_call_that_its_caller_interrupts_leaves_no_connection_behind(kind, ids
     assert open_connections(relay.port) == 0
 
 
+@pytest.fixture
+def most(monkeypatch, size) -> int:
+    """How many connections a client has at most in this test."""
+    monkeypatch.setattr(drivers, "MOST_CONNECTIONS", size)
+    return size
+
+
+@pytest.mark.campaign(quick=10, full=MOST_CONNECTIONS)
 @needs_the_table
-def test_tasks_cancelled_while_they_wait_for_a_connection_leave_it_to_others(ids, relay):
+def test_tasks_cancelled_while_they_wait_for_a_connection_leave_it_to_others(ids, relay, most):
     async def main() -> None:
         async with AsyncPrebuildClient(TOKEN, base_url=relay.url) as client:
             for ticks in range(1, 9):
                 relay.arrivals.clear()
-                holders = [asyncio.create_task(hang(client, each)) for each in ids[:100]]
-                await until_arrived(relay, 100)
-                waiting = [asyncio.create_task(hang(client, each)) for each in ids[100:200]]
-                await asyncio.sleep(0.1)
+                holders = [asyncio.create_task(hang(client, each)) for each in ids[:most]]
+                await until_arrived(relay, most)
+                waiting = [asyncio.create_task(hang(client, each)) for each in ids[most : 2 * most]]
+                await asyncio.sleep(0.05)
+                assert len(relay.arrivals) == most
                 for task in holders:
                     task.cancel()
                 # Each is about to be given a connection that a holder gives up.
@@ -197,8 +204,9 @@ def test_tasks_cancelled_while_they_wait_for_a_connection_leave_it_to_others(ids
                 for task in waiting:
                     task.cancel()
                 assert all(isinstance(end, asyncio.CancelledError) for end in await gathered(holders + waiting))
-            answers = await asyncio.gather(*(client.prebuilds.retrieve(prebuild_id=each, timeout=20) for each in ids))
-            assert [answer.prebuild.id for answer in answers] == ids
+            asked = ids[: 2 * most]
+            answers = await asyncio.gather(*(client.prebuilds.retrieve(prebuild_id=each, timeout=20) for each in asked))
+            assert [answer.prebuild.id for answer in answers] == asked
         assert open_connections(relay.port) == 0
 
     async def hang(client: AsyncPrebuildClient, asked: str) -> Any:
@@ -211,8 +219,9 @@ def test_tasks_cancelled_while_they_wait_for_a_connection_leave_it_to_others(ids
 # One client in several event loops and processes
 
 
+@pytest.mark.campaign(quick=10, full=MOST_CONNECTIONS)
 @pytest.mark.parametrize("option", ["itself", "with_options"])
-def test_a_client_outlives_the_event_loop_that_it_was_first_used_in(ids, relay, option):
+def test_a_client_outlives_the_event_loop_that_it_was_first_used_in(ids, relay, option, most):
     client = AsyncPrebuildClient(TOKEN, base_url=relay.url, retries=0)
     used = client if option == "itself" else client.with_options(timeout=20)
 
@@ -228,7 +237,7 @@ def test_a_client_outlives_the_event_loop_that_it_was_first_used_in(ids, relay, 
     with warnings.catch_warnings():
         # What an event loop leaves open when it ends is closed by the garbage collection, which says so.
         warnings.simplefilter("ignore", ResourceWarning)
-        for count in (1, 3, 150, 3):
+        for count in (1, 3, most + most // 2, 3):
             asyncio.run(look(count))
             gc.collect()
         asyncio.run(end())

@@ -6,7 +6,6 @@ import asyncio
 
 import httpx
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from prebuilds import AsyncPrebuildClient, NotFoundError, PermissionDeniedError, StalledError, WaitTimeoutError
@@ -14,6 +13,7 @@ from prebuilds.emulator import Plan
 from prebuilds.waiting import watch
 
 from .both import ID, KINDS, TOKEN
+from .cases import drawn
 from .emulated import Emulated
 from .rehearsal import Rehearsal, answer, error
 from .scripted import Answer, ScriptedServer, a_prebuild
@@ -37,7 +37,7 @@ def watched(script, **arguments):
 STATE = st.tuples(st.sampled_from(UNDER_WAY), st.integers(1, 3))
 
 
-@given(STATE, st.lists(STATE | st.integers(0, len(FAILURES) - 1), max_size=40), st.sampled_from(ENDS))
+@drawn(STATE, st.lists(STATE | st.integers(0, len(FAILURES) - 1), max_size=40), st.sampled_from(ENDS))
 def test_each_change_is_yielded_exactly_once(first, between, end):
     states = [first, *between, *([(end, 9)] if end else [])]
     script = [FAILURES[each] if isinstance(each, int) else seen(*each) for each in states]

@@ -240,22 +240,6 @@ def test_a_server_that_does_not_answer_in_time_is_a_timeout(kind):
     assert caught.value.maybe_executed
 
 
-def test_an_ipv6_base_url_works(kind):
-    if not socket.has_ipv6:
-        pytest.skip("no IPv6 here")
-    try:
-        listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
-    except OSError:
-        pytest.skip("no IPv6 here")
-    with listener:
-        url = f"http://[::1]:{listener.getsockname()[1]}/api/"
-        with pytest.raises(RequestTimeoutError):
-            call(kind, url, prebuild_id=ID, timeout=0.1)
-        connection, _ = listener.accept()
-        with connection:
-            assert connection.recv(100).startswith(b"POST /api/gitpod.v1.PrebuildService/Get")
-
-
 def test_a_closed_client_says_so_and_closing_twice_is_safe(kind):
     with ScriptedServer() as server:
         if kind == "sync":
