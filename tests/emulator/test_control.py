@@ -373,24 +373,24 @@ def test_time_is_moved_frozen_and_resumed(emulator: Driver):
     assert control.resume().speed == 1000
 
 
-@pytest.mark.parametrize(
-    ("path", "body"),
-    [
-        ("advance", {"seconds": -1}),
-        ("advance", {"seconds": 1e300}),
-        ("advance", {"seconds": "1"}),
-        ("move", {"now": "2029-12-31T23:59:59Z"}),
-        ("move", {"now": "2031-01-01T00:00:00"}),
-        ("move", {"now": "9999-01-01T00:00:00Z"}),
-        ("resume", {"speed": 0}),
-        ("resume", {"speed": 1e9}),
-    ],
-)
-def test_a_time_that_makes_no_sense_is_refused(emulator: Driver, path, body):
+SENSELESS_TIMES = [
+    ("advance", {"seconds": -1}),
+    ("advance", {"seconds": 1e300}),
+    ("advance", {"seconds": "1"}),
+    ("move", {"now": "2029-12-31T23:59:59Z"}),
+    ("move", {"now": "2031-01-01T00:00:00"}),
+    ("move", {"now": "9999-01-01T00:00:00Z"}),
+    ("resume", {"speed": 0}),
+    ("resume", {"speed": 1e9}),
+]
+
+
+def test_a_time_that_makes_no_sense_is_refused(emulator: Driver):
     before = emulator.control.clock()
-    response = emulator.http.post(f"/_emulator/clock/{path}", json=body)
-    assert response.status_code == 400
-    assert emulator.control.clock() == before
+    for path, body in SENSELESS_TIMES:
+        response = emulator.http.post(f"/_emulator/clock/{path}", json=body)
+        assert response.status_code == 400, (path, body)
+        assert emulator.control.clock() == before, (path, body)
 
 
 def test_nothing_is_lost_at_the_end_of_time(emulator: Driver):
