@@ -20,6 +20,9 @@ from .driver import NO_CERTIFICATES, SERVICE
 
 PATIENCE = 30
 
+SOON = 5
+"""So many seconds a program may take that takes less than one: the machine may be busy with other tests."""
+
 _PROGRAM = """
 import sys
 from pathlib import Path
