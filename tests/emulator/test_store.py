@@ -83,17 +83,17 @@ def column(record, name):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A data file of 3000 prebuilds of ten days, some of them cancelled, deleted, failed or gone, and of 900 pools."""
+    """A data file of 2000 prebuilds of six days, some of them cancelled, deleted, failed or gone, and of 900 pools."""
     data, chance = tmp_path_factory.mktemp("store") / "data", random.Random(4)
     store, now = Store(data), START
     # The first of them are rare: what a filter finds may be far back. The last are so close that all phases occur.
     common = {name: values[len(values) // 3 :] for name, values in VALUES.items()}
     ids = []
-    for batch in range(150):
-        values = VALUES if batch < 15 else common
+    for batch in range(100):
+        values = VALUES if batch < 10 else common
         made = []
         for _ in range(20):
-            now += timedelta(seconds=chance.randrange(600 if batch < 135 else 20))
+            now += timedelta(seconds=chance.randrange(600 if batch < 85 else 20))
             record = a_prebuild(
                 chance,
                 now,
@@ -141,7 +141,7 @@ def pages(read, wanted, size):
         before = page[-1][0]
 
 
-@pytest.mark.campaign(quick=20, full=200)
+@pytest.mark.campaign(quick=12, full=200)
 @pytest.mark.parametrize("later", [timedelta(0), timedelta(seconds=100), timedelta(seconds=250), timedelta(days=3)])
 @pytest.mark.parametrize("kind", ["prebuilds", "pools"])
 def test_a_filter_finds_what_looking_at_every_record_finds(stored, kind, later, size):

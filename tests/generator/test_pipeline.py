@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,11 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from generator import pipeline, swap
+from generator import api, pipeline, spec, stamp, swap, wire
 from generator.__main__ import main
 from generator.problems import PipelineError
 
-from .conftest import TINY, Schema, digest, write
+from .conftest import TINY, Schema, digest, small, write
 from .test_lint import SCHEMAS, at
 from .test_report import add_operation
 
@@ -40,6 +41,27 @@ def project(generated_once: Path, tmp_path: Path) -> pipeline.Project:
     """A copy of that project, to be changed."""
     shutil.copytree(generated_once, tmp_path, dirs_exist_ok=True)
     return pipeline.Project(tmp_path)
+
+
+@pytest.fixture
+def copied(generated_once: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The packages are not made but copied, which saves a second: for tests of the stages after that.
+
+    The document within them is the one that was asked for, as what has changed is told by it.
+    """
+    made = generated_once / "generated"
+
+    def make_api(plain: Schema, model: spec.Api, out: Path) -> None:
+        shutil.copytree(made / "prebuild_api", out)
+
+    def make_wire(schema: Schema, model: spec.Api, out: Path) -> None:
+        shutil.copytree(made / "prebuild_wire", out)
+        if schema != small():
+            (out / "openapi.json").write_text(json.dumps(schema), encoding="utf-8")
+
+    monkeypatch.setattr(api, "generate", make_api)
+    monkeypatch.setattr(wire, "generate", make_wire)
+    monkeypatch.setattr(stamp, "format_and_stamp", lambda root: None)
 
 
 def run(project: pipeline.Project, *options: str) -> int:
@@ -97,13 +119,18 @@ def test_a_broken_schema_leaves_everything_as_it_was(
 
 
 def test_a_stage_that_fails_late_leaves_everything_as_it_was(
-    project: pipeline.Project, tiny: Schema, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: pipeline.Project,
+    copied: None,
+    tiny: Schema,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    add_operation(tiny)
+    at(tiny, *SCHEMAS, "BrewRequest", "properties", "cups")["maximum"] = 6
     write(tiny, project.schema)
     before = digest(project.root)
 
     def fail(new: Path, target: Path) -> None:
+        assert "maximum: 8 -> 6" in project.change_log.read_text()
         raise OSError("no space left on device")
 
     monkeypatch.setattr(swap, "swap", fail)
@@ -142,7 +169,7 @@ def test_a_changed_schema_changes_the_packages_and_the_change_log(
 
 
 def test_what_is_not_as_it_was_generated_is_shown_with_the_remedy(
-    project: pipeline.Project, capsys: pytest.CaptureFixture[str]
+    project: pipeline.Project, copied: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("prebuild_api/errors.py", "prebuild_api/stray.py", "prebuild_wire/data.bin"):
         with (project.generated / name).open("a") as file:
@@ -160,7 +187,7 @@ def test_what_is_not_as_it_was_generated_is_shown_with_the_remedy(
 
 
 def test_packages_that_do_not_work_are_refused(
-    project: pipeline.Project, tiny: Schema, monkeypatch: pytest.MonkeyPatch
+    project: pipeline.Project, copied: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The verifier has to see it when a generated file is broken."""
     from generator import verify
