@@ -117,7 +117,7 @@ contract: .venv/.test ## does the emulator keep the contract? (ARGS='-k pool' fo
 
 .PHONY: load
 load: .venv/.test ## the emulator under load for a minute and a half, and killed twenty times
-	@LOAD_SECONDS=60 KILLS=20 $(BIN)/python -m pytest -q -s tests/emulator/test_load.py tests/emulator/test_durability.py
+	@$(BIN)/python -m pytest -q -s --campaign tests/emulator/test_load.py tests/emulator/test_durability.py
 
 .PHONY: matrix
 matrix: .venv/.dev ## the client's and generator's tests on all Pythons found, and with the lowest allowed releases (ARGS=3.12)

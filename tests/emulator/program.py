@@ -7,15 +7,21 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import pytest
 
-from .driver import SERVICE
+from .driver import NO_CERTIFICATES, SERVICE
 
 PATIENCE = 30
+
+SOON = 5
+"""So many seconds a program may take that takes less than one: the machine may be busy with other tests."""
 
 _PROGRAM = """
 import sys
@@ -76,7 +82,30 @@ def stop(program: Program, number=signal.SIGTERM) -> Ended:
     return Ended(program.process.returncode, time.monotonic() - begin, out, err)
 
 
+def exit_code(call: Callable[[], int]) -> int:
+    """What a call returns that has to end by itself, as the program does that cannot start.
+
+    In a thread of its own, so that a server that starts after all fails the test rather than keeping it.
+    """
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(call()), daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    (code,) = codes
+    return code
+
+
+def refused(capsys: pytest.CaptureFixture[str], call: Callable[[], int]) -> str:
+    """The one line that says why the program did not start."""
+    assert exit_code(call) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
 def post(url, method, body):
-    response = httpx.post(f"{url}{SERVICE}/{method}", json=body, headers={"Authorization": "Bearer somebody"})
+    headers = {"Authorization": "Bearer somebody"}
+    response = httpx.post(f"{url}{SERVICE}/{method}", json=body, headers=headers, verify=NO_CERTIFICATES)
     assert response.status_code == 200, response.text
     return response.json()

@@ -35,11 +35,11 @@ def test_a_request_may_say_that_it_is_not_compressed(emulator, encoding):
     assert send(emulator, b"{}", encoding).status_code == 200
 
 
-@pytest.mark.parametrize("encoding", ["br", "deflate", "zstd", "gzip, gzip", "gzip;q=1", "*"])
-def test_other_encodings_are_unimplemented_and_the_known_ones_are_told(emulator, encoding):
-    response = send(emulator, b"{}", encoding)
-    assert code(response) == (501, "unimplemented")
-    assert response.headers["accept-encoding"] == "gzip, identity"
+def test_other_encodings_are_unimplemented_and_the_known_ones_are_told(emulator):
+    for encoding in ("br", "deflate", "zstd", "gzip, gzip", "gzip;q=1", "*"):
+        response = send(emulator, b"{}", encoding)
+        assert code(response) == (501, "unimplemented"), encoding
+        assert response.headers["accept-encoding"] == "gzip, identity", encoding
 
 
 def test_a_header_that_comes_twice_is_a_list(emulator):
@@ -50,12 +50,10 @@ def test_a_header_that_comes_twice_is_a_list(emulator):
 PACKED = gzip.compress(b"{}", mtime=0)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [b"{}", PACKED[:-1], PACKED[:5], PACKED + b"x", PACKED + PACKED, PACKED[:-8] + b"\0" * 8, zlib.compress(b"{}")],
-)
-def test_damaged_gzip_is_an_invalid_argument(emulator, content):
-    assert code(send(emulator, content)) == (400, "invalid_argument")
+def test_damaged_gzip_is_an_invalid_argument(emulator):
+    damaged = [PACKED[:-1], PACKED[:5], PACKED + b"x", PACKED + PACKED, PACKED[:-8] + b"\0" * 8]
+    for content in (b"{}", *damaged, zlib.compress(b"{}")):
+        assert code(send(emulator, content)) == (400, "invalid_argument"), content
 
 
 def test_an_empty_body_needs_no_unpacking(emulator):
@@ -67,7 +65,7 @@ def test_the_limit_holds_for_what_is_unpacked(emulator):
     body = b"{}".ljust(BODY_LIMIT)
     assert send(emulator, gzip.compress(body)).status_code == 200
     assert code(send(emulator, gzip.compress(body + b" "))) == (413, "resource_exhausted")
-    bomb = gzip.compress(b" " * (100 * BODY_LIMIT), 9)
+    bomb = gzip.compress(b" " * (10 * BODY_LIMIT), 1)
     assert len(bomb) < BODY_LIMIT
     assert code(send(emulator, bomb)) == (413, "resource_exhausted")
 
@@ -84,27 +82,23 @@ def fetch(emulator, accepted, method="ListPrebuilds", **options):
     return emulator.post(method, {}, headers={"Accept-Encoding": accepted}, **options)
 
 
-@pytest.mark.parametrize(
-    "accepted",
-    ["gzip", "GZIP", "br, gzip", "gzip;q=0.001", "gzip ; q=1.0", "*", "*;q=0.5", "gzip;q=1, identity;q=0.5", "x-gzip"],
-)
-def test_a_large_response_is_compressed_for_those_who_take_it(large, accepted):
-    response = fetch(large, accepted)
-    assert response.headers["content-encoding"] == "gzip"
-    assert response.headers["vary"] == "Accept-Encoding"
-    assert len(response.json()["prebuilds"]) == 10
-    assert int(response.headers["content-length"]) < len(response.content) / 2
+def test_a_large_response_is_compressed_for_those_who_take_it(large):
+    ranked = ["gzip;q=0.001", "gzip ; q=1.0", "*;q=0.5", "gzip;q=1, identity;q=0.5"]
+    for accepted in ("gzip", "GZIP", "br, gzip", "*", "x-gzip", *ranked):
+        response = fetch(large, accepted)
+        assert response.headers.get("content-encoding") == "gzip", accepted
+        assert response.headers["vary"] == "Accept-Encoding", accepted
+        assert len(response.json()["prebuilds"]) == 10
+        assert int(response.headers["content-length"]) < len(response.content) / 2
 
 
-@pytest.mark.parametrize(
-    "accepted",
-    ["", "identity", "br", "gzip;q=0", "gzip;q=0.000", "gzip;q=0, *", "gzip;q=0.5, identity", "gzip;q=much", "gzipped"],
-)
-def test_it_is_not_for_those_who_do_not(large, accepted):
-    response = fetch(large, accepted)
-    assert "content-encoding" not in response.headers
-    assert response.headers["vary"] == "Accept-Encoding"
-    assert len(response.json()["prebuilds"]) == 10
+def test_it_is_not_for_those_who_do_not(large):
+    ranked = ["gzip;q=0", "gzip;q=0.000", "gzip;q=0, *", "gzip;q=0.5, identity", "gzip;q=much"]
+    for accepted in ("", "identity", "br", "gzipped", *ranked):
+        response = fetch(large, accepted)
+        assert "content-encoding" not in response.headers, accepted
+        assert response.headers["vary"] == "Accept-Encoding", accepted
+        assert len(response.json()["prebuilds"]) == 10
 
 
 def test_a_small_response_is_never_compressed(emulator):

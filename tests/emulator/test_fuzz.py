@@ -18,26 +18,27 @@ from .driver import PROJECT, SERVICE
 from .fuzzing import ODD_BYTES, ODD_TEXTS, Fuzzer, Request, damaged, mutated
 
 
-def test_no_request_does_harm():
+@pytest.mark.campaign(quick=1500, full=50_000)
+def test_no_request_does_harm(size):
     """`make fuzz` sends more of these, and others each time."""
     fuzzer = Fuzzer()
-    asyncio.run(fuzzer.run(range(4000)))
-    assert fuzzer.answers[200] > 200
-    assert fuzzer.answers[400] > 1000
+    asyncio.run(fuzzer.run(range(size)))
+    assert fuzzer.answers[200] > size / 20
+    assert fuzzer.answers[400] > size / 4
 
 
-@pytest.fixture(scope="module")
-def fuzzer():
-    return Fuzzer()
+@pytest.fixture
+def send():
+    """Sends a body to an emulator, and looks at what is stored then. Returns the status."""
+    fuzzer = Fuzzer()
 
-
-def send(fuzzer, method, body, content_type):
-    async def run():
+    async def send(method, body, content_type):
         status, _ = await fuzzer.ask(method, body, content_type)
         await fuzzer.read(limit=100)
         return status
 
-    return asyncio.run(run())
+    with asyncio.Runner() as runner:
+        yield lambda *arguments: runner.run(send(*arguments))
 
 
 LEAVES = (
@@ -62,26 +63,42 @@ def bodies(method):
     return st.dictionaries(st.sampled_from(names) | st.text(max_size=5), VALUES, max_size=4)
 
 
-@settings(max_examples=300, deadline=None)
-@given(data=st.data())
-def test_no_json_does_harm(fuzzer, data):
-    method = data.draw(st.sampled_from([*OPERATIONS]))
-    body = json.dumps(data.draw(bodies(method))).encode(errors="surrogatepass")
-    assert send(fuzzer, method, body, b"application/json") in (200, 400, 404, 409)
+@pytest.mark.campaign(quick=40, full=3000)
+def test_no_json_does_harm(send, size):
+    @settings(max_examples=size, deadline=None)
+    @given(st.data())
+    def harmless(data):
+        method = data.draw(st.sampled_from([*OPERATIONS]))
+        body = json.dumps(data.draw(bodies(method))).encode(errors="surrogatepass")
+        assert send(method, body, b"application/json") in (200, 400, 404, 409)
+
+    harmless()
 
 
-@settings(max_examples=300, deadline=None)
-@given(method=st.sampled_from([*OPERATIONS]), body=st.binary(max_size=60) | st.sampled_from(ODD_BYTES))
-def test_no_bytes_do_harm(fuzzer, method, body):
-    assert send(fuzzer, method, body, b"application/proto") in (200, 400, 404, 409)
+@pytest.mark.campaign(quick=80, full=3000)
+def test_no_bytes_do_harm(send, size):
+    @settings(max_examples=size, deadline=None)
+    @given(st.sampled_from([*OPERATIONS]), st.binary(max_size=60))
+    def harmless(method, body):
+        assert send(method, body, b"application/proto") in (200, 400, 404, 409)
+
+    harmless()
 
 
-def test_what_is_taken_in_JSON_protobuf_takes_too_and_both_get_the_same_answer(fuzzer):
+def test_no_odd_bytes_do_harm(send):
+    for method in OPERATIONS:
+        for body in ODD_BYTES:
+            assert send(method, body, b"application/proto") in (200, 400, 404, 409), (method, body)
+
+
+@pytest.mark.campaign(quick=1000, full=20_000)
+def test_what_is_taken_in_JSON_protobuf_takes_too_and_both_get_the_same_answer(size):
     """The reference for protobuf JSON is more lenient than its specification, but never less."""
+    fuzzer = Fuzzer()
 
     async def run():
         taken = 0
-        for seed in range(2000):
+        for seed in range(size):
             random = Random(seed)
             method = random.choice(
                 [name for name in OPERATIONS if name.startswith(("Get", "List", "CreateP", "Update"))]
@@ -99,7 +116,7 @@ def test_what_is_taken_in_JSON_protobuf_takes_too_and_both_get_the_same_answer(f
                 assert (await fuzzer.ask(method, message.SerializeToString(), b"application/proto"))[0] == status, text
         return taken
 
-    assert asyncio.run(run()) > 200
+    assert asyncio.run(run()) > size / 10
 
 
 def test_nothing_on_a_socket_does_harm(emulator):

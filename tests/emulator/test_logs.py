@@ -7,7 +7,7 @@ import pytest
 
 from prebuilds.emulator import EmulatorServer, ManualClock, Plan
 
-from .driver import Driver
+from .driver import NO_CERTIFICATES, Driver
 
 PLAN = Plan()
 
@@ -18,7 +18,7 @@ def token_for(emulator, prebuild_id):
 
 def read(emulator, prebuild_id, token, prefix=""):
     headers = {"Authorization": f"Bearer {token}"}
-    return httpx.get(f"{emulator.url}{prefix}/logs/{prebuild_id}", headers=headers)
+    return emulator.http.get(f"{prefix}/logs/{prebuild_id}", headers=headers)
 
 
 def code(response):
@@ -39,7 +39,7 @@ def completed(emulator):
 def test_the_log_of_a_completed_prebuild(emulator, completed):
     status = emulator.prebuild(completed)["status"]
     headers = {"Authorization": f"Bearer {token_for(emulator, completed)}"}
-    response = httpx.get(status["logUrl"], headers=headers)
+    response = emulator.http.get(status["logUrl"], headers=headers)
 
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/plain")
@@ -83,7 +83,7 @@ def test_the_stream_follows_a_prebuild_that_is_under_way(emulator):
     token = token_for(emulator, prebuild_id)
     headers = {"Authorization": f"Bearer {token}"}
     seen = []
-    with httpx.stream("GET", f"{emulator.url}/logs/{prebuild_id}", headers=headers) as response:
+    with emulator.http.stream("GET", f"/logs/{prebuild_id}", headers=headers) as response:
         for line in response.iter_lines():
             seen.append(line)
             # Only now time goes on, by more than passes between any two lines.
@@ -98,7 +98,7 @@ def test_the_stream_ends_when_the_prebuild_is_deleted(start):
     prebuild_id = emulator.create()
     emulator.clock.advance(PLAN.pending)
     headers = {"Authorization": f"Bearer {token_for(emulator, prebuild_id)}"}
-    with httpx.stream("GET", f"{emulator.url}/logs/{prebuild_id}", headers=headers) as response:
+    with emulator.http.stream("GET", f"/logs/{prebuild_id}", headers=headers) as response:
         lines = response.iter_lines()
         assert next(lines).endswith("starting the environment")
         emulator.call("DeletePrebuild", prebuildId=prebuild_id)
@@ -117,7 +117,8 @@ def test_the_stream_ends_when_the_server_stops():
         headers = {"Authorization": f"Bearer {token_for(driver, prebuild_id)}"}
 
         def follow():
-            with httpx.stream("GET", f"{server.url}/logs/{prebuild_id}", headers=headers) as response:
+            url = f"{server.url}/logs/{prebuild_id}"
+            with httpx.stream("GET", url, headers=headers, verify=NO_CERTIFICATES) as response:
                 for line in response.iter_lines():
                     lines.append(line)
                     reading.set()
@@ -125,7 +126,7 @@ def test_the_stream_ends_when_the_server_stops():
         thread = threading.Thread(target=follow)
         thread.start()
         assert reading.wait(10)
-        driver.http.close()
+        driver.close()
     thread.join(10)
     assert not thread.is_alive()
     assert len(lines) == 1
@@ -133,7 +134,8 @@ def test_the_stream_ends_when_the_server_stops():
 
 def test_the_api_token_opens_no_log(emulator, completed):
     assert code(read(emulator, completed, "somebody")) == (401, "unauthenticated")
-    assert code(httpx.get(f"{emulator.url}/logs/{completed}")) == (401, "unauthenticated")
+    del emulator.http.headers["Authorization"]
+    assert code(emulator.http.get(f"/logs/{completed}")) == (401, "unauthenticated")
 
 
 def test_a_logs_token_is_no_api_token(emulator, completed):

@@ -18,6 +18,8 @@ TINY = (Path(__file__).parent / "tiny.yaml").read_text(encoding="utf-8")
 
 Schema = dict[str, Any]
 
+_PARSED: Schema = yaml.load(TINY, Loader=document._Loader)
+
 
 def write(schema: Schema, path: Path) -> Path:
     """Write `schema` to `path` as YAML."""
@@ -35,11 +37,15 @@ def digest(root: Path) -> str:
     return whole.hexdigest()
 
 
+def small() -> Schema:
+    """A copy of the small schema, to be changed at will."""
+    return copy.deepcopy(_PARSED)
+
+
 @pytest.fixture
 def tiny() -> Schema:
     """A copy of the small schema, to be changed at will."""
-    parsed: Schema = yaml.load(TINY, Loader=document._Loader)
-    return copy.deepcopy(parsed)
+    return small()
 
 
 @pytest.fixture

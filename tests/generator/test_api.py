@@ -6,6 +6,7 @@ import importlib
 import itertools
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from types import ModuleType
@@ -13,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from generator import api, document, normalise, spec, stamp
+from generator import api, document, lint, normalise, spec, stamp
 from generator.problems import PipelineError
 
-from .conftest import Schema, digest
+from .conftest import Schema, small, write
 from .test_lint import SCHEMAS, at
 
 Read = Callable[[Schema], tuple[document.Document, spec.Api]]
@@ -27,44 +28,47 @@ _names = (f"tiny_api_{number}" for number in itertools.count())
 POT = {"brewedAt": "2019-12-27T18:11:19.117Z"}
 
 
-@pytest.fixture
-def make(read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    """Generate the client package of a schema and import it."""
-    monkeypatch.syspath_prepend(tmp_path)
-    made: list[str] = []
-
-    def run(schema: Schema) -> ModuleType:
-        loaded, model = read(schema)
-        name = next(_names)
-        made.append(name)
-        api.generate(normalise.for_openapi_python_client(loaded.data), model, tmp_path / name)
-        stamp.format_and_stamp(tmp_path / name)
+@contextmanager
+def made(loaded: document.Document, model: spec.Api, folder: Path) -> Iterator[ModuleType]:
+    """Generate the client package of a schema and import it, under a name of its own."""
+    name = next(_names)
+    api.generate(normalise.for_openapi_python_client(loaded.data), model, folder / name)
+    stamp.format_and_stamp(folder / name)
+    sys.path.insert(0, str(folder))
+    try:
         for module in ("models", "types", "resources", "operations", "pages"):
             importlib.import_module(f"{name}.{module}")
-        return sys.modules[name]
-
-    yield run
-    for name in [module for module in sys.modules if module.partition(".")[0] in made]:
-        del sys.modules[name]
-
-
-def test_twice_the_same_bytes(tiny: Schema, read: Read, tmp_path: Path) -> None:
-    loaded, model = read(tiny)
-    plain = normalise.for_openapi_python_client(loaded.data)
-    for folder in ("first", "second"):
-        api.generate(plain, model, tmp_path / folder / "same")
-        stamp.format_and_stamp(tmp_path / folder)
-    assert digest(tmp_path / "first") == digest(tmp_path / "second")
+    finally:
+        sys.path.remove(str(folder))
+    yield sys.modules[name]
+    for module in [module for module in sys.modules if module.partition(".")[0] == name]:
+        del sys.modules[module]
 
 
-def test_every_file_says_where_it_is_from(tiny: Schema, make: Make) -> None:
-    root = Path(make(tiny).__path__[0])
+@pytest.fixture
+def make(read: Read, tmp_path: Path) -> Iterator[Make]:
+    """Generate the client package of a schema and import it."""
+    with ExitStack() as stack:
+        yield lambda schema: stack.enter_context(made(*read(schema), tmp_path))
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The client package of the small schema as it stands."""
+    folder = tmp_path_factory.mktemp("package")
+    loaded = document.load(write(small(), folder / "schema.yaml"))
+    with made(loaded, lint.lint(loaded), folder) as package:
+        yield package
+
+
+def test_every_file_says_where_it_is_from(package: Any) -> None:
+    root = Path(package.__path__[0])
     assert all(path.read_text().startswith(stamp.STAMP) for path in root.rglob("*.py"))
     assert (root / "py.typed").exists()
 
 
-def test_absent_values(tiny: Schema, make: Make) -> None:
-    models: Any = make(tiny).models  # type: ignore[attr-defined]
+def test_absent_values(package: Any) -> None:
+    models = package.models
     pot = models.Pot.from_dict(POT)
     assert (pot.id, pot.kind, pot.millilitres, pot.refill) == (
         None,
@@ -79,8 +83,8 @@ def test_absent_values(tiny: Schema, make: Make) -> None:
     assert models.ListPotsResponse.from_dict({}).pots == []
 
 
-def test_each_kind_of_field_goes_there_and_back(tiny: Schema, make: Make) -> None:
-    models: Any = make(tiny).models  # type: ignore[attr-defined]
+def test_each_kind_of_field_goes_there_and_back(package: Any) -> None:
+    models = package.models
     source = {
         "kind": "TEA_BLACK",
         "cups": 0,
@@ -116,21 +120,19 @@ def test_each_kind_of_field_goes_there_and_back(tiny: Schema, make: Make) -> Non
         ({"kind": None}, "kind"),
     ],
 )
-def test_a_wrong_type_is_named_with_its_path(change: dict[str, Any], path: str, tiny: Schema, make: Make) -> None:
-    package: Any = make(tiny)
+def test_a_wrong_type_is_named_with_its_path(change: dict[str, Any], path: str, package: Any) -> None:
     with pytest.raises(package.DecodeError) as caught:
         package.models.BrewRequest.from_dict({"kind": "TEA_GREEN"} | change)
     assert caught.value.path == path
 
 
-def test_a_message_that_holds_itself(tiny: Schema, make: Make) -> None:
-    package: Any = make(tiny)
+def test_a_message_that_holds_itself(package: Any) -> None:
     with pytest.raises(package.DecodeError, match=r"^pots\[0\]\.refill\.brewedAt: expected a timestamp"):
         package.models.ListPotsResponse.from_dict({"pots": [POT | {"refill": {}}]})
 
 
-def test_timestamps_are_written_in_utc(tiny: Schema, make: Make) -> None:
-    models: Any = make(tiny).models  # type: ignore[attr-defined]
+def test_timestamps_are_written_in_utc(package: Any) -> None:
+    models = package.models
     moment = datetime(2020, 1, 1, 1, tzinfo=timezone(timedelta(hours=1)))
     assert models.Pot(brewed_at=moment).to_dict() == {"brewedAt": "2020-01-01T00:00:00Z"}
     with pytest.raises(ValueError, match="no time zone"):
@@ -155,8 +157,8 @@ class Recorder:
         self.resource = Resource()
 
 
-def test_client_methods_build_requests(tiny: Schema, make: Make) -> None:
-    recorder = Recorder(make(tiny))
+def test_client_methods_build_requests(package: Any) -> None:
+    recorder = Recorder(package)
     recorder.resource.brew(kind="TEA_GREEN", cups=2, labels={"a": "b"}, notes=("x",), timeout=3)
     page = recorder.resource.list(size=5, token="t")
     recorder.resource.list(page={"size": 5}, token="t")
@@ -182,15 +184,14 @@ def test_client_methods_build_requests(tiny: Schema, make: Make) -> None:
         ({"page": {"size": 5}, "size": 6}, "size is given twice, by keyword and in page"),
     ],
 )
-def test_what_a_request_cannot_be_is_refused(keywords: dict[str, Any], message: str, tiny: Schema, make: Make) -> None:
-    recorder = Recorder(make(tiny))
+def test_what_a_request_cannot_be_is_refused(keywords: dict[str, Any], message: str, package: Any) -> None:
+    recorder = Recorder(package)
     with pytest.raises(TypeError, match=message):
         recorder.resource.list(**keywords)
     assert recorder.sent == []
 
 
-def test_paging_is_data(tiny: Schema, make: Make) -> None:
-    package: Any = make(tiny)
+def test_paging_is_data(package: Any) -> None:
     operation = package.operations.LIST_POTS
     request = package.models.ListPotsRequest()
     assert operation.token(request) is None
@@ -244,10 +245,10 @@ def test_a_new_field_method_and_message_need_no_line_by_hand(tiny: Schema, make:
 
 
 def test_text_cannot_break_out_of_a_docstring(tiny: Schema, make: Make) -> None:
-    text = 'Ends with a quote"'
-    at(tiny, *SCHEMAS, "Pot")["description"] = 'Has """ and \\d and \\N{X} in it. ' + text
+    text = 'Has """ and \\d and \\N{X} in it. Ends with a quote"'
+    at(tiny, *SCHEMAS, "Pot")["description"] = text
     package: Any = make(tiny)
-    assert package.models.Pot.__doc__ == 'Has """ and \\d and \\N{X} in it. ' + text
+    assert package.models.Pot.__doc__ == text
 
 
 def test_what_openapi_python_client_drops_is_an_error(tiny: Schema, read: Read, tmp_path: Path) -> None:
