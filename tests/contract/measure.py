@@ -23,7 +23,7 @@ COST = 0.001
 LONGEST = 60.0
 """After so many seconds, waited and counted, a run ends."""
 
-_LOOK = 200
+_LOOK = 20
 
 
 def run_kit(

@@ -8,6 +8,9 @@ import pytest
 
 from .mutants.base import TOKEN, Server
 
+# One worker tests the server for all of them.
+pytestmark = pytest.mark.xdist_group("contract")
+
 
 @pytest.fixture(scope="session")
 def contract_target():

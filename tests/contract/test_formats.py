@@ -79,7 +79,7 @@ def test_without_the_formats_they_are_not():
         PARSERS["protobuf-duration"](body["spec"]["timeout"])
 
 
-@EXAMPLES
+@settings(EXAMPLES, max_examples=5)
 @given(st.data())
 def test_registering_twice_changes_nothing(data):
     register_formats()

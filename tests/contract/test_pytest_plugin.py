@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
@@ -149,9 +148,11 @@ def test_a_server_that_is_not_there_keeps_nothing(run):
 
 
 def test_a_run_of_pytest_without_contract_tests_loads_nothing(tmp_path):
+    # What else is installed here for pytest takes long to load.
     program = """
 import pytest, sys
-pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider"])
+others = ("schemathesis", "hypothesispytest", "xdist", "randomly", "anyio", "typeguard")
+pytest.main(["--collect-only", "-q", *(f"-pno:{name}" for name in ("cacheprovider", *others))])
 assert "pytest_prebuilds.contract" in sys.modules
 loaded = [name for name in sys.modules if name.split(".")[0] in ("prebuilds", "prebuild_wire")]
 assert not loaded, loaded
@@ -159,29 +160,19 @@ assert not loaded, loaded
     subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path, timeout=60)
 
 
-def test_one_worker_tests_the_server_and_tells_the_others(pytester, tmp_path):
+def test_one_worker_tests_the_server_and_tells_the_others(run, tmp_path, monkeypatch):
     """The workers of pytest-xdist have folders next to each other, and a variable with their name."""
     (tmp_path / "run").mkdir()
-    with EmulatorServer() as server:
-        alone = _work(pytester, "gw0", tmp_path, server.url)
+
+    def outcomes(worker: str, url: str) -> dict[str, int]:
+        monkeypatch.setenv("PYTEST_XDIST_WORKER", worker)
+        chosen = ["-k", "no-server-error and List", f"--basetemp={tmp_path / 'run' / worker}"]
+        result = run("", f"--prebuilds-contract-url={url}", "--prebuilds-contract-mode=read", *chosen)
+        assert result.ret == 0
+        return result.parseoutcomes()
+
+    with EmulatorServer(clock=ManualClock()) as server:
+        alone = outcomes("gw0", server.url)
     # Whoever asks the server now gets no answer.
-    assert _work(pytester, "gw1", tmp_path, server.url) == alone
-    assert "passed" in alone
-
-
-def _work(pytester, worker, folder, url):
-    """The last line of one worker."""
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "no-server-error and List"),
-            *(f"--prebuilds-contract-url={url}", "--prebuilds-contract-mode=read"),
-            f"--basetemp={folder / 'run' / worker}",
-        ],
-        cwd=pytester.path,
-        env={**os.environ, "PYTEST_XDIST_WORKER": worker},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout.splitlines()[-1].rpartition(" in ")[0]
+    assert outcomes("gw1", server.url) == alone
+    assert alone["passed"] == 2

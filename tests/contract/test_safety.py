@@ -100,24 +100,30 @@ def test_nothing_is_left_after_a_run(server, options):
     assert not options["ledger"].exists()
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_nothing_is_left_after_an_interruption_at_any_moment(server, options, seed):
-    moment = random.Random(seed).randrange(1, 380)
-    late = seed % 2 == 0
+@pytest.mark.campaign(quick=6, full=200)
+@pytest.mark.parametrize("late", [False, True])
+def test_nothing_is_left_after_an_interruption_at_any_moment(options, late, size):
+    for seed in range(size):
+        # One moment of each part of the run; a late one loses the answer to what was carried out.
+        moment = int((seed + random.Random(seed).random()) / size * 380) + 1
 
-    def before(count, request):
-        if count == moment and not late:
-            raise KeyboardInterrupt
+        def before(count, request, moment=moment):
+            if count == moment and not late:
+                raise KeyboardInterrupt
 
-    def after(count, request, answer):
-        if count == moment and late:
-            raise KeyboardInterrupt  # it was carried out, and its answer is lost
+        def after(count, request, answer, moment=moment):
+            if count == moment and late:
+                raise KeyboardInterrupt
 
-    report = kit(server, Watched(server, before=before, after=after), options)
-    assert report.unfinished == "it was interrupted"
-    assert report.exit_code in (1, 2)
-    assert left(server) == []
-    assert not options["ledger"].exists()
+        server = Server()
+        try:
+            report = kit(server, Watched(server, before=before, after=after), options)
+            assert report.unfinished == "it was interrupted", moment
+            assert report.exit_code in (1, 2), moment
+            assert left(server) == [], moment
+            assert not options["ledger"].exists(), moment
+        finally:
+            server.close()
 
 
 def test_a_second_run_with_the_same_seed_is_not_disturbed_by_the_first(options):
@@ -145,7 +151,9 @@ def test_a_second_run_waits_for_the_pools_of_the_first_to_leave_the_given_place(
     assert all(report.session.findings.reached["CreateWarmPool"].success for report in reports)
 
 
-@pytest.mark.parametrize("layer", ["machine", "schemathesis"])
+@pytest.mark.parametrize(
+    "layer", ["machine", pytest.param("schemathesis", marks=pytest.mark.xdist_group("schemathesis"))]
+)
 @pytest.mark.parametrize("moment", [20, 60, 150])
 def test_ctrl_c_in_a_layer_that_others_drive_leaves_nothing(server, options, layer, moment):
     """Hypothesis and schemathesis catch a lot, and run threads of their own."""
@@ -203,17 +211,22 @@ def test_a_server_that_refuses_each_deletion_once_is_asked_again(server, options
     assert left(server) == []
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_answers_that_are_lost_leave_nothing(server, options, seed):
-    chance = random.Random(seed)
+@pytest.mark.campaign(quick=3, full=50)
+def test_answers_that_are_lost_leave_nothing(options, size):
+    for seed in range(size):
+        chance = random.Random(seed)
 
-    def after(count, request, answer):
-        if request.method.startswith("Create") and chance.random() < 0.2:
-            raise TransportError("the connection broke")
+        def after(count, request, answer, chance=chance):
+            if request.method.startswith("Create") and chance.random() < 0.2:
+                raise TransportError("the connection broke")
 
-    report = kit(server, Watched(server, after=after), options)
-    assert report.exit_code == 1  # answers have to come
-    assert left(server) == []
+        server = Server()
+        try:
+            report = kit(server, Watched(server, after=after), options)
+            assert report.exit_code == 1, seed  # answers have to come
+            assert left(server) == [], seed
+        finally:
+            server.close()
 
 
 def test_a_server_that_fails_after_it_has_created_leaves_nothing(server, options):

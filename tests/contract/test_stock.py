@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,11 @@ from prebuilds.contract.wire import Request
 
 from .mutants import MUTANTS
 from .mutants.base import CLASS, OTHER_PROJECT, PROJECT, TOKEN, Api, Server
+
+THEIR_PROJECT = "6a6f0b0c-35d1-4c0b-9c3e-1f1f1d3d7a11"
+
+# What schemathesis loads at first takes as long as a run. Some tests share a run, too.
+pytestmark = pytest.mark.xdist_group("schemathesis")
 
 
 class Recorder:
@@ -45,71 +52,73 @@ def target(name: str | None = None) -> Iterator[Recorder]:
         server.close()
 
 
+@dataclass(frozen=True)
+class Deep:
+    """What a run with all phases has done: its session, its folder, all that was sent, and what others have made."""
+
+    session: Session
+    folder: Path
+    sent: list[Request]
+    theirs: tuple[str, ...]
+
+
 @pytest.fixture(scope="module")
 def deep(tmp_path_factory):
-    """A run with all phases against the emulator, in a folder of its own."""
+    """A run with all phases against the emulator, in given projects and in a folder of its own."""
     folder = tmp_path_factory.mktemp("deep")
     with pytest.MonkeyPatch.context() as patch, target() as way:
         patch.chdir(folder)
-        session = Session(way, token=TOKEN, assumptions=True)
+        api = Api(way.app)
+        theirs = api.created(THEIR_PROJECT)["id"], api.new_pool(THEIR_PROJECT)["id"]
+        api.close()
+        given = {"projects": [PROJECT, OTHER_PROJECT], "environment_classes": [CLASS]}
+        session = Session(way, token=TOKEN, assumptions=True, **given)
+        # schemathesis takes ids from the lists that it has seen.
+        session.call("ListPrebuilds", {})
+        session.call("ListWarmPools", {})
         run_schemathesis(session, deep=True)
-    return session, folder
+    return Deep(session, folder, way.sent, theirs)
+
+
+@pytest.fixture(scope="module")
+def usual():
+    """What a run with the usual phase and the seed 7 has sent."""
+    with target() as way:
+        run_schemathesis(Session(way, token=TOKEN, seed=7))
+    return way.sent
 
 
 def test_the_emulator_keeps_everything_in_the_coverage_phase_and_beyond(deep):
-    session, _ = deep
-    assert session.findings.failures == []
-    assert all(reached.success and reached.codes for reached in session.findings.reached.values())
+    assert deep.session.findings.failures == []
+    assert all(reached.success and reached.codes for reached in deep.session.findings.reached.values())
 
 
 def test_no_file_is_written(deep):
-    _, folder = deep
-    assert list(folder.iterdir()) == []
+    assert list(deep.folder.iterdir()) == []
 
 
 def test_sequences_lead_from_a_creation_to_the_methods_that_take_its_id(deep):
-    session, _ = deep
-    cancelled = [answer for answer in session.log if answer.ok and answer.request.method == "CancelPrebuild"]
-    assert {answer.at("prebuild.id") for answer in cancelled} <= set(session.made)
+    cancelled = [answer for answer in deep.session.log if answer.ok and answer.request.method == "CancelPrebuild"]
+    assert {answer.at("prebuild.id") for answer in cancelled} <= set(deep.session.made)
     assert len(cancelled) >= 2
 
 
-def test_only_declared_verbs_are_sent_and_nothing_tells_that_it_is_a_test():
-    with target() as way:
-        run_schemathesis(Session(way, token=TOKEN))
-    assert {sent.http_method for sent in way.sent} == {"POST"}
-    assert {name.lower() for sent in way.sent for name, _ in sent.headers} <= {
-        "accept",
-        "authorization",
-        "content-type",
-        "connect-protocol-version",
-    }
-    assert {sent.header("authorization") for sent in way.sent} == {f"Bearer {TOKEN}"}
-
-
-def test_in_read_mode_nothing_is_written():
-    with target() as way:
-        run_schemathesis(Session(way, token=TOKEN, mode="read"), deep=True)
-    assert {sent.method for sent in way.sent} == set(READS)
-
-
-def test_everything_is_made_in_the_given_projects():
-    with target() as way:
-        session = Session(way, token=TOKEN, projects=[PROJECT, OTHER_PROJECT], environment_classes=[CLASS])
-        run_schemathesis(session, deep=True)
-    made = [answer for answer in session.log if answer.ok and answer.request.method == "CreatePrebuild"]
+def test_everything_is_made_in_the_given_projects(deep):
+    made = [answer for answer in deep.session.log if answer.ok and answer.request.method == "CreatePrebuild"]
     assert made
     assert {answer.at("prebuild.metadata.projectId") for answer in made} <= {PROJECT, OTHER_PROJECT}
 
 
-def test_what_the_kit_has_not_made_is_looked_at_and_no_more():
-    """schemathesis takes ids from the lists that it has seen."""
+def test_what_the_kit_has_not_made_is_looked_at_and_no_more(deep):
+    touched = [sent for sent in deep.sent if sent.method not in READS]
+    assert touched
+    assert not [sent for sent in touched if any(item.encode() in (sent.body or b"").lower() for item in deep.theirs)]
+
+
+def test_what_the_kit_has_not_made_cannot_be_changed():
     with target() as way:
         api = Api(way.app)
-        theirs = [
-            api("CreatePrebuild", projectId=OTHER_PROJECT, environmentClassId=CLASS, spec={}).json["prebuild"]["id"],
-            api("CreateWarmPool", projectId=OTHER_PROJECT, environmentClassId=CLASS).json["warmPool"]["id"],
-        ]
+        theirs = api.created(OTHER_PROJECT)["id"], api.new_pool(OTHER_PROJECT)["id"]
         api.close()
         session = Session(way, token=TOKEN, projects=[PROJECT], environment_classes=[CLASS])
         session.call("ListPrebuilds", {})
@@ -122,19 +131,34 @@ def test_what_the_kit_has_not_made_is_looked_at_and_no_more():
         ):
             with pytest.raises(ForbiddenError):
                 session.call(method, {field: theirs_id})
-        run_schemathesis(session, deep=True)
-    touched = [sent for sent in way.sent if sent.method not in READS]
-    assert touched
-    assert not [sent for sent in touched if any(item.encode() in (sent.body or b"").lower() for item in theirs)]
+    assert {sent.method for sent in way.sent} <= set(READS)
 
 
-def test_the_same_seed_sends_the_same():
-    def sent(seed: int) -> list[bytes | None]:
-        with target() as way:
-            run_schemathesis(Session(way, token=TOKEN, seed=seed))
-            return [request.body for request in way.sent if request.method == "ListWarmPools"]
+def test_only_declared_verbs_are_sent_and_nothing_tells_that_it_is_a_test(usual):
+    assert {sent.http_method for sent in usual} == {"POST"}
+    assert {name.lower() for sent in usual for name, _ in sent.headers} <= {
+        "accept",
+        "authorization",
+        "content-type",
+        "connect-protocol-version",
+    }
+    assert {sent.header("authorization") for sent in usual} == {f"Bearer {TOKEN}"}
 
-    assert sent(7) == sent(7)
+
+def test_the_same_seed_sends_the_same(usual):
+    with target() as way:
+        run_schemathesis(Session(way, token=TOKEN, seed=7))
+
+    def bodies(requests: list[Request]) -> list[bytes | None]:
+        return [request.body for request in requests if request.method == "ListWarmPools"]
+
+    assert bodies(way.sent) == bodies(usual) != []
+
+
+def test_in_read_mode_nothing_is_written():
+    with target() as way:
+        run_schemathesis(Session(way, token=TOKEN, mode="read"), deep=True)
+    assert {sent.method for sent in way.sent} == set(READS)
 
 
 def test_the_time_of_the_run_is_kept():
@@ -161,7 +185,17 @@ def test_the_time_of_the_run_is_kept():
     ],
 )
 def test_each_check_finds_what_it_is_for(mutant, property_name):
+    found: set[str] = set()
     with target(mutant) as way:
-        session = Session(way, token=TOKEN, assumptions=True)
-        run_schemathesis(session)
-    assert property_name in {failure.property.name for failure in session.findings.failures}
+        session = Session(
+            way,
+            token=TOKEN,
+            assumptions=True,
+            # The time is over once it was found.
+            max_time=1,
+            clock=lambda: 2.0 if property_name in found else 0.0,
+            on_progress=lambda session: found.update(failure.property.name for failure in session.findings.failures),
+        )
+        with suppress(OutOfTimeError):
+            run_schemathesis(session)
+    assert property_name in found

@@ -436,7 +436,64 @@ class OneAtATime(Variant):
         return True
 
 
+class Several(Variant):
+    """Differs from the emulator in all the ways of its `parts` at once, the last of them next to the caller.
+
+    No part may undo what another one does. What takes time is as the plan and the tick of the class say.
+    """
+
+    parts: ClassVar[tuple[type[Variant], ...]] = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        for kind in self.parts:
+            part = kind()
+            part.clock = self.clock
+            self._emulator = Between(self._emulator, part.answer)
+
+
+class OtherWriting(Several):
+    """Writes everything in another way."""
+
+    parts = (
+        ZeroValues,
+        UnknownEnumValues,
+        OtherSnapshotIds,
+        UnknownFields,
+        Nanoseconds,
+        OtherTexts,
+        OlderStatuses,
+        IdentityEncoding,
+    )
+
+
+class OtherReading(Several):
+    """Takes less than the emulator, and tells less of what is wrong; and nothing is ever seen to be deleted."""
+
+    plan = GoneAtOnce.plan
+    parts = (StrictInput, NoGet, NoTexts)
+
+
+class OtherLists(Several):
+    """Lists with empty pages, deletes again what is gone, takes what can be understood; and everything takes long."""
+
+    plan = Slow.plan
+    parts = (LenientInput, EmptyPages, IgnoresTheQuery, GoneDeletesSucceed, NoDetails)
+
+
+class OtherRules(Several):
+    """Has rules of its own for what is under way, which everything is at once; and what is deleted is gone."""
+
+    assumptions = False
+    plan = StartsAtOnce.plan
+    tick = StartsAtOnce.tick
+    parts = (IgnoresUnknownEnumNames, GoneWithTheCall, ActiveIsNotDeleted, OneAtATime)
+
+
 VARIANTS: dict[str, type[Variant]] = {
-    kind.__name__: kind for kind in Variant.__subclasses__() if kind.__module__ == __name__
+    kind.__name__: kind for kind in Variant.__subclasses__() if kind.__module__ == __name__ and kind is not Several
 }
 """All variants by their names, the emulator first."""
+
+COMBINED: dict[str, type[Variant]] = {kind.__name__: kind for kind in (*Several.__subclasses__(), EveryPlaceIsTaken)}
+"""A few servers that differ from the emulator in all of these ways: soon tried out, if not as easy to see through."""

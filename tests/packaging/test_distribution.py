@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
 import venv
 import zipfile
+from collections.abc import Iterable
 from email.parser import Parser
-from importlib.metadata import packages_distributions
+from importlib.metadata import Distribution, distribution, packages_distributions
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
 from prebuilds.cli import EXTRAS
+
+# One worker builds the wheel, and installs it.
+pytestmark = pytest.mark.xdist_group("wheel")
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {
@@ -46,15 +51,54 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(ROOT, "wheel", tmp_path_factory.mktemp("wheel"))
 
 
+def metadata(wheel: Path) -> list[Requirement]:
+    """What the wheel requires, with and without extras."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+        headers = Parser().parsestr(archive.read(name).decode())
+    return [Requirement(line) for line in headers.get_all("Requires-Dist", [])]
+
+
+def needed(required: Iterable[Requirement], found: dict[str, Distribution] | None = None) -> dict[str, Distribution]:
+    """The distributions that are required without any extra, and what they require in turn, as they are installed."""
+    found = {} if found is None else found
+    for each in required:
+        if each.name not in found and (each.marker is None or each.marker.evaluate({"extra": ""})):
+            found[each.name] = distribution(each.name)
+            assert each.specifier.contains(found[each.name].version), each
+            needed(map(Requirement, found[each.name].requires or []), found)
+    return found
+
+
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment that holds the wheel and what it cannot do without."""
+    """The Python of an environment that holds the wheel and what it cannot do without.
+
+    What that is, the wheel says; it is copied, so that nothing has to be fetched.
+    """
     home = tmp_path_factory.mktemp("installed")
-    venv.create(home, with_pip=True)
+    venv.create(home)
     python = home / "bin" / "python"
-    done = run(python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", wheel)
+    (packages,) = home.glob("lib/python*/site-packages")
+    for each in needed(metadata(wheel)).values():
+        for file in each.files or []:
+            if ".." not in file.parts and "__pycache__" not in file.parts:
+                (packages / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file.locate(), packages / file)
+    options = ("-q", "--no-index", "--no-deps", "--no-compile")
+    done = run(sys.executable, "-m", "pip", "--python", python, "install", *options, wheel)
     assert done.returncode == 0, done.stderr
     return python
+
+
+@pytest.mark.campaign
+def test_pip_fetches_what_the_client_needs(wheel: Path, tmp_path: Path):
+    venv.create(tmp_path / "home", with_pip=True)
+    python = tmp_path / "home" / "bin" / "python"
+    done = run(python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", wheel)
+    assert done.returncode == 0, done.stderr
+    done = run(python, "-W", "error", "-c", "from prebuilds import PrebuildClient", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def contents(wheel: Path) -> set[str]:
@@ -100,13 +144,9 @@ def test_a_wheel_built_from_the_source_distribution_is_the_same(
 
 def requirements(wheel: Path, extra: str) -> set[str]:
     """The distributions that one extra adds, by name."""
-    with zipfile.ZipFile(wheel) as archive:
-        (name,) = (n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
-        metadata = Parser().parsestr(archive.read(name).decode())
-    required = [Requirement(line) for line in metadata.get_all("Requires-Dist", [])]
     return {
         each.name
-        for each in required
+        for each in metadata(wheel)
         if each.marker and each.marker.evaluate({"extra": extra}) and not each.marker.evaluate({"extra": ""})
     }
 
