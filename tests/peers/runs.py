@@ -119,6 +119,7 @@ def _seconds_to_start(side: str, *, server: Server) -> tuple[float, object]:
         assert process.stdout is not None
         line = process.stdout.readline()
         seconds = time.perf_counter() - begin
+    # The exit code does not matter: now and then the threads of pyqwest abort the process at its end.
     if not line:
         sys.exit(f"the first call of {side} failed")
     return seconds, line.strip()
@@ -127,7 +128,7 @@ def _seconds_to_start(side: str, *, server: Server) -> tuple[float, object]:
 def _checked(command: list[str | Path], *, trust: bool = False) -> subprocess.CompletedProcess[str]:
     done = _run(command, trust=trust)
     if done.returncode:
-        sys.exit(f"{' '.join(map(str, command))} failed:\n{done.stderr}")
+        sys.exit(f"{' '.join(map(str, command))} failed with exit code {done.returncode}:\n{done.stderr}")
     return done
 
 
