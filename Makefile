@@ -155,6 +155,18 @@ mutation: .venv/.mutation ## how many of 300 small changes to the code the tests
 bench: .venv/.test ## how fast the models decode and the emulator answers (a few minutes)
 	@$(BIN)/python -m tests.benchmarks
 
+# The client as its users have it: httpx imports more where trio, click or rich are installed.
+.venv-peers/.set-up: pyproject.toml constraints.txt
+	@echo "Setting up $(@D) ..."
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --constraint constraints.txt hatchling
+	@$(@D)/bin/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[fast]'
+	@touch $@
+
+.PHONY: peers
+peers: .venv/.test .venv-peers/.set-up $(INTEROP) ## the CPU time of our client beside that of the vendor's (a few minutes; ARGS='-k list --rounds 9')
+	@$(BIN)/python -m tests.peers $(ARGS)
+
 .PHONY: demo
 demo: .venv/.demo ## the client at work on the bundled emulator (ARGS='--help' tells more)
 	@$(BIN)/prebuilds demo $(ARGS)
@@ -165,5 +177,5 @@ emulator: .venv/.demo ## run the emulator on a free port (ARGS='--port 8080')
 
 .PHONY: clean
 clean: ## remove .venv and everything the tools left behind
-	@rm -rf .venv .venv-interop .venv-matrix .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	@rm -rf .venv .venv-interop .venv-matrix .venv-peers .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
