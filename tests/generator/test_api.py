@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-import itertools
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,36 +12,12 @@ import pytest
 from generator import api, document, normalise, spec, stamp
 from generator.problems import PipelineError
 
-from .conftest import Schema, digest
+from .conftest import Make, Schema, digest
 from .test_lint import SCHEMAS, at
 
 Read = Callable[[Schema], tuple[document.Document, spec.Api]]
-Make = Callable[[Schema], ModuleType]
-
-_names = (f"tiny_api_{number}" for number in itertools.count())
 
 POT = {"brewedAt": "2019-12-27T18:11:19.117Z"}
-
-
-@pytest.fixture
-def make(read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    """Generate the client package of a schema and import it."""
-    monkeypatch.syspath_prepend(tmp_path)
-    made: list[str] = []
-
-    def run(schema: Schema) -> ModuleType:
-        loaded, model = read(schema)
-        name = next(_names)
-        made.append(name)
-        api.generate(normalise.for_openapi_python_client(loaded.data), model, tmp_path / name)
-        stamp.format_and_stamp(tmp_path / name)
-        for module in ("models", "types", "resources", "operations", "pages"):
-            importlib.import_module(f"{name}.{module}")
-        return sys.modules[name]
-
-    yield run
-    for name in [module for module in sys.modules if module.partition(".")[0] in made]:
-        del sys.modules[name]
 
 
 def test_twice_the_same_bytes(tiny: Schema, read: Read, tmp_path: Path) -> None:
@@ -101,28 +73,6 @@ def test_each_kind_of_field_goes_there_and_back(tiny: Schema, make: Make) -> Non
     assert models.Pot.from_dict(pot.to_dict()) == pot
 
 
-@pytest.mark.parametrize(
-    ("change", "path"),
-    [
-        ({"kind": 1}, "kind"),
-        ({"cups": "1"}, "cups"),
-        ({"cups": True}, "cups"),
-        ({"strong": 1}, "strong"),
-        ({"grams": "1"}, "grams"),
-        ({"labels": {"a": 1}}, "labels.a"),
-        ({"labels": []}, "labels"),
-        ({"notes": ["a", None]}, "notes[1]"),
-        ({"notes": "a"}, "notes"),
-        ({"kind": None}, "kind"),
-    ],
-)
-def test_a_wrong_type_is_named_with_its_path(change: dict[str, Any], path: str, tiny: Schema, make: Make) -> None:
-    package: Any = make(tiny)
-    with pytest.raises(package.DecodeError) as caught:
-        package.models.BrewRequest.from_dict({"kind": "TEA_GREEN"} | change)
-    assert caught.value.path == path
-
-
 def test_a_message_that_holds_itself(tiny: Schema, make: Make) -> None:
     package: Any = make(tiny)
     with pytest.raises(package.DecodeError, match=r"^pots\[0\]\.refill\.brewedAt: expected a timestamp"):
@@ -173,19 +123,17 @@ def test_client_methods_build_requests(tiny: Schema, make: Make) -> None:
     assert page.has_next_page()
 
 
-@pytest.mark.parametrize(
-    ("keywords", "message"),
-    [
+def test_what_a_request_cannot_be_is_refused(tiny: Schema, make: Make) -> None:
+    recorder = Recorder(make(tiny))
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"page": {"sizes": 5}}, "page: PageRequest has no field sizes"),
-        ({"page": {"size": "5"}}, "page: size: expected a whole number, found the string '5'"),
+        ({"page": {"size": "five"}}, "page: size: expected a whole number .*, found the string 'five'"),
         ({"page": 5}, "page: expected PageRequest or a dict, got the number 5"),
         ({"page": {"size": 5}, "size": 6}, "size is given twice, by keyword and in page"),
-    ],
-)
-def test_what_a_request_cannot_be_is_refused(keywords: dict[str, Any], message: str, tiny: Schema, make: Make) -> None:
-    recorder = Recorder(make(tiny))
-    with pytest.raises(TypeError, match=message):
-        recorder.resource.list(**keywords)
+    ]
+    for keywords, message in refused:
+        with pytest.raises(TypeError, match=message):
+            recorder.resource.list(**keywords)
     assert recorder.sent == []
 
 
