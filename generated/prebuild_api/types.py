@@ -457,9 +457,11 @@ def renamed(
 
 def encode_enum(value: str) -> str | int:
     """An enum value as JSON: its name, or the number of one that has no name here."""
-    if isinstance(value, OpenEnum) and value.number is not None and not value.is_known:
-        return value.number
-    return str(value)
+    text = str(value)
+    if text[:1] not in "-0123456789":  # as in all names
+        return text
+    number = value.number if isinstance(value, OpenEnum) and not value.is_known else None
+    return text if number is None else number
 
 
 def encode_number(value: float) -> float | str:
