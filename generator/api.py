@@ -17,13 +17,17 @@ from openapi_python_client.config import Config, ConfigFile, MetaType
 from openapi_python_client.parser import GeneratorData
 from openapi_python_client.parser.errors import GeneratorError
 
-from . import spec
+from . import spec, wording
 from .problems import PipelineError, Problem
 
 TEMPLATES = Path(__file__).parent / "templates" / "api"
+RUNTIME = Path(__file__).parent / "runtime"
 
 # Templates of ours that openapi-python-client knows nothing of: name -> module.
 OWN_MODULES = ("operations", "params", "pages", "resources")
+
+# Modules that do not depend on the schema, and are copied.
+RUNTIME_MODULES = ("display", "readers", "scalars", "timestamps")
 
 _WIDTH = 100
 
@@ -49,6 +53,7 @@ def generate(document: dict[str, Any], api: spec.Api, out: Path) -> None:
         raise _refused([data])
     project = Project(openapi=data, config=config, custom_template_path=TEMPLATES)
     environment: Any = project.env
+    api = wording.in_python(api)
     environment.globals.update(_globals(api))
     environment.filters.update(_filters(api))
     with contextlib.redirect_stdout(io.StringIO()):
@@ -59,6 +64,8 @@ def generate(document: dict[str, Any], api: spec.Api, out: Path) -> None:
     for name in OWN_MODULES:
         template = project.env.get_template(f"{name}.py.jinja")
         (out / f"{name}.py").write_text(template.render(), encoding="utf-8")
+    for name in RUNTIME_MODULES:
+        shutil.copyfile(RUNTIME / f"{name}.py", out / f"{name}.py")
     (out / "py.typed").touch()
     shutil.rmtree(out / "__pycache__", ignore_errors=True)
 
@@ -71,40 +78,13 @@ def _refused(errors: list[GeneratorError]) -> PipelineError:
 
 
 def _globals(api: spec.Api) -> dict[str, Any]:
-    paged = [operation for operation in api.operations if operation.paging]
-    pages = {operation.response.name for operation in paged}
-    pages |= {operation.paging.item_type for operation in paged if operation.paging}
     nested = api.reachable(*(operation.request for operation in api.operations))
-    requests = [operation.request for operation in api.operations]
-    enums = _enums_of(api, [*requests, *nested])
-    messages = {operation.request.name for operation in api.operations}
-    messages |= {operation.response.name for operation in api.operations} | pages
-    holders = [
-        operation.request.field(operation.paging.token[0]).type
-        for operation in paged
-        if operation.paging and len(operation.paging.token) > 1
-    ]
-    used = {field.type for request in requests for field in request.fields if field.kind == "message"}
-    used |= {field.type for request in requests for field in request.fields if field.kind == "enum"}
-    flat = {
-        inner.type
-        for operation in api.operations
-        for outer in operation.flatten
-        for inner in api.messages[outer.type].fields
-        if inner.kind in ("enum", "message")
-    }
+    enums = _enums_of(api, [*(operation.request for operation in api.operations), *nested])
     return {
         "api": api,
         "operations": {operation.path: operation for operation in api.operations},
-        "message_names": sorted(messages | set(holders)),
-        "page_models": sorted(pages),
         "param_messages": nested,
         "param_enums": enums,
-        "resource_models": sorted(used | flat | messages),
-        "resource_params": sorted(
-            {f"{name}Param" for name in used | flat if name in api.messages}
-            | {f"{name}Value" for name in used | flat if name in api.enums}
-        ),
         "resource_name": f"{api.service.removesuffix('Service')}sResource",
     }
 
@@ -142,31 +122,38 @@ def _filters(api: spec.Api) -> dict[str, Any]:
     def zero_member(field: spec.Field) -> spec.Member | None:
         return api.enums[field.type].zero if field.kind == "enum" else None
 
-    def attribute_type(field: spec.Field) -> str:
+    def attribute_type(field: spec.Field, message: spec.Message | None = None) -> str:
+        inner = base_type(field)
+        if message and field.type == message.name:
+            inner = f"models.{inner}"  # attrs copies what the module has before the class is there
         if field.repeated:
-            return f"list[{base_type(field)}]"
+            return f"list[{inner}]"
         if field.mapped:
-            return f"dict[str, {base_type(field)}]"
+            return f"dict[str, {inner}]"
         if field.required or field.kind == "json" or zero_member(field):
-            return base_type(field)
-        return f"{base_type(field)} | None"
+            return inner
+        return f"{inner} | None"
 
-    def attribute_default(field: spec.Field) -> str:
-        if field.repeated:
-            return f" = field(factory=list[{base_type(field)}])"
-        if field.mapped:
-            return f" = field(factory=dict[str, {base_type(field)}])"
+    def attribute_default(field: spec.Field, message: spec.Message | None = None) -> str:
+        hidden = ", repr=False" if field.secret else ""
+        if field.repeated or field.mapped:
+            made = attribute_type(field)
+            if message and field.type == message.name:
+                made = made.partition("[")[0]  # the class is not there yet
+            return f" = field(factory={made}{hidden})"
         if field.required:
-            return ""
+            return " = field(repr=False)" if field.secret else ""
         zero = zero_member(field)
-        return f" = {field.type}.{zero.name}" if zero else " = None"
+        default = f"{field.type}.{zero.name}" if zero else "None"
+        return f" = field(default={default}{hidden})" if field.secret else f" = {default}"
 
-    def param_type(field: spec.Field) -> str:
+    def param_type(field: spec.Field, place: str = "") -> str:
+        """What a caller may give for the field. `place` is how the names of `params` begin where this stands."""
         inner = base_type(field)
         if field.kind == "enum":
-            inner = f"{field.type} | {field.type}Value"
+            inner = f"models.{field.type} | {place}{field.type}Value"
         elif field.kind == "message":
-            inner = f"{field.type}Param"
+            inner = f"models.{field.type} | {place}{field.type}Param"
         elif field.kind == "timestamp":
             inner = "datetime | str"
         if field.repeated:
@@ -174,13 +161,6 @@ def _filters(api: spec.Api) -> dict[str, Any]:
         if field.mapped:
             return f"Mapping[str, {inner}]"
         return inner
-
-    def keyword_type(field: spec.Field) -> str:
-        if field.kind == "message" and not (field.repeated or field.mapped):
-            return f"{field.type} | {field.type}Param"
-        if field.kind == "message":
-            return param_type(field).replace(f"{field.type}Param", f"{field.type} | {field.type}Param")
-        return param_type(field)
 
     def omissible(field: spec.Field) -> bool:
         """Whether the client fills the field in: a message that may be empty."""
@@ -195,7 +175,7 @@ def _filters(api: spec.Api) -> dict[str, Any]:
         result: list[_Parameter] = []
         for field in sorted(operation.request.fields, key=lambda field: not field.required or omissible(field)):
             needed = field.required and not omissible(field)
-            kind = keyword_type(field)
+            kind = param_type(field, "params.")
             result.append(
                 _Parameter(
                     field.name,
@@ -206,7 +186,7 @@ def _filters(api: spec.Api) -> dict[str, Any]:
             )
         for outer, inner in flattened(operation):
             doc = f"{attribute_doc(inner)} The same as in `{outer.name}`."
-            result.append(_Parameter(inner.name, f"{keyword_type(inner)} | None", " = None", doc))
+            result.append(_Parameter(inner.name, f"{param_type(inner, 'params.')} | None", " = None", doc))
         return result
 
     def request_arguments(operation: spec.Operation) -> list[str]:
@@ -245,17 +225,31 @@ def _filters(api: spec.Api) -> dict[str, Any]:
     def page_name(operation: spec.Operation) -> str:
         return operation.name.removeprefix("List") + "Page"
 
-    def type_test(field: spec.Field) -> str:
-        tests = {
-            "string": "not isinstance(value, str)",
-            "integer": "type(value) is not int",
-            "number": "type(value) not in (int, float)",
-            "boolean": "not isinstance(value, bool)",
-        }
-        return tests[field.kind]
+    def wire_format(field: spec.Field) -> str:
+        return api.formats[field.format].base if field.format in api.formats else field.format
 
-    def runtime_type(field: spec.Field) -> str:
-        return {"number": "(int, float)", "json": "object"}.get(field.kind, base_type(field))
+    def unusual(field: spec.Field) -> str:
+        """A test of `value` that is quick, and false for the form that a field usually has."""
+        tests = {
+            "int32": "type(value) is not int or not -(2**31) <= value < 2**31",
+            "uint32": "type(value) is not int or not 0 <= value < 2**32",
+            "double": "type(value) is not float",
+            "float": "type(value) is not float or abs(value) > 3.4e38",
+        }
+        plain = {"string": "not isinstance(value, str)", "boolean": "not isinstance(value, bool)"}
+        plain["json"] = "value is None"
+        return plain.get(field.kind) or tests[field.format]
+
+    def reader(field: spec.Field) -> str:
+        """What reads a value of the field in any form that protobuf JSON allows."""
+        if field.kind in ("integer", "number"):
+            return {"float": "float32"}.get(field.format, field.format)
+        if field.kind == "string" and wire_format(field) in ("int64", "uint64"):
+            return wire_format(field)
+        return {"enum": f"{field.type}.from_json", "json": "json_value"}.get(field.kind, field.kind)
+
+    def other_names(message: spec.Message) -> dict[str, str]:
+        return {field.name: field.json_name for field in message.fields if field.name != field.json_name}
 
     return {
         "attribute_type": attribute_type,
@@ -265,23 +259,13 @@ def _filters(api: spec.Api) -> dict[str, Any]:
         "parameters": parameters,
         "request_arguments": request_arguments,
         "zero_member": zero_member,
-        "type_test": type_test,
-        "runtime_type": runtime_type,
-        "expected": _expected,
+        "unusual": unusual,
+        "reader": reader,
+        "other_names": other_names,
         "page_name": page_name,
         "docstring": docstring,
         "python_name": spec.python_name,
     }
-
-
-def _expected(field: spec.Field) -> str:
-    return {
-        "string": "a string",
-        "integer": "a whole number",
-        "number": "a number",
-        "boolean": "a boolean",
-        "json": "a value",
-    }[field.kind]
 
 
 def _collection(field: spec.Field, item: str) -> str:
@@ -297,7 +281,7 @@ def _collection(field: spec.Field, item: str) -> str:
 
 def attribute_doc(field: spec.Field) -> str:
     """What a reader of the attribute needs to know: meaning, bounds, deprecation."""
-    text = field.description or field.json_name
+    text = field.description or f"`{field.name}`."
     words = {
         "minimum": "at least {}",
         "maximum": "at most {}",
@@ -322,8 +306,7 @@ def attribute_doc(field: spec.Field) -> str:
 def docstring(text: str, indent: int, label: str = "") -> str:
     """`text` for a docstring at `indent`; its first line, behind `label: ` if any, stands already there.
 
-    Paragraphs are kept, and so are the beginnings of list items and of marked assumptions. What comes out is safe
-    between triple quotes.
+    Paragraphs are kept, and so are the beginnings of list items. What comes out is safe between triple quotes.
     """
     lead = "x" * (len(label) - 2 if label else len('"""'))
     paragraphs = ["\n".join(_wrap(part, indent, lead) for part in _parts(each)) for each in text.split("\n\n")]
@@ -342,7 +325,7 @@ def _parts(paragraph: str) -> list[str]:
     parts: list[str] = []
     for line in paragraph.strip().splitlines():
         words = " ".join(line.split())
-        if parts and not words.startswith(("ASSUMPTION:", "- ")):
+        if parts and not words.startswith("- "):
             parts[-1] = f"{parts[-1]} {words}"
         else:
             parts.append(words)

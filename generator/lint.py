@@ -28,7 +28,7 @@ HELPER_METHODS = (
     "wait_warm_pool", "watch",
 )  # fmt: skip
 
-MODEL_NAMES = ("additional_properties", "from_dict", "to_dict", "self")
+MODEL_NAMES = ("additional_properties", "from_dict", "to_dict", "to_json", "self")
 
 # Classes that the generated modules import or define beside those of the schema.
 CLASS_NAMES = (
@@ -79,6 +79,7 @@ _FIELD = {
     "x-presence",
     "x-ignore-zero",
     "x-always-set",
+    "x-secret",
 }
 _BOUNDS: dict[str | None, set[str]] = {
     "string": {"minLength", "maxLength"},
@@ -547,7 +548,7 @@ class _Linter:
             )
         elif "x-presence" in item and (message or item.get("type") in ("array", "object")):
             self.add(join(pointer, "x-presence"), "messages are always explicit, lists and maps never")
-        for key in ("x-ignore-zero", "x-always-set", "deprecated"):
+        for key in ("x-ignore-zero", "x-always-set", "x-secret", "deprecated"):
             if item.get(key, True) is not True:
                 self.add(join(pointer, key), "either true or left out")
 

@@ -47,6 +47,7 @@ class Field:
     deprecated: bool
     ignore_zero: bool
     always_set: bool
+    secret: bool
     bounds: dict[str, int | float]
 
 
@@ -156,10 +157,14 @@ class Api:
         return found
 
 
+# What the generated code calls its types and modules: a field or parameter of that name would hide one.
+_TAKEN_NAMES = ("bool", "datetime", "dict", "field", "float", "int", "list", "models", "params", "str")
+
+
 def python_name(json_name: str) -> str:
-    """`snapshotSizeBytes` -> `snapshot_size_bytes`; a keyword of Python gets an underscore behind it."""
+    """`snapshotSizeBytes` -> `snapshot_size_bytes`; a name that Python code cannot use gets an underscore behind it."""
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", json_name).lower()
-    return name + "_" if keyword.iskeyword(name) else name
+    return name + "_" if keyword.iskeyword(name) or name in _TAKEN_NAMES else name
 
 
 def camel_case(name: str) -> str:
@@ -277,6 +282,7 @@ def _field(json_name: str, item: dict[str, Any], required: bool, enums: dict[str
         deprecated=bool(item.get("deprecated")),
         ignore_zero=bool(item.get("x-ignore-zero")),
         always_set=bool(item.get("x-always-set")),
+        secret=bool(item.get("x-secret")),
         bounds=bounds,
     )
 

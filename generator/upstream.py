@@ -343,6 +343,7 @@ def _schema_field(name: str, schema: Mapping[str, Any], required: bool, document
     deprecated = keywords.pop("deprecated", False) is True
     always_set = keywords.pop("x-always-set", False) is True
     ignore_zero = keywords.pop("x-ignore-zero", False) is True
+    keywords.pop("x-secret", None)  # the vendor's descriptor marks no secrets
     type_, rules = _schema_value(keywords, document)
     if presence is None:
         singular_message = type_ in (_TIMESTAMP, _DURATION) or type_ in _message_names(document)

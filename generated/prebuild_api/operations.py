@@ -6,41 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar
+from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 import httpx
 from attrs import define, evolve
 
 from . import models
 from .types import Model
-
-if TYPE_CHECKING:
-    from .models import (
-        CancelPrebuildRequest,
-        CancelPrebuildResponse,
-        CreatePrebuildLogsTokenRequest,
-        CreatePrebuildLogsTokenResponse,
-        CreatePrebuildRequest,
-        CreatePrebuildResponse,
-        CreateWarmPoolRequest,
-        CreateWarmPoolResponse,
-        DeletePrebuildRequest,
-        DeletePrebuildResponse,
-        DeleteWarmPoolRequest,
-        DeleteWarmPoolResponse,
-        GetPrebuildRequest,
-        GetPrebuildResponse,
-        GetWarmPoolRequest,
-        GetWarmPoolResponse,
-        ListPrebuildsRequest,
-        ListPrebuildsResponse,
-        ListWarmPoolsRequest,
-        ListWarmPoolsResponse,
-        Prebuild,
-        UpdateWarmPoolRequest,
-        UpdateWarmPoolResponse,
-        WarmPool,
-    )
 
 Idempotency = Literal["no_side_effects", "idempotent", "unsafe"]
 
@@ -128,37 +100,41 @@ def _decoder(module: str) -> Callable[[dict[str, Any]], Any]:
     return decode
 
 
-def _list_prebuilds_next_token(response: ListPrebuildsResponse) -> str | None:
+def _list_prebuilds_next_token(response: models.ListPrebuildsResponse) -> str | None:
     pagination = response.pagination
     return (pagination.next_token or None) if pagination else None
 
 
-def _list_prebuilds_token(request: ListPrebuildsRequest) -> str | None:
+def _list_prebuilds_token(request: models.ListPrebuildsRequest) -> str | None:
     pagination = request.pagination
     return (pagination.token or None) if pagination else None
 
 
-def _list_prebuilds_with_token(request: ListPrebuildsRequest, token: str) -> ListPrebuildsRequest:
+def _list_prebuilds_with_token(
+    request: models.ListPrebuildsRequest, token: str
+) -> models.ListPrebuildsRequest:
     pagination = request.pagination or models.PaginationRequest()
     return evolve(request, pagination=evolve(pagination, token=token))
 
 
-def _list_warm_pools_next_token(response: ListWarmPoolsResponse) -> str | None:
+def _list_warm_pools_next_token(response: models.ListWarmPoolsResponse) -> str | None:
     pagination = response.pagination
     return (pagination.next_token or None) if pagination else None
 
 
-def _list_warm_pools_token(request: ListWarmPoolsRequest) -> str | None:
+def _list_warm_pools_token(request: models.ListWarmPoolsRequest) -> str | None:
     pagination = request.pagination
     return (pagination.token or None) if pagination else None
 
 
-def _list_warm_pools_with_token(request: ListWarmPoolsRequest, token: str) -> ListWarmPoolsRequest:
+def _list_warm_pools_with_token(
+    request: models.ListWarmPoolsRequest, token: str
+) -> models.ListWarmPoolsRequest:
     pagination = request.pagination or models.PaginationRequest()
     return evolve(request, pagination=evolve(pagination, token=token))
 
 
-CREATE_PREBUILD: Operation[CreatePrebuildRequest, CreatePrebuildResponse] = Operation(
+CREATE_PREBUILD: Operation[models.CreatePrebuildRequest, models.CreatePrebuildResponse] = Operation(
     name="CreatePrebuild",
     path="/gitpod.v1.PrebuildService/CreatePrebuild",
     client_method="create",
@@ -166,21 +142,21 @@ CREATE_PREBUILD: Operation[CreatePrebuildRequest, CreatePrebuildResponse] = Oper
     decode=_decoder("create_prebuild_response"),
 )
 
-LIST_PREBUILDS: PagedOperation[ListPrebuildsRequest, ListPrebuildsResponse, Prebuild] = (
-    PagedOperation(
-        name="ListPrebuilds",
-        path="/gitpod.v1.PrebuildService/ListPrebuilds",
-        client_method="list",
-        idempotency="no_side_effects",
-        decode=_decoder("list_prebuilds_response"),
-        items=lambda response: response.prebuilds,
-        next_token=_list_prebuilds_next_token,
-        token=_list_prebuilds_token,
-        with_token=_list_prebuilds_with_token,
-    )
+LIST_PREBUILDS: PagedOperation[
+    models.ListPrebuildsRequest, models.ListPrebuildsResponse, models.Prebuild
+] = PagedOperation(
+    name="ListPrebuilds",
+    path="/gitpod.v1.PrebuildService/ListPrebuilds",
+    client_method="list",
+    idempotency="no_side_effects",
+    decode=_decoder("list_prebuilds_response"),
+    items=lambda response: response.prebuilds,
+    next_token=_list_prebuilds_next_token,
+    token=_list_prebuilds_token,
+    with_token=_list_prebuilds_with_token,
 )
 
-GET_PREBUILD: Operation[GetPrebuildRequest, GetPrebuildResponse] = Operation(
+GET_PREBUILD: Operation[models.GetPrebuildRequest, models.GetPrebuildResponse] = Operation(
     name="GetPrebuild",
     path="/gitpod.v1.PrebuildService/GetPrebuild",
     client_method="retrieve",
@@ -188,7 +164,7 @@ GET_PREBUILD: Operation[GetPrebuildRequest, GetPrebuildResponse] = Operation(
     decode=_decoder("get_prebuild_response"),
 )
 
-CANCEL_PREBUILD: Operation[CancelPrebuildRequest, CancelPrebuildResponse] = Operation(
+CANCEL_PREBUILD: Operation[models.CancelPrebuildRequest, models.CancelPrebuildResponse] = Operation(
     name="CancelPrebuild",
     path="/gitpod.v1.PrebuildService/CancelPrebuild",
     client_method="cancel",
@@ -196,7 +172,7 @@ CANCEL_PREBUILD: Operation[CancelPrebuildRequest, CancelPrebuildResponse] = Oper
     decode=_decoder("cancel_prebuild_response"),
 )
 
-DELETE_PREBUILD: Operation[DeletePrebuildRequest, DeletePrebuildResponse] = Operation(
+DELETE_PREBUILD: Operation[models.DeletePrebuildRequest, models.DeletePrebuildResponse] = Operation(
     name="DeletePrebuild",
     path="/gitpod.v1.PrebuildService/DeletePrebuild",
     client_method="delete",
@@ -205,7 +181,7 @@ DELETE_PREBUILD: Operation[DeletePrebuildRequest, DeletePrebuildResponse] = Oper
 )
 
 CREATE_PREBUILD_LOGS_TOKEN: Operation[
-    CreatePrebuildLogsTokenRequest, CreatePrebuildLogsTokenResponse
+    models.CreatePrebuildLogsTokenRequest, models.CreatePrebuildLogsTokenResponse
 ] = Operation(
     name="CreatePrebuildLogsToken",
     path="/gitpod.v1.PrebuildService/CreatePrebuildLogsToken",
@@ -214,15 +190,17 @@ CREATE_PREBUILD_LOGS_TOKEN: Operation[
     decode=_decoder("create_prebuild_logs_token_response"),
 )
 
-CREATE_WARM_POOL: Operation[CreateWarmPoolRequest, CreateWarmPoolResponse] = Operation(
-    name="CreateWarmPool",
-    path="/gitpod.v1.PrebuildService/CreateWarmPool",
-    client_method="create_warm_pool",
-    idempotency="unsafe",
-    decode=_decoder("create_warm_pool_response"),
+CREATE_WARM_POOL: Operation[models.CreateWarmPoolRequest, models.CreateWarmPoolResponse] = (
+    Operation(
+        name="CreateWarmPool",
+        path="/gitpod.v1.PrebuildService/CreateWarmPool",
+        client_method="create_warm_pool",
+        idempotency="unsafe",
+        decode=_decoder("create_warm_pool_response"),
+    )
 )
 
-GET_WARM_POOL: Operation[GetWarmPoolRequest, GetWarmPoolResponse] = Operation(
+GET_WARM_POOL: Operation[models.GetWarmPoolRequest, models.GetWarmPoolResponse] = Operation(
     name="GetWarmPool",
     path="/gitpod.v1.PrebuildService/GetWarmPool",
     client_method="retrieve_warm_pool",
@@ -230,34 +208,38 @@ GET_WARM_POOL: Operation[GetWarmPoolRequest, GetWarmPoolResponse] = Operation(
     decode=_decoder("get_warm_pool_response"),
 )
 
-LIST_WARM_POOLS: PagedOperation[ListWarmPoolsRequest, ListWarmPoolsResponse, WarmPool] = (
-    PagedOperation(
-        name="ListWarmPools",
-        path="/gitpod.v1.PrebuildService/ListWarmPools",
-        client_method="list_warm_pools",
-        idempotency="no_side_effects",
-        decode=_decoder("list_warm_pools_response"),
-        items=lambda response: response.warm_pools,
-        next_token=_list_warm_pools_next_token,
-        token=_list_warm_pools_token,
-        with_token=_list_warm_pools_with_token,
+LIST_WARM_POOLS: PagedOperation[
+    models.ListWarmPoolsRequest, models.ListWarmPoolsResponse, models.WarmPool
+] = PagedOperation(
+    name="ListWarmPools",
+    path="/gitpod.v1.PrebuildService/ListWarmPools",
+    client_method="list_warm_pools",
+    idempotency="no_side_effects",
+    decode=_decoder("list_warm_pools_response"),
+    items=lambda response: response.warm_pools,
+    next_token=_list_warm_pools_next_token,
+    token=_list_warm_pools_token,
+    with_token=_list_warm_pools_with_token,
+)
+
+UPDATE_WARM_POOL: Operation[models.UpdateWarmPoolRequest, models.UpdateWarmPoolResponse] = (
+    Operation(
+        name="UpdateWarmPool",
+        path="/gitpod.v1.PrebuildService/UpdateWarmPool",
+        client_method="update_warm_pool",
+        idempotency="unsafe",
+        decode=_decoder("update_warm_pool_response"),
     )
 )
 
-UPDATE_WARM_POOL: Operation[UpdateWarmPoolRequest, UpdateWarmPoolResponse] = Operation(
-    name="UpdateWarmPool",
-    path="/gitpod.v1.PrebuildService/UpdateWarmPool",
-    client_method="update_warm_pool",
-    idempotency="unsafe",
-    decode=_decoder("update_warm_pool_response"),
-)
-
-DELETE_WARM_POOL: Operation[DeleteWarmPoolRequest, DeleteWarmPoolResponse] = Operation(
-    name="DeleteWarmPool",
-    path="/gitpod.v1.PrebuildService/DeleteWarmPool",
-    client_method="delete_warm_pool",
-    idempotency="unsafe",
-    decode=_decoder("delete_warm_pool_response"),
+DELETE_WARM_POOL: Operation[models.DeleteWarmPoolRequest, models.DeleteWarmPoolResponse] = (
+    Operation(
+        name="DeleteWarmPool",
+        path="/gitpod.v1.PrebuildService/DeleteWarmPool",
+        client_method="delete_warm_pool",
+        idempotency="unsafe",
+        decode=_decoder("delete_warm_pool_response"),
+    )
 )
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (

@@ -5,17 +5,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
+from . import models
 from .types import Model
-
-if TYPE_CHECKING:
-    from .models import (
-        ListPrebuildsResponse,
-        ListWarmPoolsResponse,
-        Prebuild,
-        WarmPool,
-    )
 
 ResponseT = TypeVar("ResponseT", bound=Model)
 ItemT = TypeVar("ItemT", bound=Model)
@@ -163,49 +156,49 @@ class AsyncListing(Generic[PageT, ItemT]):
             yield item
 
 
-class PrebuildsPage(Page["ListPrebuildsResponse", "Prebuild"]):
-    """One page of `ListPrebuilds`."""
+class PrebuildsPage(Page["models.ListPrebuildsResponse", "models.Prebuild"]):
+    """One page of `list`."""
 
-    response: ListPrebuildsResponse
+    response: models.ListPrebuildsResponse
     """The message that the service answered."""
 
     @property
-    def prebuilds(self) -> list[Prebuild]:
+    def prebuilds(self) -> list[models.Prebuild]:
         """The prebuilds on this page."""
         return self.items
 
 
-class AsyncPrebuildsPage(AsyncPage["ListPrebuildsResponse", "Prebuild"]):
-    """One page of `ListPrebuilds`."""
+class AsyncPrebuildsPage(AsyncPage["models.ListPrebuildsResponse", "models.Prebuild"]):
+    """One page of `list`."""
 
-    response: ListPrebuildsResponse
+    response: models.ListPrebuildsResponse
     """The message that the service answered."""
 
     @property
-    def prebuilds(self) -> list[Prebuild]:
+    def prebuilds(self) -> list[models.Prebuild]:
         """The prebuilds on this page."""
         return self.items
 
 
-class WarmPoolsPage(Page["ListWarmPoolsResponse", "WarmPool"]):
-    """One page of `ListWarmPools`."""
+class WarmPoolsPage(Page["models.ListWarmPoolsResponse", "models.WarmPool"]):
+    """One page of `list_warm_pools`."""
 
-    response: ListWarmPoolsResponse
+    response: models.ListWarmPoolsResponse
     """The message that the service answered."""
 
     @property
-    def warm_pools(self) -> list[WarmPool]:
+    def warm_pools(self) -> list[models.WarmPool]:
         """The pools on this page."""
         return self.items
 
 
-class AsyncWarmPoolsPage(AsyncPage["ListWarmPoolsResponse", "WarmPool"]):
-    """One page of `ListWarmPools`."""
+class AsyncWarmPoolsPage(AsyncPage["models.ListWarmPoolsResponse", "models.WarmPool"]):
+    """One page of `list_warm_pools`."""
 
-    response: ListWarmPoolsResponse
+    response: models.ListWarmPoolsResponse
     """The message that the service answered."""
 
     @property
-    def warm_pools(self) -> list[WarmPool]:
+    def warm_pools(self) -> list[models.WarmPool]:
         """The pools on this page."""
         return self.items

@@ -5,13 +5,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import Literal, TypedDict
 
-if TYPE_CHECKING:
-    from .models import (
-        PrebuildPhase,
-        PrebuildTrigger,
-    )
+from . import models
 
 PrebuildPhaseValue = Literal[
     "PREBUILD_PHASE_UNSPECIFIED",
@@ -43,13 +39,12 @@ class PrebuildSpecParam(TypedDict, total=False):
     spec_version: str
     """Counts up with every change of the spec. Of two copies, the higher version is the newer."""
 
-    desired_phase: PrebuildPhase | PrebuildPhaseValue
+    desired_phase: models.PrebuildPhase | PrebuildPhaseValue
     """The phase that the service steers the prebuild towards, CANCELLED after a cancellation for
-    instance. It is the service's own. ASSUMPTION: a value in a create request is ignored."""
+    instance. It is the service's own."""
 
     timeout: str
-    """How long the prebuild may take, from 300 s to 7200 s. Absent means 3600 s. ASSUMPTION: a
-    prebuild that takes longer becomes FAILED."""
+    """How long the prebuild may take, from 300 s to 7200 s. Absent means 3600 s."""
 
 
 class PaginationRequestParam(TypedDict, total=False):
@@ -59,7 +54,7 @@ class PaginationRequestParam(TypedDict, total=False):
     """The most items to put on the page, up to 100. 0 stands for the default of 25."""
 
     token: str
-    """The page to answer, as `nextToken` of the page before named it. Empty means the first page."""
+    """The page to answer, as `next_token` of the page before named it. Empty means the first page."""
 
 
 class ListPrebuildsRequestFilterParam(TypedDict, total=False):
@@ -69,10 +64,10 @@ class ListPrebuildsRequestFilterParam(TypedDict, total=False):
     project_ids: Sequence[str]
     """Prebuilds of these projects, at most 25."""
 
-    phases: Sequence[PrebuildPhase | PrebuildPhaseValue]
+    phases: Sequence[models.PrebuildPhase | PrebuildPhaseValue]
     """Prebuilds that are in one of these phases now, at most 10."""
 
-    triggered_by: Sequence[PrebuildTrigger | PrebuildTriggerValue]
+    triggered_by: Sequence[models.PrebuildTrigger | PrebuildTriggerValue]
     """Prebuilds that were set off in one of these ways, at most 5."""
 
     creator_ids: Sequence[str]

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import Any, TypeVar, Unpack
 
-from . import models
+from . import models, params
 from .operations import (
     CANCEL_PREBUILD,
     CREATE_PREBUILD,
@@ -35,35 +35,6 @@ from .pages import (
     WarmPoolsPage,
 )
 from .types import Model, merge_fields, to_model
-
-if TYPE_CHECKING:
-    from .models import (
-        CancelPrebuildResponse,
-        CreatePrebuildLogsTokenResponse,
-        CreatePrebuildResponse,
-        CreateWarmPoolResponse,
-        DeletePrebuildResponse,
-        DeleteWarmPoolResponse,
-        GetPrebuildResponse,
-        GetWarmPoolResponse,
-        ListPrebuildsRequestFilter,
-        ListWarmPoolsRequestFilter,
-        PaginationRequest,
-        Prebuild,
-        PrebuildPhase,
-        PrebuildSpec,
-        PrebuildTrigger,
-        UpdateWarmPoolResponse,
-        WarmPool,
-    )
-    from .params import (
-        ListPrebuildsRequestFilterParam,
-        ListWarmPoolsRequestFilterParam,
-        PaginationRequestParam,
-        PrebuildPhaseValue,
-        PrebuildSpecParam,
-        PrebuildTriggerValue,
-    )
 
 RequestT = TypeVar("RequestT", bound=Model)
 ResponseT = TypeVar("ResponseT", bound=Model)
@@ -96,31 +67,27 @@ class PrebuildsResource(ABC):
         *,
         project_id: str,
         environment_class_id: str | None = None,
-        spec: PrebuildSpec | PrebuildSpecParam | None = None,
+        spec: models.PrebuildSpec | params.PrebuildSpecParam | None = None,
         **options: Unpack[CallOptions],
-    ) -> CreatePrebuildResponse:
+    ) -> models.CreatePrebuildResponse:
         """Start a prebuild of a project.
 
         An environment of the project is started, the prebuild tasks of its dev container run in
         it, and a snapshot is taken at the end. The answer comes at once, with the prebuild as it
-        was accepted: follow its progress with `GetPrebuild`. A repeated call starts a second
-        prebuild, as the service knows no idempotency key.
+        was accepted: follow its progress with `retrieve`. A repeated call starts a second prebuild,
+        as the service knows no idempotency key.
 
-        `spec` has to be given, but may be empty. Without `environmentClassId` the default class
-        of the project is used.
+        `spec` has to be given, but may be empty. Without `environment_class_id` the default
+        class of the project is used.
 
         A timeout outside of 300 s to 7200 s is refused with `invalid_argument`.
-        ASSUMPTION: a project or class that does not exist is `not_found` (a server that keeps no
-        projects of its own may accept it), and a project that has prebuilds switched off is
-        `failed_precondition`.
-        ASSUMPTION: several prebuilds of one project may run at the same time.
 
         Args:
             project_id: The project to prebuild.
             environment_class_id: The environment class to run with. Absent means the default class
                 of the project.
             spec: What to ask of the prebuild. It has to be given, but may be empty.
-            **options: `timeout`, `retries`, `headers`, `extra_body`: see `CallOptions`.
+            **options: `timeout`, `retries`, `headers`, `extra_body`, `on_attempt`: see `CallOptions`.
 
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
@@ -135,11 +102,13 @@ class PrebuildsResource(ABC):
     def list(
         self,
         *,
-        pagination: PaginationRequest | PaginationRequestParam | None = None,
-        filter: ListPrebuildsRequestFilter | ListPrebuildsRequestFilterParam | None = None,
+        pagination: models.PaginationRequest | params.PaginationRequestParam | None = None,
+        filter: models.ListPrebuildsRequestFilter
+        | params.ListPrebuildsRequestFilterParam
+        | None = None,
         project_ids: Sequence[str] | None = None,
-        phases: Sequence[PrebuildPhase | PrebuildPhaseValue] | None = None,
-        triggered_by: Sequence[PrebuildTrigger | PrebuildTriggerValue] | None = None,
+        phases: Sequence[models.PrebuildPhase | params.PrebuildPhaseValue] | None = None,
+        triggered_by: Sequence[models.PrebuildTrigger | params.PrebuildTriggerValue] | None = None,
         creator_ids: Sequence[str] | None = None,
         executor_ids: Sequence[str] | None = None,
         page_size: int | None = None,
@@ -149,17 +118,11 @@ class PrebuildsResource(ABC):
         """List prebuilds, a page at a time.
 
         A page holds 25 prebuilds unless the caller asks for another size. There is a further
-        page as long as the answer has a `pagination.nextToken`; an empty list is the answer `{}`.
+        page as long as the answer has a `pagination.next_token`; an empty list is the answer `{}`.
 
         The page size and token belong in the body. Servers take them from the query as well; a
         client that sends them in the query alone is at the mercy of a server that does not look
         there and answers the first page for ever.
-
-        ASSUMPTION: the newest prebuild comes first.
-        ASSUMPTION: the values within one list of the filter are alternatives, and each further
-        list narrows the result.
-        ASSUMPTION: a token belongs to the filter it was made for; any other token is
-        `invalid_argument`.
 
         Args:
             pagination: Which page to answer. Absent means the first, of the default length.
@@ -175,9 +138,9 @@ class PrebuildsResource(ABC):
                 most 25. The same as in `filter`.
             page_size: The most items to put on the page, up to 100. 0 stands for the default of 25.
                 The same as in `pagination`.
-            token: The page to answer, as `nextToken` of the page before named it. Empty means the
+            token: The page to answer, as `next_token` of the page before named it. Empty means the
                 first page. The same as in `pagination`.
-            **options: `timeout`, `retries`, `headers`, `extra_body`: see `CallOptions`.
+            **options: `timeout`, `retries`, `headers`, `extra_body`, `on_attempt`: see `CallOptions`.
 
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
@@ -204,18 +167,15 @@ class PrebuildsResource(ABC):
         *,
         prebuild_id: str,
         **options: Unpack[CallOptions],
-    ) -> GetPrebuildResponse:
+    ) -> models.GetPrebuildResponse:
         """Look up one prebuild.
 
         Tells how far a prebuild has come, why it failed, what it warned about, and where its log
         is.
 
-        ASSUMPTION: an id that is unknown, or whose prebuild has been deleted, is `not_found`;
-        whether the phase DELETED is seen before that is up to the server.
-
         Args:
             prebuild_id: The prebuild to look up.
-            **options: `timeout`, `retries`, `headers`, `extra_body`: see `CallOptions`.
+            **options: `timeout`, `retries`, `headers`, `extra_body`, `on_attempt`: see `CallOptions`.
 
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
@@ -230,20 +190,14 @@ class PrebuildsResource(ABC):
         *,
         prebuild_id: str,
         **options: Unpack[CallOptions],
-    ) -> CancelPrebuildResponse:
+    ) -> models.CancelPrebuildResponse:
         """Stop a prebuild that is still under way.
 
         The prebuild goes to CANCELLING and, once its environment is gone, to CANCELLED.
 
-        ASSUMPTION: every phase from PENDING to SNAPSHOTTING can be cancelled.
-        ASSUMPTION: cancelling again while CANCELLING or CANCELLED is answered with the prebuild,
-        unchanged.
-        ASSUMPTION: a prebuild that is COMPLETED, FAILED or DELETING gives `failed_precondition`,
-        an unknown one `not_found`.
-
         Args:
             prebuild_id: The prebuild to stop.
-            **options: `timeout`, `retries`, `headers`, `extra_body`: see `CallOptions`.
+            **options: `timeout`, `retries`, `headers`, `extra_body`, `on_attempt`: see `CallOptions`.
 
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
@@ -258,21 +212,16 @@ class PrebuildsResource(ABC):
         *,
         prebuild_id: str,
         **options: Unpack[CallOptions],
-    ) -> DeletePrebuildResponse:
+    ) -> models.DeletePrebuildResponse:
         """Remove a prebuild and its snapshot.
 
         The answer only confirms that the deletion is on its way, it happens in the background.
         Snapshots expire on their own after seven days; this is for those that should not be used
         until then.
 
-        ASSUMPTION: a prebuild can be deleted in any phase, and one that is still under way is
-        stopped first.
-        ASSUMPTION: deleting again while DELETING succeeds; when the prebuild is gone, the answer
-        is `not_found`.
-
         Args:
             prebuild_id: The prebuild to remove.
-            **options: `timeout`, `retries`, `headers`, `extra_body`: see `CallOptions`.
+            **options: `timeout`, `retries`, `headers`, `extra_body`, `on_attempt`: see `CallOptions`.
 
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
@@ -287,18 +236,16 @@ class PrebuildsResource(ABC):
         *,
         prebuild_id: str,
         **options: Unpack[CallOptions],
-    ) -> CreatePrebuildLogsTokenResponse:
+    ) -> models.CreatePrebuildLogsTokenResponse:
         """Issue a token that reads the log of a prebuild.
 
-        The token lasts one hour. It is sent as bearer token to the `status.logUrl` of the
+        The token lasts one hour. It is sent as bearer token to the `status.log_url` of the
         prebuild, in place of the API token, which must never be sent there. The log can be read
         during the run and afterwards.
 
-        ASSUMPTION: an unknown prebuild is `not_found`.
-
         Args:
             prebuild_id: The prebuild whose log is to be read.
-            **options: `timeout`, `retries`, `headers`, `extra_body`: see `CallOptions`.
+            **options: `timeout`, `retries`, `headers`, `extra_body`, `on_attempt`: see `CallOptions`.
 
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
@@ -317,7 +264,7 @@ class PrebuildsResource(ABC):
         min_size: int | None = None,
         max_size: int | None = None,
         **options: Unpack[CallOptions],
-    ) -> CreateWarmPoolResponse:
+    ) -> models.CreateWarmPoolResponse:
         """Set up the warm pool of one environment class in a project.
 
         From then on the runner keeps environments ready, so that opening one takes next to no
@@ -329,24 +276,20 @@ class PrebuildsResource(ABC):
         while a deleted pool still drains. The class must be among the prebuild classes of the
         project, with prebuilds switched on.
 
-        Size the pool with `minSize` and `maxSize`, where the first must not exceed the second
-        (`invalid_argument` otherwise). `desiredSize` alone is the old way of setting both to one
+        Size the pool with `min_size` and `max_size`, where the first must not exceed the second
+        (`invalid_argument` otherwise). `desired_size` alone is the old way of setting both to one
         value.
-
-        ASSUMPTION: a class that is not set up for prebuilds is `failed_precondition`, an unknown
-        project or class `not_found` (a server that keeps no projects of its own may accept it).
-        ASSUMPTION: without any size the pool holds exactly one environment.
 
         Args:
             project_id: The project whose environments are to be kept ready. It must have prebuilds
                 switched on.
             environment_class_id: The class of the environments, one of the prebuild classes of the
                 project.
-            desired_size: Sets both bounds to one value, 1 to 20. Use `minSize` and `maxSize`.
+            desired_size: Sets both bounds to one value, 1 to 20. Use `min_size` and `max_size`.
                 Deprecated.
             min_size: The fewest environments to keep, 0 to 20. With 0 the pool may run empty.
-            max_size: The most environments to keep, 1 to 20 and no less than `minSize`.
-            **options: `timeout`, `retries`, `headers`, `extra_body`: see `CallOptions`.
+            max_size: The most environments to keep, 1 to 20 and no less than `min_size`.
+            **options: `timeout`, `retries`, `headers`, `extra_body`, `on_attempt`: see `CallOptions`.
 
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
@@ -365,18 +308,18 @@ class PrebuildsResource(ABC):
         *,
         warm_pool_id: str,
         **options: Unpack[CallOptions],
-    ) -> GetWarmPoolResponse:
+    ) -> models.GetWarmPoolResponse:
         """Look up one warm pool.
 
         Tells the phase of the pool, the snapshot it serves and how many of its environments run.
         A pool that was just created or changed is answered with the new values.
 
         A pool that is unknown or has been deleted gives `not_found`. A deletion is also seen
-        earlier, by a `spec.desiredPhase` of DELETED.
+        earlier, by a `spec.desired_phase` of DELETED.
 
         Args:
             warm_pool_id: The pool to look up.
-            **options: `timeout`, `retries`, `headers`, `extra_body`: see `CallOptions`.
+            **options: `timeout`, `retries`, `headers`, `extra_body`, `on_attempt`: see `CallOptions`.
 
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
@@ -389,8 +332,10 @@ class PrebuildsResource(ABC):
     def list_warm_pools(
         self,
         *,
-        pagination: PaginationRequest | PaginationRequestParam | None = None,
-        filter: ListWarmPoolsRequestFilter | ListWarmPoolsRequestFilterParam | None = None,
+        pagination: models.PaginationRequest | params.PaginationRequestParam | None = None,
+        filter: models.ListWarmPoolsRequestFilter
+        | params.ListWarmPoolsRequestFilterParam
+        | None = None,
         project_ids: Sequence[str] | None = None,
         environment_class_ids: Sequence[str] | None = None,
         page_size: int | None = None,
@@ -400,16 +345,11 @@ class PrebuildsResource(ABC):
         """List warm pools, a page at a time.
 
         A page holds 25 pools unless the caller asks for another size. There is a further page as
-        long as the answer has a `pagination.nextToken`; an empty list is the answer `{}`.
+        long as the answer has a `pagination.next_token`; an empty list is the answer `{}`.
 
         The page size and token belong in the body. Servers take them from the query as well; a
         client that sends them in the query alone is at the mercy of a server that does not look
         there and answers the first page for ever.
-
-        ASSUMPTION: the values within one list of the filter are alternatives, and each further
-        list narrows the result.
-        ASSUMPTION: a token belongs to the filter it was made for; any other token is
-        `invalid_argument`.
 
         Args:
             pagination: Which page to answer. Absent means the first, of the default length.
@@ -419,9 +359,9 @@ class PrebuildsResource(ABC):
                 `filter`.
             page_size: The most items to put on the page, up to 100. 0 stands for the default of 25.
                 The same as in `pagination`.
-            token: The page to answer, as `nextToken` of the page before named it. Empty means the
+            token: The page to answer, as `next_token` of the page before named it. Empty means the
                 first page. The same as in `pagination`.
-            **options: `timeout`, `retries`, `headers`, `extra_body`: see `CallOptions`.
+            **options: `timeout`, `retries`, `headers`, `extra_body`, `on_attempt`: see `CallOptions`.
 
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
@@ -448,27 +388,23 @@ class PrebuildsResource(ABC):
         min_size: int | None = None,
         max_size: int | None = None,
         **options: Unpack[CallOptions],
-    ) -> UpdateWarmPoolResponse:
+    ) -> models.UpdateWarmPoolResponse:
         """Resize a warm pool.
 
-        A size that is left out keeps its value; a `minSize` of 0 is a value and is kept apart
-        from an absent one. The result has to have `minSize` at most `maxSize`, stored values
-        included, else it is `invalid_argument`. `desiredSize` alone is the old way of setting both
+        A size that is left out keeps its value; a `min_size` of 0 is a value and is kept apart
+        from an absent one. The result has to have `min_size` at most `max_size`, stored values
+        included, else it is `invalid_argument`. `desired_size` alone is the old way of setting both
         to one value.
-
-        ASSUMPTION: without any size the call succeeds and changes nothing.
-        ASSUMPTION: a pool that is being deleted gives `failed_precondition`, an unknown one
-        `not_found`.
 
         Args:
             warm_pool_id: The pool to resize.
-            desired_size: Sets both bounds to one value, 1 to 20. Use `minSize` and `maxSize`.
+            desired_size: Sets both bounds to one value, 1 to 20. Use `min_size` and `max_size`.
                 Deprecated.
             min_size: The fewest environments to keep, 0 to 20. With 0 the pool may run empty;
                 absent keeps the value.
-            max_size: The most environments to keep, 1 to 20 and no less than `minSize`. Absent
+            max_size: The most environments to keep, 1 to 20 and no less than `min_size`. Absent
                 keeps the value.
-            **options: `timeout`, `retries`, `headers`, `extra_body`: see `CallOptions`.
+            **options: `timeout`, `retries`, `headers`, `extra_body`, `on_attempt`: see `CallOptions`.
 
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
@@ -486,19 +422,16 @@ class PrebuildsResource(ABC):
         *,
         warm_pool_id: str,
         **options: Unpack[CallOptions],
-    ) -> DeleteWarmPoolResponse:
+    ) -> models.DeleteWarmPoolResponse:
         """Take a warm pool down.
 
         The answer only confirms that the deletion is on its way: the runner drains the pool in
         the background, and the project and class stay taken until it is done. A pool also goes away
         by itself when its project stops having prebuilds for the class.
 
-        ASSUMPTION: `spec.desiredPhase` is DELETED at once, the phase follows over DELETING.
-        ASSUMPTION: when the pool is gone, the answer is `not_found`.
-
         Args:
             warm_pool_id: The pool to take down.
-            **options: `timeout`, `retries`, `headers`, `extra_body`: see `CallOptions`.
+            **options: `timeout`, `retries`, `headers`, `extra_body`, `on_attempt`: see `CallOptions`.
 
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
@@ -533,31 +466,27 @@ class AsyncPrebuildsResource(ABC):
         *,
         project_id: str,
         environment_class_id: str | None = None,
-        spec: PrebuildSpec | PrebuildSpecParam | None = None,
+        spec: models.PrebuildSpec | params.PrebuildSpecParam | None = None,
         **options: Unpack[CallOptions],
-    ) -> CreatePrebuildResponse:
+    ) -> models.CreatePrebuildResponse:
         """Start a prebuild of a project.
 
         An environment of the project is started, the prebuild tasks of its dev container run in
         it, and a snapshot is taken at the end. The answer comes at once, with the prebuild as it
-        was accepted: follow its progress with `GetPrebuild`. A repeated call starts a second
-        prebuild, as the service knows no idempotency key.
+        was accepted: follow its progress with `retrieve`. A repeated call starts a second prebuild,
+        as the service knows no idempotency key.
 
-        `spec` has to be given, but may be empty. Without `environmentClassId` the default class
-        of the project is used.
+        `spec` has to be given, but may be empty. Without `environment_class_id` the default
+        class of the project is used.
 
         A timeout outside of 300 s to 7200 s is refused with `invalid_argument`.
-        ASSUMPTION: a project or class that does not exist is `not_found` (a server that keeps no
-        projects of its own may accept it), and a project that has prebuilds switched off is
-        `failed_precondition`.
-        ASSUMPTION: several prebuilds of one project may run at the same time.
 
         Args:
             project_id: The project to prebuild.
             environment_class_id: The environment class to run with. Absent means the default class
                 of the project.
             spec: What to ask of the prebuild. It has to be given, but may be empty.
-            **options: `timeout`, `retries`, `headers`, `extra_body`: see `CallOptions`.
+            **options: `timeout`, `retries`, `headers`, `extra_body`, `on_attempt`: see `CallOptions`.
 
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
@@ -572,31 +501,27 @@ class AsyncPrebuildsResource(ABC):
     def list(
         self,
         *,
-        pagination: PaginationRequest | PaginationRequestParam | None = None,
-        filter: ListPrebuildsRequestFilter | ListPrebuildsRequestFilterParam | None = None,
+        pagination: models.PaginationRequest | params.PaginationRequestParam | None = None,
+        filter: models.ListPrebuildsRequestFilter
+        | params.ListPrebuildsRequestFilterParam
+        | None = None,
         project_ids: Sequence[str] | None = None,
-        phases: Sequence[PrebuildPhase | PrebuildPhaseValue] | None = None,
-        triggered_by: Sequence[PrebuildTrigger | PrebuildTriggerValue] | None = None,
+        phases: Sequence[models.PrebuildPhase | params.PrebuildPhaseValue] | None = None,
+        triggered_by: Sequence[models.PrebuildTrigger | params.PrebuildTriggerValue] | None = None,
         creator_ids: Sequence[str] | None = None,
         executor_ids: Sequence[str] | None = None,
         page_size: int | None = None,
         token: str | None = None,
         **options: Unpack[CallOptions],
-    ) -> AsyncListing[AsyncPrebuildsPage, Prebuild]:
+    ) -> AsyncListing[AsyncPrebuildsPage, models.Prebuild]:
         """List prebuilds, a page at a time.
 
         A page holds 25 prebuilds unless the caller asks for another size. There is a further
-        page as long as the answer has a `pagination.nextToken`; an empty list is the answer `{}`.
+        page as long as the answer has a `pagination.next_token`; an empty list is the answer `{}`.
 
         The page size and token belong in the body. Servers take them from the query as well; a
         client that sends them in the query alone is at the mercy of a server that does not look
         there and answers the first page for ever.
-
-        ASSUMPTION: the newest prebuild comes first.
-        ASSUMPTION: the values within one list of the filter are alternatives, and each further
-        list narrows the result.
-        ASSUMPTION: a token belongs to the filter it was made for; any other token is
-        `invalid_argument`.
 
         Args:
             pagination: Which page to answer. Absent means the first, of the default length.
@@ -612,9 +537,9 @@ class AsyncPrebuildsResource(ABC):
                 most 25. The same as in `filter`.
             page_size: The most items to put on the page, up to 100. 0 stands for the default of 25.
                 The same as in `pagination`.
-            token: The page to answer, as `nextToken` of the page before named it. Empty means the
+            token: The page to answer, as `next_token` of the page before named it. Empty means the
                 first page. The same as in `pagination`.
-            **options: `timeout`, `retries`, `headers`, `extra_body`: see `CallOptions`.
+            **options: `timeout`, `retries`, `headers`, `extra_body`, `on_attempt`: see `CallOptions`.
 
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
@@ -641,18 +566,15 @@ class AsyncPrebuildsResource(ABC):
         *,
         prebuild_id: str,
         **options: Unpack[CallOptions],
-    ) -> GetPrebuildResponse:
+    ) -> models.GetPrebuildResponse:
         """Look up one prebuild.
 
         Tells how far a prebuild has come, why it failed, what it warned about, and where its log
         is.
 
-        ASSUMPTION: an id that is unknown, or whose prebuild has been deleted, is `not_found`;
-        whether the phase DELETED is seen before that is up to the server.
-
         Args:
             prebuild_id: The prebuild to look up.
-            **options: `timeout`, `retries`, `headers`, `extra_body`: see `CallOptions`.
+            **options: `timeout`, `retries`, `headers`, `extra_body`, `on_attempt`: see `CallOptions`.
 
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
@@ -667,20 +589,14 @@ class AsyncPrebuildsResource(ABC):
         *,
         prebuild_id: str,
         **options: Unpack[CallOptions],
-    ) -> CancelPrebuildResponse:
+    ) -> models.CancelPrebuildResponse:
         """Stop a prebuild that is still under way.
 
         The prebuild goes to CANCELLING and, once its environment is gone, to CANCELLED.
 
-        ASSUMPTION: every phase from PENDING to SNAPSHOTTING can be cancelled.
-        ASSUMPTION: cancelling again while CANCELLING or CANCELLED is answered with the prebuild,
-        unchanged.
-        ASSUMPTION: a prebuild that is COMPLETED, FAILED or DELETING gives `failed_precondition`,
-        an unknown one `not_found`.
-
         Args:
             prebuild_id: The prebuild to stop.
-            **options: `timeout`, `retries`, `headers`, `extra_body`: see `CallOptions`.
+            **options: `timeout`, `retries`, `headers`, `extra_body`, `on_attempt`: see `CallOptions`.
 
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
@@ -695,21 +611,16 @@ class AsyncPrebuildsResource(ABC):
         *,
         prebuild_id: str,
         **options: Unpack[CallOptions],
-    ) -> DeletePrebuildResponse:
+    ) -> models.DeletePrebuildResponse:
         """Remove a prebuild and its snapshot.
 
         The answer only confirms that the deletion is on its way, it happens in the background.
         Snapshots expire on their own after seven days; this is for those that should not be used
         until then.
 
-        ASSUMPTION: a prebuild can be deleted in any phase, and one that is still under way is
-        stopped first.
-        ASSUMPTION: deleting again while DELETING succeeds; when the prebuild is gone, the answer
-        is `not_found`.
-
         Args:
             prebuild_id: The prebuild to remove.
-            **options: `timeout`, `retries`, `headers`, `extra_body`: see `CallOptions`.
+            **options: `timeout`, `retries`, `headers`, `extra_body`, `on_attempt`: see `CallOptions`.
 
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
@@ -724,18 +635,16 @@ class AsyncPrebuildsResource(ABC):
         *,
         prebuild_id: str,
         **options: Unpack[CallOptions],
-    ) -> CreatePrebuildLogsTokenResponse:
+    ) -> models.CreatePrebuildLogsTokenResponse:
         """Issue a token that reads the log of a prebuild.
 
-        The token lasts one hour. It is sent as bearer token to the `status.logUrl` of the
+        The token lasts one hour. It is sent as bearer token to the `status.log_url` of the
         prebuild, in place of the API token, which must never be sent there. The log can be read
         during the run and afterwards.
 
-        ASSUMPTION: an unknown prebuild is `not_found`.
-
         Args:
             prebuild_id: The prebuild whose log is to be read.
-            **options: `timeout`, `retries`, `headers`, `extra_body`: see `CallOptions`.
+            **options: `timeout`, `retries`, `headers`, `extra_body`, `on_attempt`: see `CallOptions`.
 
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
@@ -754,7 +663,7 @@ class AsyncPrebuildsResource(ABC):
         min_size: int | None = None,
         max_size: int | None = None,
         **options: Unpack[CallOptions],
-    ) -> CreateWarmPoolResponse:
+    ) -> models.CreateWarmPoolResponse:
         """Set up the warm pool of one environment class in a project.
 
         From then on the runner keeps environments ready, so that opening one takes next to no
@@ -766,24 +675,20 @@ class AsyncPrebuildsResource(ABC):
         while a deleted pool still drains. The class must be among the prebuild classes of the
         project, with prebuilds switched on.
 
-        Size the pool with `minSize` and `maxSize`, where the first must not exceed the second
-        (`invalid_argument` otherwise). `desiredSize` alone is the old way of setting both to one
+        Size the pool with `min_size` and `max_size`, where the first must not exceed the second
+        (`invalid_argument` otherwise). `desired_size` alone is the old way of setting both to one
         value.
-
-        ASSUMPTION: a class that is not set up for prebuilds is `failed_precondition`, an unknown
-        project or class `not_found` (a server that keeps no projects of its own may accept it).
-        ASSUMPTION: without any size the pool holds exactly one environment.
 
         Args:
             project_id: The project whose environments are to be kept ready. It must have prebuilds
                 switched on.
             environment_class_id: The class of the environments, one of the prebuild classes of the
                 project.
-            desired_size: Sets both bounds to one value, 1 to 20. Use `minSize` and `maxSize`.
+            desired_size: Sets both bounds to one value, 1 to 20. Use `min_size` and `max_size`.
                 Deprecated.
             min_size: The fewest environments to keep, 0 to 20. With 0 the pool may run empty.
-            max_size: The most environments to keep, 1 to 20 and no less than `minSize`.
-            **options: `timeout`, `retries`, `headers`, `extra_body`: see `CallOptions`.
+            max_size: The most environments to keep, 1 to 20 and no less than `min_size`.
+            **options: `timeout`, `retries`, `headers`, `extra_body`, `on_attempt`: see `CallOptions`.
 
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
@@ -802,18 +707,18 @@ class AsyncPrebuildsResource(ABC):
         *,
         warm_pool_id: str,
         **options: Unpack[CallOptions],
-    ) -> GetWarmPoolResponse:
+    ) -> models.GetWarmPoolResponse:
         """Look up one warm pool.
 
         Tells the phase of the pool, the snapshot it serves and how many of its environments run.
         A pool that was just created or changed is answered with the new values.
 
         A pool that is unknown or has been deleted gives `not_found`. A deletion is also seen
-        earlier, by a `spec.desiredPhase` of DELETED.
+        earlier, by a `spec.desired_phase` of DELETED.
 
         Args:
             warm_pool_id: The pool to look up.
-            **options: `timeout`, `retries`, `headers`, `extra_body`: see `CallOptions`.
+            **options: `timeout`, `retries`, `headers`, `extra_body`, `on_attempt`: see `CallOptions`.
 
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
@@ -826,27 +731,24 @@ class AsyncPrebuildsResource(ABC):
     def list_warm_pools(
         self,
         *,
-        pagination: PaginationRequest | PaginationRequestParam | None = None,
-        filter: ListWarmPoolsRequestFilter | ListWarmPoolsRequestFilterParam | None = None,
+        pagination: models.PaginationRequest | params.PaginationRequestParam | None = None,
+        filter: models.ListWarmPoolsRequestFilter
+        | params.ListWarmPoolsRequestFilterParam
+        | None = None,
         project_ids: Sequence[str] | None = None,
         environment_class_ids: Sequence[str] | None = None,
         page_size: int | None = None,
         token: str | None = None,
         **options: Unpack[CallOptions],
-    ) -> AsyncListing[AsyncWarmPoolsPage, WarmPool]:
+    ) -> AsyncListing[AsyncWarmPoolsPage, models.WarmPool]:
         """List warm pools, a page at a time.
 
         A page holds 25 pools unless the caller asks for another size. There is a further page as
-        long as the answer has a `pagination.nextToken`; an empty list is the answer `{}`.
+        long as the answer has a `pagination.next_token`; an empty list is the answer `{}`.
 
         The page size and token belong in the body. Servers take them from the query as well; a
         client that sends them in the query alone is at the mercy of a server that does not look
         there and answers the first page for ever.
-
-        ASSUMPTION: the values within one list of the filter are alternatives, and each further
-        list narrows the result.
-        ASSUMPTION: a token belongs to the filter it was made for; any other token is
-        `invalid_argument`.
 
         Args:
             pagination: Which page to answer. Absent means the first, of the default length.
@@ -856,9 +758,9 @@ class AsyncPrebuildsResource(ABC):
                 `filter`.
             page_size: The most items to put on the page, up to 100. 0 stands for the default of 25.
                 The same as in `pagination`.
-            token: The page to answer, as `nextToken` of the page before named it. Empty means the
+            token: The page to answer, as `next_token` of the page before named it. Empty means the
                 first page. The same as in `pagination`.
-            **options: `timeout`, `retries`, `headers`, `extra_body`: see `CallOptions`.
+            **options: `timeout`, `retries`, `headers`, `extra_body`, `on_attempt`: see `CallOptions`.
 
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
@@ -885,27 +787,23 @@ class AsyncPrebuildsResource(ABC):
         min_size: int | None = None,
         max_size: int | None = None,
         **options: Unpack[CallOptions],
-    ) -> UpdateWarmPoolResponse:
+    ) -> models.UpdateWarmPoolResponse:
         """Resize a warm pool.
 
-        A size that is left out keeps its value; a `minSize` of 0 is a value and is kept apart
-        from an absent one. The result has to have `minSize` at most `maxSize`, stored values
-        included, else it is `invalid_argument`. `desiredSize` alone is the old way of setting both
+        A size that is left out keeps its value; a `min_size` of 0 is a value and is kept apart
+        from an absent one. The result has to have `min_size` at most `max_size`, stored values
+        included, else it is `invalid_argument`. `desired_size` alone is the old way of setting both
         to one value.
-
-        ASSUMPTION: without any size the call succeeds and changes nothing.
-        ASSUMPTION: a pool that is being deleted gives `failed_precondition`, an unknown one
-        `not_found`.
 
         Args:
             warm_pool_id: The pool to resize.
-            desired_size: Sets both bounds to one value, 1 to 20. Use `minSize` and `maxSize`.
+            desired_size: Sets both bounds to one value, 1 to 20. Use `min_size` and `max_size`.
                 Deprecated.
             min_size: The fewest environments to keep, 0 to 20. With 0 the pool may run empty;
                 absent keeps the value.
-            max_size: The most environments to keep, 1 to 20 and no less than `minSize`. Absent
+            max_size: The most environments to keep, 1 to 20 and no less than `min_size`. Absent
                 keeps the value.
-            **options: `timeout`, `retries`, `headers`, `extra_body`: see `CallOptions`.
+            **options: `timeout`, `retries`, `headers`, `extra_body`, `on_attempt`: see `CallOptions`.
 
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.
@@ -923,19 +821,16 @@ class AsyncPrebuildsResource(ABC):
         *,
         warm_pool_id: str,
         **options: Unpack[CallOptions],
-    ) -> DeleteWarmPoolResponse:
+    ) -> models.DeleteWarmPoolResponse:
         """Take a warm pool down.
 
         The answer only confirms that the deletion is on its way: the runner drains the pool in
         the background, and the project and class stay taken until it is done. A pool also goes away
         by itself when its project stops having prebuilds for the class.
 
-        ASSUMPTION: `spec.desiredPhase` is DELETED at once, the phase follows over DELETING.
-        ASSUMPTION: when the pool is gone, the answer is `not_found`.
-
         Args:
             warm_pool_id: The pool to take down.
-            **options: `timeout`, `retries`, `headers`, `extra_body`: see `CallOptions`.
+            **options: `timeout`, `retries`, `headers`, `extra_body`, `on_attempt`: see `CallOptions`.
 
         Raises:
             PrebuildsError: the call failed; there is a subclass for each Connect code.

@@ -6,14 +6,19 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
 from enum import StrEnum
+from reprlib import recursive_repr
 from typing import Any, Generic, NoReturn, Protocol, Self, TypeVar
 
 import httpx
 from attrs import define, evolve, field, fields_dict
+
+from .display import default_of, html_table, shown_fields
+from .readers import INEXACT_FLOAT, FormError, integer
+from .timestamps import encode_timestamp, parse_timestamp
 
 try:
     import orjson
@@ -48,22 +53,65 @@ class OpenEnum(StrEnum):
     """An enum that the service may extend at any time.
 
     A value that this version does not know is kept: it compares equal to its string, `is_known` is false, and it is
-    written back as it came.
+    written back as it came. An enum of protobuf takes numbers as well: the number of a member stands for the member,
+    and any other is an unknown value that equals its decimal digits.
     """
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
-        if not isinstance(value, str):
+        number = cls._decimal(value)
+        for name, known in cls._numbers().items():
+            if known == number:
+                return cls(name)
+        if number is None and not isinstance(value, str):
             return None
         member = str.__new__(cls, value)
-        member._name_ = value
-        member._value_ = value
+        member._name_ = member._value_ = str(value)
         return member
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        """The value that stands as `value` in a JSON document: a name, or a number where the enum has numbers."""
+        if isinstance(value, str):
+            return cls(value)
+        if not cls._numbers():
+            raise FormError("a string")
+        return cls(
+            str(integer(value, -(2**31), 2**31 - 1, "the name or the number of an enum member"))
+        )
+
+    @property
+    def number(self) -> int | None:
+        """The number in protobuf; None for a name that this version does not know, and in an enum without numbers."""
+        return self._numbers().get(self._value_, self._decimal(self._value_))
 
     @property
     def is_known(self) -> bool:
         """Whether this version of the schema has the value."""
         return self._value_ in type(self)._value2member_map_
+
+    @classmethod
+    def _numbers(cls) -> Mapping[str, int]:
+        """The number of each member by its JSON name; empty in an enum that is not of protobuf."""
+        return {}
+
+    @classmethod
+    def _decimal(cls, value: object) -> int | None:
+        """The number that `value` is, or that its digits are; None if it is a name."""
+        if not cls._numbers() or isinstance(value, bool) or not isinstance(value, (int, str)):
+            return None
+        try:
+            number = int(value)
+        except ValueError:
+            return None
+        return number if str(number) == str(value) and -(2**31) <= number < 2**31 else None
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}.{self._name_}"
+            if self.is_known
+            else f"{type(self).__name__}({self._value_!r})"
+        )
 
     def __hash__(self) -> int:
         return str.__hash__(self)
@@ -74,29 +122,17 @@ class OpenEnum(StrEnum):
         )  # by value: the first releases of Python 3.11 go by name
 
 
-class Timestamp(datetime):
-    """A moment with more than microseconds: a `datetime` (cut off, not rounded) with the `nanosecond` behind it.
-
-    Decoding gives a plain `datetime` unless the document has digits that one cannot hold.
-    """
-
-    nanosecond: int = 0
-    """The last three of nine digits, 0 to 999."""
-
-    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
-        return _timestamp, (str(encode_timestamp(self)),)
-
-
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class Model:
     """A message of the API.
 
-    Fields that the schema does not have are kept in `additional_properties` and written back by `to_dict`.
+    Fields that the schema does not have are kept in `additional_properties` and written back by `to_dict`. `repr` and
+    the table in a notebook leave out fields that are at their defaults, and hide secrets.
     """
 
     # A dict only where there is something to keep: an empty one for each message shows in the time of decoding.
     _unknown: dict[str, Any] | None = field(
-        default=None, alias="additional_properties", eq=lambda unknown: unknown or None, repr=False
+        default=None, alias="additional_properties", eq=lambda unknown: unknown or None
     )
 
     @property
@@ -108,10 +144,14 @@ class Model:
 
     @classmethod
     def from_dict(cls, source: Mapping[str, Any]) -> Self:
-        """The message that the JSON object `source` holds.
+        """The message that the JSON object `source` holds, in any form that protobuf JSON allows.
+
+        Fields may have their JSON names (`pageSize`) or their names in protobuf (`page_size`), numbers may be
+        strings, 64-bit integers may be numbers, and enums may be numbers.
 
         Raises:
-            DecodeError: a value has the wrong JSON type, or a message that is always set is missing.
+            DecodeError: a value has the wrong JSON type, a message that is always set is missing, a number is out of
+                range or was rounded, or a field stands there under both of its names.
         """
         message: Self = decode(DECODERS[cls.__name__], source)
         return message
@@ -122,6 +162,22 @@ class Model:
         Names are in camelCase. What is absent is left out, and so are empty lists and the zero member of an enum.
         """
         raise NotImplementedError
+
+    def to_json(self) -> str:
+        """The message as JSON text, as it goes over the wire: secrets are in it."""
+        return encode_json(self.to_dict()).decode()
+
+    @recursive_repr()
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in shown_fields(self))
+        return f"{type(self).__name__}({shown})"
+
+    def __rich_repr__(self) -> Iterator[tuple[str, Any]]:
+        return shown_fields(self)
+
+    @recursive_repr()
+    def _repr_html_(self) -> str:
+        return html_table(self)
 
 
 # The decoder of each model by the model's name; `models` fills it.
@@ -134,8 +190,8 @@ class Response(Generic[T]):
 
     status_code: int
     """The HTTP status."""
-    content: bytes
-    """The body as it came, after decompression."""
+    content: bytes = field(repr=False)
+    """The body as it came, after decompression. `repr` leaves it out, as it may hold a secret."""
     headers: Mapping[str, str]
     """The response headers."""
     parsed: T
@@ -159,17 +215,19 @@ class AsyncHttpxProvider(Protocol):
 
 
 def decode_json(decoder: Callable[[dict[str, Any]], T], content: bytes) -> T:
-    """Read a message from the bytes of a JSON document.
+    """Read a message from the bytes of a JSON document. A byte order mark in front of it is skipped.
 
     Raises:
         DecodeError: the bytes are no JSON, or not of the shape of the message.
     """
-    try:
-        source = _loads(content)
-    except (ValueError, RecursionError) as error:
-        # The page of a proxy is worth a look; a message that broke off may hold a token, and is not shown.
-        excerpt = "" if content.lstrip().startswith((b"{", b"[")) else f" in {content[:80]!r}"
-        raise DecodeError("", "JSON", f"{error}{excerpt}") from error
+    source = _document(_loads, content)
+    if isinstance(source, dict):
+        try:
+            return _run(decoder, source)
+        except _Mismatch as error:
+            if not error.rounded:
+                raise error.located(source) from None
+        source = _document(_loads_exactly, content)
     return decode(decoder, source)
 
 
@@ -184,16 +242,44 @@ def encode_json(source: Mapping[str, Any]) -> bytes:
     return json.dumps(source, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def _document(loads: Callable[[bytes], Any], content: bytes) -> Any:
+    content = content.removeprefix(_BYTE_ORDER_MARK)
+    try:
+        return loads(content)
+    except (ValueError, RecursionError) as error:
+        # The page of a proxy is worth a look; a message that broke off may hold a token, and is not shown.
+        excerpt = "" if content.lstrip().startswith((b"{", b"[")) else f" in {content[:80]!r}"
+        raise DecodeError("", "JSON", f"{error}{excerpt}") from error
+
+
 def _loads(content: bytes) -> Any:
     if orjson is not None:
         return orjson.loads(content)
-    return json.loads(content, parse_constant=_finite, parse_float=_finite)
+    return json.loads(content.decode(), parse_constant=_finite, parse_float=_finite)
+
+
+def _loads_exactly(content: bytes) -> Any:
+    """The document in `content` with whole numbers as `int`, however they are written: a float has 53 bits only."""
+    return json.loads(content.decode(), parse_constant=_finite, parse_float=_exact)
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"{text} is no number of JSON")
+    return number
+
+
+def _exact(text: str) -> float:
+    from .scalars import parse_uint64
+
+    number = _finite(text)
+    if INEXACT_FLOAT <= abs(number) <= 2.0**64:
+        with suppress(ValueError):  # it is no whole number
+            return -parse_uint64(text[1:]) if number < 0 else parse_uint64(text)
     return number
 
 
@@ -204,10 +290,16 @@ def decode(decoder: Callable[[dict[str, Any]], T], source: object) -> T:
             raise DecodeError("", "an object", describe(source))
         source = dict(source)
     try:
-        return decoder(source)
+        return _run(decoder, source)
     except _Mismatch as error:
-        path = ".".join(filter(None, [_locate(source, error.holder), error.key]))
-        raise DecodeError(path, error.expected, describe(error.value)) from None
+        raise error.located(source) from None
+
+
+def _run(decoder: Callable[[dict[str, Any]], T], source: dict[str, Any]) -> T:
+    try:
+        return decoder(source)
+    except RecursionError:
+        raise DecodeError("", "fewer levels of messages", "more than Python can follow") from None
 
 
 def describe(value: object) -> str:
@@ -226,14 +318,33 @@ def describe(value: object) -> str:
 
 
 class _Mismatch(Exception):
-    """`holder[key]` is not what the schema promises. `decode` turns it into a `DecodeError` with a path."""
+    """`holder[key]`, or what stands `within` it, is not what the schema promises.
 
-    def __init__(self, holder: object, key: str, value: object, expected: str) -> None:
+    `rounded` says that the value would do if the JSON parser had not rounded it.
+    """
+
+    def __init__(
+        self,
+        holder: object,
+        key: str,
+        expected: str,
+        found: str,
+        *,
+        within: str = "",
+        rounded: bool = False,
+    ) -> None:
         super().__init__(key, expected)
         self.holder = holder
         self.key = key
-        self.value = value
         self.expected = expected
+        self.found = found
+        self.within = within
+        self.rounded = rounded
+
+    def located(self, root: object) -> DecodeError:
+        """The error with its path from `root`."""
+        path = ".".join(filter(None, [_locate(root, self.holder), self.key])) + self.within
+        return DecodeError(path, self.expected, self.found)
 
 
 def _locate(root: object, holder: object) -> str:
@@ -254,72 +365,65 @@ def _locate(root: object, holder: object) -> str:
 
 # What the decoders of the models call where a value is not plainly right, so that their straight line stays short.
 
-
-def mismatch(holder: dict[str, Any], key: str, expected: str) -> NoReturn:
-    """Refuse `holder[key]`."""
-    raise _Mismatch(holder, key, holder.get(key), expected)
-
-
 fromisoformat = datetime.fromisoformat
 
-# Of a timestamp in UTC with 0, 3 or 6 digits, all of which fit into a `datetime`. Others take the way of `timestamp`.
+# Of a timestamp in UTC with 0, 3 or 6 digits, all of which fit into a `datetime`. The reader `timestamp` takes others.
 USUAL_LENGTHS = frozenset({20, 24, 27})
 
 
-def timestamp(value: Any, holder: dict[str, Any], key: str) -> datetime:
-    """The moment that `value` stands for: nine digits and offsets included."""
+def mismatch(holder: dict[str, Any], key: str, expected: str) -> NoReturn:
+    """Refuse `holder[key]`."""
+    raise _Mismatch(holder, key, expected, describe(holder.get(key)))
+
+
+def read(holder: dict[str, Any], key: str, reader: Callable[[Any], T]) -> T:
+    """What `reader` makes of `holder[key]`."""
+    return _read(holder, key, reader, holder.get(key))
+
+
+def _read(
+    holder: dict[str, Any], key: str, reader: Callable[[Any], T], value: object, within: str = ""
+) -> T:
     try:
-        moment = _timestamp(value)
-    except (TypeError, ValueError, OverflowError):
-        mismatch(holder, key, "a timestamp as in RFC 3339")
-    return moment
+        return reader(value)
+    except FormError as error:
+        found = describe(value) + (", which may be rounded" if error.rounded else "")
+        raise _Mismatch(
+            holder, key, error.expected, found, within=within, rounded=error.rounded
+        ) from None
 
 
-def enum_member(holder: dict[str, Any], key: str, enum: type[OpenEnum]) -> Any:
-    """The member of `enum` at `holder[key]`, one that is not known included."""
-    value = holder.get(key)
-    if not isinstance(value, str):
-        mismatch(holder, key, "a string")
-    return enum(value)
-
-
-def items_at(
-    holder: dict[str, Any], key: str, item_type: type | tuple[type, ...], expected: str
-) -> list[Any]:
-    """The list at `holder[key]`, each item of `item_type`. An absent list is an empty one."""
+def objects_at(holder: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """The list of objects at `holder[key]`. An absent list is an empty one."""
     value = holder.get(key)
     if value is None:
         return []
     if not isinstance(value, list):
         mismatch(holder, key, "a list")
     for index, item in enumerate(value):
-        if not isinstance(item, item_type) or (isinstance(item, bool) and item_type is not bool):
-            raise _Mismatch(holder, f"{key}[{index}]", item, expected)
-    return list(value)
+        if not isinstance(item, dict):
+            raise _Mismatch(holder, key, "an object", describe(item), within=f"[{index}]")
+    return value
 
 
-def timestamps_at(holder: dict[str, Any], key: str) -> list[datetime]:
-    """The list of moments at `holder[key]`."""
-    items = items_at(holder, key, str, "a timestamp")
-    return [
-        timestamp(item, holder | {f"{key}[{index}]": item}, f"{key}[{index}]")
-        for index, item in enumerate(items)
-    ]
+def values_at(holder: dict[str, Any], key: str, reader: Callable[[Any], T]) -> list[T]:
+    """The list at `holder[key]`, each item as `reader` reads it. An absent list is an empty one."""
+    value = holder.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        mismatch(holder, key, "a list")
+    return [_read(holder, key, reader, item, f"[{index}]") for index, item in enumerate(value)]
 
 
-def mapping_at(
-    holder: dict[str, Any], key: str, item_type: type | tuple[type, ...], expected: str
-) -> dict[str, Any]:
-    """The map at `holder[key]`, each value of `item_type`. An absent map is an empty one."""
+def entries_at(holder: dict[str, Any], key: str, reader: Callable[[Any], T]) -> dict[str, T]:
+    """The map at `holder[key]`, each value as `reader` reads it. An absent map is an empty one."""
     value = holder.get(key)
     if value is None:
         return {}
     if not isinstance(value, dict):
         mismatch(holder, key, "an object")
-    for name, item in value.items():
-        if not isinstance(item, item_type) or (isinstance(item, bool) and item_type is not bool):
-            raise _Mismatch(holder, f"{key}.{name}", item, expected)
-    return value
+    return {name: _read(holder, key, reader, item, f".{name}") for name, item in value.items()}
 
 
 def unknown_fields(holder: dict[str, Any], known: Iterable[str]) -> dict[str, Any]:
@@ -327,47 +431,44 @@ def unknown_fields(holder: dict[str, Any], known: Iterable[str]) -> dict[str, An
     return {key: value for key, value in holder.items() if key not in known}
 
 
+def renamed(
+    decoder: Callable[[dict[str, Any]], T], source: dict[str, Any], other_names: Mapping[str, str]
+) -> T:
+    """Run `decoder` on a copy of `source` with JSON names in place of those that `other_names` leads to them from."""
+    given: dict[str, str] = {}
+    for name in source:
+        json_name = other_names.get(name, name)
+        if json_name in given:
+            # Which of the two counts is anyone's guess; the parsers of protobuf refuse both as well.
+            raise _Mismatch(source, name, f"either {given[json_name]} or {name}", "both")
+        given[json_name] = name
+    document = {json_name: source[name] for json_name, name in given.items()}
+    try:
+        return decoder(document)
+    except _Mismatch as error:
+        if error.holder is document:
+            error.holder = source
+            error.key = given.get(error.key, error.key)
+        raise
+
+
 # Going the other way.
 
-_RFC_3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.([0-9]{1,9}))?(?:Z|[+-][0-9]{2}:[0-9]{2})"
-)
+
+def encode_enum(value: str) -> str | int:
+    """An enum value as JSON: its name, or the number of one that has no name here."""
+    text = str(value)
+    if text[:1] not in "-0123456789":  # as in all names
+        return text
+    number = value.number if isinstance(value, OpenEnum) and not value.is_known else None
+    return text if number is None else number
 
 
-def encode_timestamp(moment: datetime) -> str:
-    """`moment` in RFC 3339, in UTC, with 0, 3, 6 or 9 digits.
-
-    Raises:
-        ValueError: `moment` has no time zone.
-    """
-    if moment.tzinfo is None:
-        raise ValueError(
-            f"{moment!r} has no time zone: use datetime.now(UTC) or replace(tzinfo=...)"
-        )
-    digits = f"{moment.microsecond:06}{getattr(moment, 'nanosecond', 0):03}"
-    while digits.endswith("000"):
-        digits = digits[:-3]
-    whole = moment.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat()
-    return f"{whole}.{digits}Z" if digits else f"{whole}Z"
-
-
-def _timestamp(text: str) -> datetime:
-    """The moment that `text` stands for.
-
-    Raises:
-        ValueError, OverflowError: it stands for none.
-    """
-    match = _RFC_3339.fullmatch(text)
-    if not match:
-        raise ValueError(f"{text!r} is no timestamp as in RFC 3339")
-    moment = datetime.fromisoformat(text)
-    moment.astimezone(UTC)  # refuses what lies outside of the years 1 to 9999 there
-    nanosecond = int((match[1] or "").ljust(9, "0")[6:])
-    if not nanosecond:
-        return moment
-    exact = Timestamp.fromisoformat(text)
-    exact.nanosecond = nanosecond
-    return exact
+def encode_number(value: float) -> float | str:
+    """A number as JSON, which has strings for those that are infinite or none at all."""
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 # From what callers write to models.
@@ -393,31 +494,29 @@ def to_model(model: type[M], value: M | Mapping[str, Any], parameter: str) -> M:
     return result
 
 
-def _check_names(message: Model, value: Mapping[str, Any], parameter: str) -> None:
-    """Refuse names in `value`, of which `message` was made, that are no fields."""
-    names = {_camel_case(name): name for name in fields_dict(type(message)) if name != "_unknown"}
-    given = {str(key): names.get(_camel_case(str(key))) for key in value}
-    unknown = sorted(key for key, name in given.items() if name is None)
-    if unknown:
-        raise TypeError(f"{parameter}: {type(message).__name__} has no field {', '.join(unknown)}")
-    for key, item in value.items():
-        name = given[str(key)] or ""
-        made = getattr(message, name)
-        if isinstance(made, Model) and isinstance(item, Mapping):
-            _check_names(made, item, f"{parameter}.{name}")
-        elif isinstance(made, list) and isinstance(item, (list, tuple)):
-            for index, (inner, source) in enumerate(zip(made, item, strict=True)):
-                if isinstance(inner, Model) and isinstance(source, Mapping):
-                    _check_names(inner, source, f"{parameter}.{name}[{index}]")
+def _check_names(made: object, value: object, path: str) -> None:
+    """Refuse names in `value`, of which `made` was made, that are no fields."""
+    if isinstance(made, Model) and isinstance(value, Mapping):
+        if made.additional_properties:
+            unknown = ", ".join(sorted(made.additional_properties))
+            raise TypeError(f"{path}: {type(made).__name__} has no field {unknown}")
+        names = {_camel_case(name): name for name in fields_dict(type(made))}
+        for key, item in value.items():
+            name = names[_camel_case(str(key))]
+            _check_names(getattr(made, name), item, f"{path}.{name}")
+    elif isinstance(made, dict) and isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_names(made[str(key)], item, f"{path}.{key}")
+    elif isinstance(made, list) and isinstance(value, (list, tuple)):
+        for index, (inner, item) in enumerate(zip(made, value, strict=True)):
+            _check_names(inner, item, f"{path}[{index}]")
 
 
 def _to_json(value: object) -> Any:
     if isinstance(value, Model):
         return value.to_dict()
     if isinstance(value, Mapping):
-        return {
-            _camel_case(str(key)): _to_json(item) for key, item in value.items() if item is not None
-        }
+        return {str(key): _to_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_to_json(item) for item in value]
     if isinstance(value, datetime):
@@ -436,7 +535,7 @@ def to_timestamp(value: datetime | str | None) -> Any:
     Raises:
         ValueError: the string is no timestamp.
     """
-    return _timestamp(value) if isinstance(value, str) else value
+    return parse_timestamp(value) if isinstance(value, str) else value
 
 
 def merge_fields(
@@ -454,8 +553,9 @@ def merge_fields(
     keywords = to_model(model, given, parameter)
     if merged is None:
         return keywords
+    attributes = fields_dict(model)
     for name in given:
-        if getattr(merged, name) not in (None, [], {}):
+        if getattr(merged, name) != default_of(attributes[name]):
             raise TypeError(f"{name} is given twice, by keyword and in {parameter}")
         merged = evolve(merged, **{name: getattr(keywords, name)})
     return merged

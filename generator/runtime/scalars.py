@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -191,7 +191,10 @@ def _whole(text: str) -> int | None:
     """The whole number that `text` writes, or None where it is none (or far beyond 64 bits)."""
     if text.lstrip("-").isdigit():
         return int(text)
-    number = Decimal(text)
+    try:
+        number = Decimal(text)
+    except InvalidOperation:  # the exponent alone is beyond all bounds
+        return None
     if number.adjusted() > _MOST_DIGITS or number != number.to_integral_value():
         return None
     return int(number)

@@ -46,6 +46,18 @@ def test_a_model_is_taken_as_it_is():
     assert to_model(PaginationRequest, pagination, "pagination") is pagination
 
 
+def test_numbers_may_be_strings_and_enums_may_be_numbers():
+    assert to_model(PaginationRequest, {"page_size": "10"}, "pagination") == PaginationRequest(page_size=10)
+    assert to_model(PrebuildSpec, {"spec_version": 7}, "spec") == PrebuildSpec(spec_version="7")
+    found = to_model(ListPrebuildsRequestFilter, {"phases": [30, "PREBUILD_PHASE_FAILED"]}, "filter")
+    assert found.phases == [PrebuildPhase.RUNNING, PrebuildPhase.FAILED]
+
+
+def test_a_field_under_both_of_its_names_is_refused():
+    with pytest.raises(TypeError, match="^pagination: pageSize: expected either page_size or pageSize, found both$"):
+        to_model(PaginationRequest, {"page_size": 10, "pageSize": 10}, "pagination")
+
+
 def test_an_empty_dict_is_an_empty_message():
     assert to_model(PrebuildSpec, {}, "spec") == PrebuildSpec()
 
@@ -120,15 +132,19 @@ def test_all_fields_that_do_not_exist_are_named():
 @pytest.mark.parametrize(
     ("model", "value", "message"),
     [
-        (PaginationRequest, {"page_size": "10"}, "pageSize: expected a whole number, found"),
-        (PaginationRequest, {"page_size": 10.0}, "pageSize: expected a whole number, found"),
-        (PaginationRequest, {"page_size": True}, "pageSize: expected a whole number, found"),
+        (PaginationRequest, {"page_size": "ten"}, "page_size: expected a whole number from"),
+        (PaginationRequest, {"page_size": 10.5}, "page_size: expected a whole number from"),
+        (PaginationRequest, {"pageSize": True}, "pageSize: expected a whole number from"),
         (PaginationRequest, {"token": 7}, "token: expected a string, found the number 7"),
-        (ListPrebuildsRequestFilter, {"project_ids": PROJECT}, "projectIds: expected a list"),
+        (ListPrebuildsRequestFilter, {"project_ids": PROJECT}, "project_ids: expected a list"),
         (ListPrebuildsRequestFilter, {"phases": "PREBUILD_PHASE_FAILED"}, "phases: expected a list"),
         (ListPrebuildsRequestFilter, {"phases": PrebuildPhase.FAILED}, "phases: expected a list"),
-        (ListPrebuildsRequestFilter, {"project_ids": {"a": "b"}}, "projectIds: expected a list"),
-        (ListPrebuildsRequestFilter, {"phases": ["x", 10]}, "phases[1]: expected a string"),
+        (ListPrebuildsRequestFilter, {"project_ids": {"a": "b"}}, "project_ids: expected a list"),
+        (
+            ListPrebuildsRequestFilter,
+            {"phases": ["x", 10.5]},
+            "phases[1]: expected the name or the number of an enum member",
+        ),
         (ListPrebuildsRequestFilter, {"creatorIds": [None]}, "creatorIds[0]: expected a string"),
         (CreatePrebuildRequest, {"spec": {}}, "projectId: expected a string, found nothing"),
         (CreatePrebuildRequest, {"project_id": PROJECT}, "spec: expected an object, found nothing"),
@@ -137,8 +153,8 @@ def test_all_fields_that_do_not_exist_are_named():
             {"project_id": PROJECT, "spec": {"timeout": 3600}},
             "spec.timeout: expected a string, found the number 3600",
         ),
-        (ListPrebuildsRequest, {"pagination": {"pageSize": "1"}}, "pagination.pageSize: expected a"),
-        (PrebuildStatus, {"completion_time": "soon"}, "completionTime: expected a timestamp"),
+        (ListPrebuildsRequest, {"pagination": {"pageSize": ""}}, "pagination.pageSize: expected a"),
+        (PrebuildStatus, {"completion_time": "soon"}, "completion_time: expected a timestamp"),
     ],
 )
 def test_a_wrong_type_is_refused_with_its_path(model, value, message):

@@ -1,5 +1,6 @@
 """Any document that the schema allows becomes a message, and the message the same document again."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -80,6 +81,10 @@ def clock(moment: datetime) -> str:
     return f"{date}T{moment.hour:02}:{moment.minute:02}:{moment.second:02}"
 
 
+def snake_case(name: str) -> str:
+    return re.sub("([A-Z])", r"_\1", name).lower()
+
+
 def seconds(duration: str) -> int:
     return int(duration.removesuffix("s"))
 
@@ -97,9 +102,11 @@ def objects(schema: dict[str, Any]) -> st.SearchStrategy[Pair]:
     # Made once: to make strategies takes longer than to draw from them.
     required = schema.get("required", [])
     fields = {name: values(field, required=name in required) for name, field in schema.get("properties", {}).items()}
+    keys = {name: st.sampled_from([name, name, snake_case(name)]) for name in fields}
+    known = {*fields, *map(snake_case, fields)}
     forms = st.sampled_from(["value", "value", "absent", "null"])
     unknown = st.dictionaries(
-        st.text(max_size=6).filter(lambda name: name not in fields)
+        st.text(max_size=6).filter(lambda name: name not in known)
         | st.sampled_from(["additional_properties", "self", "ofNextYear"]),
         json_values,
         max_size=2,
@@ -110,10 +117,11 @@ def objects(schema: dict[str, Any]) -> st.SearchStrategy[Pair]:
         document, canonical = {}, {}
         for name, field in fields.items():
             form = "value" if name in required else draw(forms)
+            key = draw(keys[name])
             if form == "null":
-                document[name] = None
+                document[key] = None
             elif form == "value":
-                document[name], expected = draw(field)
+                document[key], expected = draw(field)
                 if expected is not LEFT_OUT:
                     canonical[name] = expected
         for name, value in draw(unknown).items():
@@ -129,9 +137,31 @@ def lists(schema: dict[str, Any]) -> st.SearchStrategy[Pair]:
 
 
 def enum_values(schema: dict[str, Any], *, required: bool) -> st.SearchStrategy[Pair]:
-    zero = next((name for name, n in schema.get("x-enum-numbers", {}).items() if n == 0), None)
-    members = st.sampled_from(schema["enum"]) | st.text(min_size=1, max_size=8)
-    return members.map(lambda text: (text, LEFT_OUT if text == zero and not required else text))
+    """The name of a member, its number, or a name or number that is not in the schema."""
+    numbers = schema.get("x-enum-numbers", {})
+    names = {number: name for name, number in numbers.items()}
+    others = st.text(min_size=1, max_size=8).filter(lambda text: not re.fullmatch("-?[0-9]+", text))
+    drawn = st.sampled_from(schema["enum"]) | others
+    if numbers:
+        drawn = drawn | st.sampled_from(sorted(names)) | st.integers(-(2**31), 2**31 - 1)
+
+    def pair(value: str | int) -> Pair:
+        canonical = names.get(value, value)
+        return value, LEFT_OUT if numbers.get(canonical) == 0 and not required else canonical
+
+    return drawn.map(pair)
+
+
+def integers(least: int, most: int) -> st.SearchStrategy[Pair]:
+    """A whole number as such, as a string, or with a decimal point."""
+    forms: list[Callable[[int], Pair]] = [same, lambda number: (str(number), number), lambda n: (float(n), n)]
+    return st.tuples(st.integers(least, most), st.sampled_from(forms)).map(lambda drawn: drawn[1](drawn[0]))
+
+
+def wide_integers(least: int, most: int) -> st.SearchStrategy[Pair]:
+    """A whole number of 64 bits, as a string or as such."""
+    forms: list[Callable[[int], Pair]] = [lambda number: same(str(number)), lambda number: (number, str(number))]
+    return st.tuples(st.integers(least, most), st.sampled_from(forms)).map(lambda drawn: drawn[1](drawn[0]))
 
 
 def strings(schema: dict[str, Any]) -> st.SearchStrategy[Pair]:
@@ -145,8 +175,8 @@ def strings(schema: dict[str, Any]) -> st.SearchStrategy[Pair]:
         "date-time": timestamps,
         "uuid": lambda: st.uuids().map(str).map(same),
         "uri": lambda: st.from_regex(r"\Ahttps?://[a-z.]{1,9}/[a-z]{0,5}\Z").map(same),
-        "int64": lambda: st.integers(-(2**63), 2**63 - 1).map(str).map(same),
-        "uint64": lambda: st.integers(0, 2**64 - 1).map(str).map(same),
+        "int64": lambda: wide_integers(-(2**63), 2**63 - 1),
+        "uint64": lambda: wide_integers(0, 2**64 - 1),
         "protobuf-duration": lambda: durations(-315_576_000_000, 315_576_000_000),
     }
     return by_format[name]()
@@ -168,7 +198,7 @@ def values(schema: dict[str, Any], *, required: bool) -> st.SearchStrategy[Pair]
         case "integer":
             assert schema["format"] == "int32"
             least, most = schema.get("minimum", -(2**31)), schema.get("maximum", 2**31 - 1)
-            return st.integers(least, most).map(same)
+            return integers(least, most)
         case None:
             return json_values.filter(lambda value: value is not None).map(same)
     raise AssertionError(f"no strategy for {schema}")

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable
+import importlib
+import itertools
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
-from generator import document, lint, spec
-from generator.stamp import files
+from generator import api, document, lint, normalise, spec
+from generator.stamp import files, format_and_stamp
 
 TINY = (Path(__file__).parent / "tiny.yaml").read_text(encoding="utf-8")
 
 Schema = dict[str, Any]
+Make = Callable[[Schema], ModuleType]
+
+_names = (f"tiny_api_{number}" for number in itertools.count())
 
 _PARSED: Schema = yaml.load(TINY, Loader=document._Loader)
 
@@ -42,10 +50,36 @@ def small() -> Schema:
     return copy.deepcopy(_PARSED)
 
 
+@contextmanager
+def imported(schema: Schema, folder: Path) -> Generator[ModuleType]:
+    """The client package of `schema`, generated into `folder` and imported, until the end of the block."""
+    loaded = document.load(write(schema, folder / "schema.yaml"))
+    model = lint.lint(loaded)
+    name = next(_names)
+    api.generate(normalise.for_openapi_python_client(loaded.data), model, folder / name)
+    format_and_stamp(folder / name)
+    sys.path.insert(0, str(folder))
+    try:
+        for module in ("models", "types", "resources", "operations", "pages", "params"):
+            importlib.import_module(f"{name}.{module}")
+        yield sys.modules[name]
+    finally:
+        sys.path.remove(str(folder))
+        for module in [module for module in sys.modules if module.partition(".")[0] == name]:
+            del sys.modules[module]
+
+
 @pytest.fixture
 def tiny() -> Schema:
     """A copy of the small schema, to be changed at will."""
     return small()
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Generate the client package of a schema and import it."""
+    with ExitStack() as stack:
+        yield lambda schema: stack.enter_context(imported(schema, tmp_path))
 
 
 @pytest.fixture

@@ -2,62 +2,28 @@
 
 from __future__ import annotations
 
-import importlib
-import itertools
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from generator import api, document, lint, normalise, spec, stamp
+from generator import api, document, normalise, spec, stamp
 from generator.problems import PipelineError
 
-from .conftest import Schema, small, write
+from .conftest import Make, Schema, imported, small
 from .test_lint import SCHEMAS, at
 
 Read = Callable[[Schema], tuple[document.Document, spec.Api]]
-Make = Callable[[Schema], ModuleType]
-
-_names = (f"tiny_api_{number}" for number in itertools.count())
 
 POT = {"brewedAt": "2019-12-27T18:11:19.117Z"}
-
-
-@contextmanager
-def made(loaded: document.Document, model: spec.Api, folder: Path) -> Iterator[ModuleType]:
-    """Generate the client package of a schema and import it, under a name of its own."""
-    name = next(_names)
-    api.generate(normalise.for_openapi_python_client(loaded.data), model, folder / name)
-    stamp.format_and_stamp(folder / name)
-    sys.path.insert(0, str(folder))
-    try:
-        for module in ("models", "types", "resources", "operations", "pages"):
-            importlib.import_module(f"{name}.{module}")
-    finally:
-        sys.path.remove(str(folder))
-    yield sys.modules[name]
-    for module in [module for module in sys.modules if module.partition(".")[0] == name]:
-        del sys.modules[module]
-
-
-@pytest.fixture
-def make(read: Read, tmp_path: Path) -> Iterator[Make]:
-    """Generate the client package of a schema and import it."""
-    with ExitStack() as stack:
-        yield lambda schema: stack.enter_context(made(*read(schema), tmp_path))
 
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The client package of the small schema as it stands."""
-    folder = tmp_path_factory.mktemp("package")
-    loaded = document.load(write(small(), folder / "schema.yaml"))
-    with made(loaded, lint.lint(loaded), folder) as package:
+    with imported(small(), tmp_path_factory.mktemp("package")) as package:
         yield package
 
 
@@ -103,27 +69,6 @@ def test_each_kind_of_field_goes_there_and_back(package: Any) -> None:
     assert pot.refill.kind == "TEA_OOLONG"
     assert not pot.refill.kind.is_known
     assert models.Pot.from_dict(pot.to_dict()) == pot
-
-
-@pytest.mark.parametrize(
-    ("change", "path"),
-    [
-        ({"kind": 1}, "kind"),
-        ({"cups": "1"}, "cups"),
-        ({"cups": True}, "cups"),
-        ({"strong": 1}, "strong"),
-        ({"grams": "1"}, "grams"),
-        ({"labels": {"a": 1}}, "labels.a"),
-        ({"labels": []}, "labels"),
-        ({"notes": ["a", None]}, "notes[1]"),
-        ({"notes": "a"}, "notes"),
-        ({"kind": None}, "kind"),
-    ],
-)
-def test_a_wrong_type_is_named_with_its_path(change: dict[str, Any], path: str, package: Any) -> None:
-    with pytest.raises(package.DecodeError) as caught:
-        package.models.BrewRequest.from_dict({"kind": "TEA_GREEN"} | change)
-    assert caught.value.path == path
 
 
 def test_a_message_that_holds_itself(package: Any) -> None:
@@ -175,19 +120,17 @@ def test_client_methods_build_requests(package: Any) -> None:
     assert page.has_next_page()
 
 
-@pytest.mark.parametrize(
-    ("keywords", "message"),
-    [
+def test_what_a_request_cannot_be_is_refused(package: Any) -> None:
+    recorder = Recorder(package)
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"page": {"sizes": 5}}, "page: PageRequest has no field sizes"),
-        ({"page": {"size": "5"}}, "page: size: expected a whole number, found the string '5'"),
+        ({"page": {"size": "five"}}, "page: size: expected a whole number .*, found the string 'five'"),
         ({"page": 5}, "page: expected PageRequest or a dict, got the number 5"),
         ({"page": {"size": 5}, "size": 6}, "size is given twice, by keyword and in page"),
-    ],
-)
-def test_what_a_request_cannot_be_is_refused(keywords: dict[str, Any], message: str, package: Any) -> None:
-    recorder = Recorder(package)
-    with pytest.raises(TypeError, match=message):
-        recorder.resource.list(**keywords)
+    ]
+    for keywords, message in refused:
+        with pytest.raises(TypeError, match=message):
+            recorder.resource.list(**keywords)
     assert recorder.sent == []
 
 

@@ -70,6 +70,16 @@ CASES: dict[str, tuple[Callable[[Schema], Any], str, str]] = {
         "#/components/schemas/Pot/properties/imageURL",
         "protobuf JSON would call this field 'imageUrl'",
     ),
+    "a field with the name of a method of its model": (
+        lambda s: at(s, *SCHEMAS, "Pot", "properties").update(toJson={"type": "string", "x-protobuf-number": 9}),
+        "#/components/schemas/Pot/properties/toJson",
+        "the name 'to_json' is taken by the class itself",
+    ),
+    "a field that is a secret or not": (
+        lambda s: at(s, *SCHEMAS, "Pot", "properties", "id").update({"x-secret": "yes"}),
+        "#/components/schemas/Pot/properties/id/x-secret",
+        "either true or left out",
+    ),
     "an enum without a zero member": (
         lambda s: at(s, *SCHEMAS, "TeaKind", "x-enum-numbers").update(TEA_UNSPECIFIED=9),
         "#/components/schemas/TeaKind/x-enum-numbers",

@@ -21,7 +21,7 @@ _KNOWN: frozenset[str] = frozenset(
 )
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class CancelPrebuildResponse(Model):
     """The prebuild that is being stopped."""
 

@@ -6,15 +6,18 @@ from typing import Any
 
 from attrs import define, field
 
+from ..readers import (
+    string,
+)
 from ..types import (
     DECODERS,
     Model,
-    enum_member,
-    items_at,
-    mismatch,
+    encode_enum,
+    objects_at,
+    read,
     unknown_fields,
 )
-from .connect_code import ConnectCode
+from .connect_code import CONNECT_CODE_MEMBERS, ConnectCode
 from .connect_error_detail import ConnectErrorDetail, decode_connect_error_detail
 
 _KNOWN: frozenset[str] = frozenset(
@@ -26,7 +29,7 @@ _KNOWN: frozenset[str] = frozenset(
 )
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class ConnectError(Model):
     """The body of every failed call, whatever codec the request used."""
 
@@ -41,7 +44,7 @@ class ConnectError(Model):
 
     def to_dict(self) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        result["code"] = str(self.code)
+        result["code"] = encode_enum(self.code)
 
         if self.message is not None:
             result["message"] = self.message
@@ -60,19 +63,21 @@ def decode_connect_error(source: dict[str, Any]) -> ConnectError:
     get = source.get
     value: Any
     missing = 0
-    self.code = enum_member(source, "code", ConnectCode)
+    value = get("code")
+    try:
+        self.code = CONNECT_CODE_MEMBERS[value]
+    except (KeyError, TypeError):
+        self.code = read(source, "code", ConnectCode.from_json)
 
     self.message = value = get("message")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "message", "a string")
+        self.message = read(source, "message", string)
 
     if "details" not in source:
         missing += 1
-    self.details = [
-        decode_connect_error_detail(item) for item in items_at(source, "details", dict, "an object")
-    ]
+    self.details = [decode_connect_error_detail(item) for item in objects_at(source, "details")]
 
     if len(source) + missing == 3:
         self._unknown = None

@@ -6,10 +6,13 @@ from typing import Any
 
 from attrs import define
 
+from ..readers import (
+    string,
+)
 from ..types import (
     DECODERS,
     Model,
-    mismatch,
+    read,
     unknown_fields,
 )
 
@@ -22,7 +25,7 @@ _KNOWN: frozenset[str] = frozenset(
 )
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class ConnectErrorDetail(Model):
     """One protobuf message that tells more about a failure."""
 
@@ -61,13 +64,13 @@ def decode_connect_error_detail(source: dict[str, Any]) -> ConnectErrorDetail:
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "type", "a string")
+        self.type = read(source, "type", string)
 
     self.value = value = get("value")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "value", "a string")
+        self.value = read(source, "value", string)
 
     self.debug = value = get("debug")
     if value is None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 
+from ..readers import (
+    string,
+)
 from ..types import (
     DECODERS,
     Model,
-    mismatch,
+    read,
+    renamed,
     unknown_fields,
 )
 
@@ -18,14 +22,18 @@ _KNOWN: frozenset[str] = frozenset(
         "accessToken",
     }
 )
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES = {
+    "access_token": "accessToken",
+}
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class CreatePrebuildLogsTokenResponse(Model):
     """A token for the log of one prebuild."""
 
-    access_token: str | None = None
-    """The bearer token for `status.logUrl`. It lasts one hour and is a secret."""
+    access_token: str | None = field(default=None, repr=False)
+    """The bearer token for `status.log_url`. It lasts one hour and is a secret."""
 
     def to_dict(self) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -49,10 +57,12 @@ def decode_create_prebuild_logs_token_response(
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "accessToken", "a string")
+        self.access_token = read(source, "accessToken", string)
 
     if len(source) + missing == 1:
         self._unknown = None
+    elif not _OTHER_NAMES.keys().isdisjoint(source):
+        return renamed(decode_create_prebuild_logs_token_response, source, _OTHER_NAMES)
     else:
         self._unknown = unknown_fields(source, _KNOWN)
     return self

@@ -6,10 +6,15 @@ from typing import Any
 
 from attrs import define
 
+from ..readers import (
+    string,
+)
 from ..types import (
     DECODERS,
     Model,
     mismatch,
+    read,
+    renamed,
     unknown_fields,
 )
 from .prebuild_spec import PrebuildSpec, decode_prebuild_spec
@@ -21,9 +26,14 @@ _KNOWN: frozenset[str] = frozenset(
         "spec",
     }
 )
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES = {
+    "project_id": "projectId",
+    "environment_class_id": "environmentClassId",
+}
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class CreatePrebuildRequest(Model):
     """What to prebuild, and how."""
 
@@ -58,14 +68,16 @@ def decode_create_prebuild_request(source: dict[str, Any]) -> CreatePrebuildRequ
     missing = 0
     value = get("projectId")
     if not isinstance(value, str):
-        mismatch(source, "projectId", "a string")
+        if not _OTHER_NAMES.keys().isdisjoint(source):
+            return renamed(decode_create_prebuild_request, source, _OTHER_NAMES)
+        value = read(source, "projectId", string)
     self.project_id = value
 
     self.environment_class_id = value = get("environmentClassId")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "environmentClassId", "a string")
+        self.environment_class_id = read(source, "environmentClassId", string)
 
     value = get("spec")
     if not isinstance(value, dict):
@@ -74,6 +86,8 @@ def decode_create_prebuild_request(source: dict[str, Any]) -> CreatePrebuildRequ
 
     if len(source) + missing == 3:
         self._unknown = None
+    elif not _OTHER_NAMES.keys().isdisjoint(source):
+        return renamed(decode_create_prebuild_request, source, _OTHER_NAMES)
     else:
         self._unknown = unknown_fields(source, _KNOWN)
     return self

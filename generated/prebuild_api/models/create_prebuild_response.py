@@ -21,7 +21,7 @@ _KNOWN: frozenset[str] = frozenset(
 )
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class CreatePrebuildResponse(Model):
     """The prebuild that was accepted."""
 

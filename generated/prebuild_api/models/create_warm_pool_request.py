@@ -6,10 +6,15 @@ from typing import Any
 
 from attrs import define
 
+from ..readers import (
+    int32,
+    string,
+)
 from ..types import (
     DECODERS,
     Model,
-    mismatch,
+    read,
+    renamed,
     unknown_fields,
 )
 
@@ -22,9 +27,17 @@ _KNOWN: frozenset[str] = frozenset(
         "maxSize",
     }
 )
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES = {
+    "project_id": "projectId",
+    "environment_class_id": "environmentClassId",
+    "desired_size": "desiredSize",
+    "min_size": "minSize",
+    "max_size": "maxSize",
+}
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class CreateWarmPoolRequest(Model):
     """What to keep ready, and how much of it."""
 
@@ -35,13 +48,13 @@ class CreateWarmPoolRequest(Model):
     """The class of the environments, one of the prebuild classes of the project."""
 
     desired_size: int | None = None
-    """Sets both bounds to one value, 1 to 20. Use `minSize` and `maxSize`. Deprecated."""
+    """Sets both bounds to one value, 1 to 20. Use `min_size` and `max_size`. Deprecated."""
 
     min_size: int | None = None
     """The fewest environments to keep, 0 to 20. With 0 the pool may run empty."""
 
     max_size: int | None = None
-    """The most environments to keep, 1 to 20 and no less than `minSize`."""
+    """The most environments to keep, 1 to 20 and no less than `min_size`."""
 
     def to_dict(self) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -71,34 +84,40 @@ def decode_create_warm_pool_request(source: dict[str, Any]) -> CreateWarmPoolReq
     missing = 0
     value = get("projectId")
     if not isinstance(value, str):
-        mismatch(source, "projectId", "a string")
+        if not _OTHER_NAMES.keys().isdisjoint(source):
+            return renamed(decode_create_warm_pool_request, source, _OTHER_NAMES)
+        value = read(source, "projectId", string)
     self.project_id = value
 
     value = get("environmentClassId")
     if not isinstance(value, str):
-        mismatch(source, "environmentClassId", "a string")
+        if not _OTHER_NAMES.keys().isdisjoint(source):
+            return renamed(decode_create_warm_pool_request, source, _OTHER_NAMES)
+        value = read(source, "environmentClassId", string)
     self.environment_class_id = value
 
     self.desired_size = value = get("desiredSize")
     if value is None:
         missing += 1
-    elif type(value) is not int:
-        mismatch(source, "desiredSize", "a whole number")
+    elif type(value) is not int or not -(2**31) <= value < 2**31:
+        self.desired_size = read(source, "desiredSize", int32)
 
     self.min_size = value = get("minSize")
     if value is None:
         missing += 1
-    elif type(value) is not int:
-        mismatch(source, "minSize", "a whole number")
+    elif type(value) is not int or not -(2**31) <= value < 2**31:
+        self.min_size = read(source, "minSize", int32)
 
     self.max_size = value = get("maxSize")
     if value is None:
         missing += 1
-    elif type(value) is not int:
-        mismatch(source, "maxSize", "a whole number")
+    elif type(value) is not int or not -(2**31) <= value < 2**31:
+        self.max_size = read(source, "maxSize", int32)
 
     if len(source) + missing == 5:
         self._unknown = None
+    elif not _OTHER_NAMES.keys().isdisjoint(source):
+        return renamed(decode_create_warm_pool_request, source, _OTHER_NAMES)
     else:
         self._unknown = unknown_fields(source, _KNOWN)
     return self

@@ -15,7 +15,7 @@ from ..types import (
 _KNOWN: frozenset[str] = frozenset()
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class DeleteWarmPoolResponse(Model):
     """Says nothing but that the deletion has begun."""
 

@@ -6,10 +6,14 @@ from typing import Any
 
 from attrs import define
 
+from ..readers import (
+    string,
+)
 from ..types import (
     DECODERS,
     Model,
-    mismatch,
+    read,
+    renamed,
     unknown_fields,
 )
 
@@ -18,9 +22,13 @@ _KNOWN: frozenset[str] = frozenset(
         "prebuildId",
     }
 )
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES = {
+    "prebuild_id": "prebuildId",
+}
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class GetPrebuildRequest(Model):
     """Which prebuild to look up."""
 
@@ -43,11 +51,15 @@ def decode_get_prebuild_request(source: dict[str, Any]) -> GetPrebuildRequest:
     value: Any
     value = get("prebuildId")
     if not isinstance(value, str):
-        mismatch(source, "prebuildId", "a string")
+        if not _OTHER_NAMES.keys().isdisjoint(source):
+            return renamed(decode_get_prebuild_request, source, _OTHER_NAMES)
+        value = read(source, "prebuildId", string)
     self.prebuild_id = value
 
     if len(source) == 1:
         self._unknown = None
+    elif not _OTHER_NAMES.keys().isdisjoint(source):
+        return renamed(decode_get_prebuild_request, source, _OTHER_NAMES)
     else:
         self._unknown = unknown_fields(source, _KNOWN)
     return self

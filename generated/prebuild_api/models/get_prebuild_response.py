@@ -21,7 +21,7 @@ _KNOWN: frozenset[str] = frozenset(
 )
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class GetPrebuildResponse(Model):
     """The prebuild that was looked up."""
 

@@ -10,6 +10,7 @@ from ..types import (
     DECODERS,
     Model,
     mismatch,
+    renamed,
     unknown_fields,
 )
 from .warm_pool import WarmPool, decode_warm_pool
@@ -19,9 +20,13 @@ _KNOWN: frozenset[str] = frozenset(
         "warmPool",
     }
 )
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES = {
+    "warm_pool": "warmPool",
+}
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class GetWarmPoolResponse(Model):
     """The pool that was looked up."""
 
@@ -44,11 +49,15 @@ def decode_get_warm_pool_response(source: dict[str, Any]) -> GetWarmPoolResponse
     value: Any
     value = get("warmPool")
     if not isinstance(value, dict):
+        if not _OTHER_NAMES.keys().isdisjoint(source):
+            return renamed(decode_get_warm_pool_response, source, _OTHER_NAMES)
         mismatch(source, "warmPool", "an object")
     self.warm_pool = decode_warm_pool(value)
 
     if len(source) == 1:
         self._unknown = None
+    elif not _OTHER_NAMES.keys().isdisjoint(source):
+        return renamed(decode_get_warm_pool_response, source, _OTHER_NAMES)
     else:
         self._unknown = unknown_fields(source, _KNOWN)
     return self

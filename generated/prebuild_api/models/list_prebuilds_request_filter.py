@@ -6,11 +6,16 @@ from typing import Any
 
 from attrs import define, field
 
+from ..readers import (
+    string,
+)
 from ..types import (
     DECODERS,
     Model,
-    items_at,
+    encode_enum,
+    renamed,
     unknown_fields,
+    values_at,
 )
 from .prebuild_phase import PrebuildPhase
 from .prebuild_trigger import PrebuildTrigger
@@ -24,9 +29,16 @@ _KNOWN: frozenset[str] = frozenset(
         "executorIds",
     }
 )
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES = {
+    "project_ids": "projectIds",
+    "triggered_by": "triggeredBy",
+    "creator_ids": "creatorIds",
+    "executor_ids": "executorIds",
+}
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class ListPrebuildsRequestFilter(Model):
     """What a prebuild must match to be listed. A list that is empty or absent lets everything
     through."""
@@ -52,10 +64,10 @@ class ListPrebuildsRequestFilter(Model):
             result["projectIds"] = list(self.project_ids)
 
         if self.phases:
-            result["phases"] = [str(item) for item in self.phases]
+            result["phases"] = [encode_enum(item) for item in self.phases]
 
         if self.triggered_by:
-            result["triggeredBy"] = [str(item) for item in self.triggered_by]
+            result["triggeredBy"] = [encode_enum(item) for item in self.triggered_by]
 
         if self.creator_ids:
             result["creatorIds"] = list(self.creator_ids)
@@ -74,28 +86,28 @@ def decode_list_prebuilds_request_filter(source: dict[str, Any]) -> ListPrebuild
     missing = 0
     if "projectIds" not in source:
         missing += 1
-    self.project_ids = items_at(source, "projectIds", str, "a string")
+    self.project_ids = values_at(source, "projectIds", string)
 
     if "phases" not in source:
         missing += 1
-    self.phases = [PrebuildPhase(item) for item in items_at(source, "phases", str, "a string")]
+    self.phases = values_at(source, "phases", PrebuildPhase.from_json)
 
     if "triggeredBy" not in source:
         missing += 1
-    self.triggered_by = [
-        PrebuildTrigger(item) for item in items_at(source, "triggeredBy", str, "a string")
-    ]
+    self.triggered_by = values_at(source, "triggeredBy", PrebuildTrigger.from_json)
 
     if "creatorIds" not in source:
         missing += 1
-    self.creator_ids = items_at(source, "creatorIds", str, "a string")
+    self.creator_ids = values_at(source, "creatorIds", string)
 
     if "executorIds" not in source:
         missing += 1
-    self.executor_ids = items_at(source, "executorIds", str, "a string")
+    self.executor_ids = values_at(source, "executorIds", string)
 
     if len(source) + missing == 5:
         self._unknown = None
+    elif not _OTHER_NAMES.keys().isdisjoint(source):
+        return renamed(decode_list_prebuilds_request_filter, source, _OTHER_NAMES)
     else:
         self._unknown = unknown_fields(source, _KNOWN)
     return self

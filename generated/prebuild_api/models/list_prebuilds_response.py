@@ -9,8 +9,8 @@ from attrs import define, field
 from ..types import (
     DECODERS,
     Model,
-    items_at,
     mismatch,
+    objects_at,
     unknown_fields,
 )
 from .pagination_response import PaginationResponse, decode_pagination_response
@@ -24,7 +24,7 @@ _KNOWN: frozenset[str] = frozenset(
 )
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class ListPrebuildsResponse(Model):
     """One page of prebuilds."""
 
@@ -64,9 +64,7 @@ def decode_list_prebuilds_response(source: dict[str, Any]) -> ListPrebuildsRespo
 
     if "prebuilds" not in source:
         missing += 1
-    self.prebuilds = [
-        decode_prebuild(item) for item in items_at(source, "prebuilds", dict, "an object")
-    ]
+    self.prebuilds = [decode_prebuild(item) for item in objects_at(source, "prebuilds")]
 
     if len(source) + missing == 2:
         self._unknown = None

@@ -26,7 +26,7 @@ _KNOWN: frozenset[str] = frozenset(
 )
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class ListWarmPoolsRequest(Model):
     """Which pools to list. Without a filter, all that the caller may see."""
 

@@ -6,11 +6,15 @@ from typing import Any
 
 from attrs import define, field
 
+from ..readers import (
+    string,
+)
 from ..types import (
     DECODERS,
     Model,
-    items_at,
+    renamed,
     unknown_fields,
+    values_at,
 )
 
 _KNOWN: frozenset[str] = frozenset(
@@ -19,9 +23,14 @@ _KNOWN: frozenset[str] = frozenset(
         "environmentClassIds",
     }
 )
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES = {
+    "project_ids": "projectIds",
+    "environment_class_ids": "environmentClassIds",
+}
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class ListWarmPoolsRequestFilter(Model):
     """What a pool must match to be listed. A list that is empty or absent lets everything through."""
 
@@ -50,14 +59,16 @@ def decode_list_warm_pools_request_filter(source: dict[str, Any]) -> ListWarmPoo
     missing = 0
     if "projectIds" not in source:
         missing += 1
-    self.project_ids = items_at(source, "projectIds", str, "a string")
+    self.project_ids = values_at(source, "projectIds", string)
 
     if "environmentClassIds" not in source:
         missing += 1
-    self.environment_class_ids = items_at(source, "environmentClassIds", str, "a string")
+    self.environment_class_ids = values_at(source, "environmentClassIds", string)
 
     if len(source) + missing == 2:
         self._unknown = None
+    elif not _OTHER_NAMES.keys().isdisjoint(source):
+        return renamed(decode_list_warm_pools_request_filter, source, _OTHER_NAMES)
     else:
         self._unknown = unknown_fields(source, _KNOWN)
     return self

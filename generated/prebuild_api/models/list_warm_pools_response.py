@@ -9,8 +9,9 @@ from attrs import define, field
 from ..types import (
     DECODERS,
     Model,
-    items_at,
     mismatch,
+    objects_at,
+    renamed,
     unknown_fields,
 )
 from .pagination_response import PaginationResponse, decode_pagination_response
@@ -22,9 +23,13 @@ _KNOWN: frozenset[str] = frozenset(
         "warmPools",
     }
 )
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES = {
+    "warm_pools": "warmPools",
+}
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class ListWarmPoolsResponse(Model):
     """One page of warm pools."""
 
@@ -64,12 +69,12 @@ def decode_list_warm_pools_response(source: dict[str, Any]) -> ListWarmPoolsResp
 
     if "warmPools" not in source:
         missing += 1
-    self.warm_pools = [
-        decode_warm_pool(item) for item in items_at(source, "warmPools", dict, "an object")
-    ]
+    self.warm_pools = [decode_warm_pool(item) for item in objects_at(source, "warmPools")]
 
     if len(source) + missing == 2:
         self._unknown = None
+    elif not _OTHER_NAMES.keys().isdisjoint(source):
+        return renamed(decode_list_warm_pools_response, source, _OTHER_NAMES)
     else:
         self._unknown = unknown_fields(source, _KNOWN)
     return self

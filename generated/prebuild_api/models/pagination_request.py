@@ -6,10 +6,15 @@ from typing import Any
 
 from attrs import define
 
+from ..readers import (
+    int32,
+    string,
+)
 from ..types import (
     DECODERS,
     Model,
-    mismatch,
+    read,
+    renamed,
     unknown_fields,
 )
 
@@ -19,9 +24,13 @@ _KNOWN: frozenset[str] = frozenset(
         "token",
     }
 )
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES = {
+    "page_size": "pageSize",
+}
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class PaginationRequest(Model):
     """Which page of a list to answer, and how long it may be."""
 
@@ -29,7 +38,7 @@ class PaginationRequest(Model):
     """The most items to put on the page, up to 100. 0 stands for the default of 25."""
 
     token: str | None = None
-    """The page to answer, as `nextToken` of the page before named it. Empty means the first page."""
+    """The page to answer, as `next_token` of the page before named it. Empty means the first page."""
 
     def to_dict(self) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -53,17 +62,19 @@ def decode_pagination_request(source: dict[str, Any]) -> PaginationRequest:
     self.page_size = value = get("pageSize")
     if value is None:
         missing += 1
-    elif type(value) is not int:
-        mismatch(source, "pageSize", "a whole number")
+    elif type(value) is not int or not -(2**31) <= value < 2**31:
+        self.page_size = read(source, "pageSize", int32)
 
     self.token = value = get("token")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "token", "a string")
+        self.token = read(source, "token", string)
 
     if len(source) + missing == 2:
         self._unknown = None
+    elif not _OTHER_NAMES.keys().isdisjoint(source):
+        return renamed(decode_pagination_request, source, _OTHER_NAMES)
     else:
         self._unknown = unknown_fields(source, _KNOWN)
     return self

@@ -6,10 +6,14 @@ from typing import Any
 
 from attrs import define
 
+from ..readers import (
+    string,
+)
 from ..types import (
     DECODERS,
     Model,
-    mismatch,
+    read,
+    renamed,
     unknown_fields,
 )
 
@@ -18,9 +22,13 @@ _KNOWN: frozenset[str] = frozenset(
         "nextToken",
     }
 )
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES = {
+    "next_token": "nextToken",
+}
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class PaginationResponse(Model):
     """How a list goes on."""
 
@@ -47,10 +55,12 @@ def decode_pagination_response(source: dict[str, Any]) -> PaginationResponse:
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "nextToken", "a string")
+        self.next_token = read(source, "nextToken", string)
 
     if len(source) + missing == 1:
         self._unknown = None
+    elif not _OTHER_NAMES.keys().isdisjoint(source):
+        return renamed(decode_pagination_response, source, _OTHER_NAMES)
     else:
         self._unknown = unknown_fields(source, _KNOWN)
     return self

@@ -6,10 +6,14 @@ from typing import Any
 
 from attrs import define
 
+from ..readers import (
+    string,
+)
 from ..types import (
     DECODERS,
     Model,
     mismatch,
+    read,
     unknown_fields,
 )
 from .prebuild_metadata import PrebuildMetadata, decode_prebuild_metadata
@@ -26,7 +30,7 @@ _KNOWN: frozenset[str] = frozenset(
 )
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class Prebuild(Model):
     """One run of a project's prebuild, and the snapshot that it leaves behind."""
 
@@ -68,7 +72,7 @@ def decode_prebuild(source: dict[str, Any]) -> Prebuild:
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "id", "a string")
+        self.id = read(source, "id", string)
 
     value = get("metadata")
     if not isinstance(value, dict):

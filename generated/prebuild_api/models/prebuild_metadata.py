@@ -7,15 +7,20 @@ from typing import Any
 
 from attrs import define
 
+from ..readers import (
+    string,
+    timestamp,
+)
+from ..timestamps import encode_timestamp
 from ..types import (
     DECODERS,
     USUAL_LENGTHS,
     Model,
-    encode_timestamp,
-    enum_member,
+    encode_enum,
     fromisoformat,
     mismatch,
-    timestamp,
+    read,
+    renamed,
     unknown_fields,
 )
 from .prebuild_trigger import PREBUILD_TRIGGER_MEMBERS, PrebuildTrigger
@@ -33,9 +38,18 @@ _KNOWN: frozenset[str] = frozenset(
         "executor",
     }
 )
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES = {
+    "organization_id": "organizationId",
+    "project_id": "projectId",
+    "environment_class_id": "environmentClassId",
+    "created_at": "createdAt",
+    "updated_at": "updatedAt",
+    "triggered_by": "triggeredBy",
+}
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class PrebuildMetadata(Model):
     """Whose prebuild this is, and where it comes from."""
 
@@ -83,7 +97,7 @@ class PrebuildMetadata(Model):
         result["updatedAt"] = encode_timestamp(self.updated_at)
 
         if self.triggered_by != PrebuildTrigger.UNSPECIFIED:
-            result["triggeredBy"] = str(self.triggered_by)
+            result["triggeredBy"] = encode_enum(self.triggered_by)
 
         if self.executor is not None:
             result["executor"] = self.executor.to_dict()
@@ -103,19 +117,19 @@ def decode_prebuild_metadata(source: dict[str, Any]) -> PrebuildMetadata:
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "organizationId", "a string")
+        self.organization_id = read(source, "organizationId", string)
 
     self.project_id = value = get("projectId")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "projectId", "a string")
+        self.project_id = read(source, "projectId", string)
 
     self.environment_class_id = value = get("environmentClassId")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "environmentClassId", "a string")
+        self.environment_class_id = read(source, "environmentClassId", string)
 
     value = get("creator")
     if not isinstance(value, dict):
@@ -126,17 +140,21 @@ def decode_prebuild_metadata(source: dict[str, Any]) -> PrebuildMetadata:
     try:
         self.created_at = fromisoformat(value)
         if len(value) not in USUAL_LENGTHS or value[-1] != "Z":
-            self.created_at = timestamp(value, source, "createdAt")
+            self.created_at = read(source, "createdAt", timestamp)
     except (TypeError, ValueError):
-        mismatch(source, "createdAt", "a timestamp as in RFC 3339")
+        if not _OTHER_NAMES.keys().isdisjoint(source):
+            return renamed(decode_prebuild_metadata, source, _OTHER_NAMES)
+        self.created_at = read(source, "createdAt", timestamp)
 
     value = get("updatedAt")
     try:
         self.updated_at = fromisoformat(value)
         if len(value) not in USUAL_LENGTHS or value[-1] != "Z":
-            self.updated_at = timestamp(value, source, "updatedAt")
+            self.updated_at = read(source, "updatedAt", timestamp)
     except (TypeError, ValueError):
-        mismatch(source, "updatedAt", "a timestamp as in RFC 3339")
+        if not _OTHER_NAMES.keys().isdisjoint(source):
+            return renamed(decode_prebuild_metadata, source, _OTHER_NAMES)
+        self.updated_at = read(source, "updatedAt", timestamp)
 
     value = get("triggeredBy")
     if value is None:
@@ -146,7 +164,7 @@ def decode_prebuild_metadata(source: dict[str, Any]) -> PrebuildMetadata:
         try:
             self.triggered_by = PREBUILD_TRIGGER_MEMBERS[value]
         except (KeyError, TypeError):
-            self.triggered_by = enum_member(source, "triggeredBy", PrebuildTrigger)
+            self.triggered_by = read(source, "triggeredBy", PrebuildTrigger.from_json)
 
     value = get("executor")
     if value is None:
@@ -159,6 +177,8 @@ def decode_prebuild_metadata(source: dict[str, Any]) -> PrebuildMetadata:
 
     if len(source) + missing == 8:
         self._unknown = None
+    elif not _OTHER_NAMES.keys().isdisjoint(source):
+        return renamed(decode_prebuild_metadata, source, _OTHER_NAMES)
     else:
         self._unknown = unknown_fields(source, _KNOWN)
     return self

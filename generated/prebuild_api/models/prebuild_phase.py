@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..types import OpenEnum
 
 
@@ -43,6 +45,10 @@ class PrebuildPhase(OpenEnum):
 
     DELETED = "PREBUILD_PHASE_DELETED"
     """The prebuild is gone. A server may answer `not_found` in place of this phase."""
+
+    @classmethod
+    def _numbers(cls) -> Mapping[str, int]:
+        return _NUMBERS
 
     @property
     def is_unspecified(self) -> bool:
@@ -99,6 +105,22 @@ _TERMINAL = frozenset(
         PrebuildPhase.DELETED,
     }
 )
+
+
+_NUMBERS = {
+    "PREBUILD_PHASE_UNSPECIFIED": 0,
+    "PREBUILD_PHASE_PENDING": 10,
+    "PREBUILD_PHASE_STARTING": 20,
+    "PREBUILD_PHASE_RUNNING": 30,
+    "PREBUILD_PHASE_STOPPING": 40,
+    "PREBUILD_PHASE_SNAPSHOTTING": 50,
+    "PREBUILD_PHASE_COMPLETED": 60,
+    "PREBUILD_PHASE_FAILED": 70,
+    "PREBUILD_PHASE_CANCELLING": 75,
+    "PREBUILD_PHASE_CANCELLED": 80,
+    "PREBUILD_PHASE_DELETING": 85,
+    "PREBUILD_PHASE_DELETED": 90,
+}
 
 
 PREBUILD_PHASE_MEMBERS = {member.value: member for member in PrebuildPhase}

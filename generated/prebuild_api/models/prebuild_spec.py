@@ -6,11 +6,16 @@ from typing import Any
 
 from attrs import define
 
+from ..readers import (
+    string,
+    uint64,
+)
 from ..types import (
     DECODERS,
     Model,
-    enum_member,
-    mismatch,
+    encode_enum,
+    read,
+    renamed,
     unknown_fields,
 )
 from .prebuild_phase import PREBUILD_PHASE_MEMBERS, PrebuildPhase
@@ -22,9 +27,14 @@ _KNOWN: frozenset[str] = frozenset(
         "timeout",
     }
 )
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES = {
+    "spec_version": "specVersion",
+    "desired_phase": "desiredPhase",
+}
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class PrebuildSpec(Model):
     """What is asked of a prebuild. In a request only the timeout is of use."""
 
@@ -33,11 +43,10 @@ class PrebuildSpec(Model):
 
     desired_phase: PrebuildPhase = PrebuildPhase.UNSPECIFIED
     """The phase that the service steers the prebuild towards, CANCELLED after a cancellation for
-        instance. It is the service's own. ASSUMPTION: a value in a create request is ignored."""
+        instance. It is the service's own."""
 
     timeout: str | None = None
-    """How long the prebuild may take, from 300 s to 7200 s. Absent means 3600 s. ASSUMPTION: a
-        prebuild that takes longer becomes FAILED."""
+    """How long the prebuild may take, from 300 s to 7200 s. Absent means 3600 s."""
 
     def to_dict(self) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -45,7 +54,7 @@ class PrebuildSpec(Model):
             result["specVersion"] = self.spec_version
 
         if self.desired_phase != PrebuildPhase.UNSPECIFIED:
-            result["desiredPhase"] = str(self.desired_phase)
+            result["desiredPhase"] = encode_enum(self.desired_phase)
 
         if self.timeout is not None:
             result["timeout"] = self.timeout
@@ -65,7 +74,7 @@ def decode_prebuild_spec(source: dict[str, Any]) -> PrebuildSpec:
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "specVersion", "a string")
+        self.spec_version = read(source, "specVersion", uint64)
 
     value = get("desiredPhase")
     if value is None:
@@ -75,16 +84,18 @@ def decode_prebuild_spec(source: dict[str, Any]) -> PrebuildSpec:
         try:
             self.desired_phase = PREBUILD_PHASE_MEMBERS[value]
         except (KeyError, TypeError):
-            self.desired_phase = enum_member(source, "desiredPhase", PrebuildPhase)
+            self.desired_phase = read(source, "desiredPhase", PrebuildPhase.from_json)
 
     self.timeout = value = get("timeout")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "timeout", "a string")
+        self.timeout = read(source, "timeout", string)
 
     if len(source) + missing == 3:
         self._unknown = None
+    elif not _OTHER_NAMES.keys().isdisjoint(source):
+        return renamed(decode_prebuild_spec, source, _OTHER_NAMES)
     else:
         self._unknown = unknown_fields(source, _KNOWN)
     return self

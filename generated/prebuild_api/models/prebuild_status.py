@@ -7,15 +7,22 @@ from typing import Any
 
 from attrs import define
 
+from ..readers import (
+    int32,
+    int64,
+    string,
+    timestamp,
+    uint64,
+)
+from ..timestamps import encode_timestamp
 from ..types import (
     DECODERS,
     USUAL_LENGTHS,
     Model,
-    encode_timestamp,
-    enum_member,
+    encode_enum,
     fromisoformat,
-    mismatch,
-    timestamp,
+    read,
+    renamed,
     unknown_fields,
 )
 from .prebuild_phase import PREBUILD_PHASE_MEMBERS, PrebuildPhase
@@ -33,9 +40,20 @@ _KNOWN: frozenset[str] = frozenset(
         "snapshotSizeBytes",
     }
 )
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES = {
+    "completion_time": "completionTime",
+    "failure_message": "failureMessage",
+    "log_url": "logUrl",
+    "environment_id": "environmentId",
+    "status_version": "statusVersion",
+    "warning_message": "warningMessage",
+    "snapshot_completion_percentage": "snapshotCompletionPercentage",
+    "snapshot_size_bytes": "snapshotSizeBytes",
+}
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class PrebuildStatus(Model):
     """How far a prebuild has come, and what came of it."""
 
@@ -50,7 +68,7 @@ class PrebuildStatus(Model):
 
     log_url: str | None = None
     """Where the log is, first that of the environment, later possibly an archived one. Reading it
-        takes a token of `CreatePrebuildLogsToken`. Empty as long as there is no environment."""
+        takes a token of `create_logs_token`. Empty as long as there is no environment."""
 
     environment_id: str | None = None
     """The environment that the prebuild runs in. Empty until that environment exists."""
@@ -73,7 +91,7 @@ class PrebuildStatus(Model):
     def to_dict(self) -> dict[str, Any]:
         result: dict[str, Any] = {}
         if self.phase != PrebuildPhase.UNSPECIFIED:
-            result["phase"] = str(self.phase)
+            result["phase"] = encode_enum(self.phase)
 
         if self.completion_time is not None:
             result["completionTime"] = encode_timestamp(self.completion_time)
@@ -118,7 +136,7 @@ def decode_prebuild_status(source: dict[str, Any]) -> PrebuildStatus:
         try:
             self.phase = PREBUILD_PHASE_MEMBERS[value]
         except (KeyError, TypeError):
-            self.phase = enum_member(source, "phase", PrebuildPhase)
+            self.phase = read(source, "phase", PrebuildPhase.from_json)
 
     value = get("completionTime")
     if value is None:
@@ -128,54 +146,56 @@ def decode_prebuild_status(source: dict[str, Any]) -> PrebuildStatus:
         try:
             self.completion_time = fromisoformat(value)
             if len(value) not in USUAL_LENGTHS or value[-1] != "Z":
-                self.completion_time = timestamp(value, source, "completionTime")
+                self.completion_time = read(source, "completionTime", timestamp)
         except (TypeError, ValueError):
-            mismatch(source, "completionTime", "a timestamp as in RFC 3339")
+            self.completion_time = read(source, "completionTime", timestamp)
 
     self.failure_message = value = get("failureMessage")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "failureMessage", "a string")
+        self.failure_message = read(source, "failureMessage", string)
 
     self.log_url = value = get("logUrl")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "logUrl", "a string")
+        self.log_url = read(source, "logUrl", string)
 
     self.environment_id = value = get("environmentId")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "environmentId", "a string")
+        self.environment_id = read(source, "environmentId", string)
 
     self.status_version = value = get("statusVersion")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "statusVersion", "a string")
+        self.status_version = read(source, "statusVersion", uint64)
 
     self.warning_message = value = get("warningMessage")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "warningMessage", "a string")
+        self.warning_message = read(source, "warningMessage", string)
 
     self.snapshot_completion_percentage = value = get("snapshotCompletionPercentage")
     if value is None:
         missing += 1
-    elif type(value) is not int:
-        mismatch(source, "snapshotCompletionPercentage", "a whole number")
+    elif type(value) is not int or not -(2**31) <= value < 2**31:
+        self.snapshot_completion_percentage = read(source, "snapshotCompletionPercentage", int32)
 
     self.snapshot_size_bytes = value = get("snapshotSizeBytes")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "snapshotSizeBytes", "a string")
+        self.snapshot_size_bytes = read(source, "snapshotSizeBytes", int64)
 
     if len(source) + missing == 9:
         self._unknown = None
+    elif not _OTHER_NAMES.keys().isdisjoint(source):
+        return renamed(decode_prebuild_status, source, _OTHER_NAMES)
     else:
         self._unknown = unknown_fields(source, _KNOWN)
     return self

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..types import OpenEnum
 
 
@@ -16,6 +18,17 @@ class PrebuildTrigger(OpenEnum):
 
     SCHEDULED = "PREBUILD_TRIGGER_SCHEDULED"
     """The daily schedule of the project."""
+
+    @classmethod
+    def _numbers(cls) -> Mapping[str, int]:
+        return _NUMBERS
+
+
+_NUMBERS = {
+    "PREBUILD_TRIGGER_UNSPECIFIED": 0,
+    "PREBUILD_TRIGGER_MANUAL": 1,
+    "PREBUILD_TRIGGER_SCHEDULED": 2,
+}
 
 
 PREBUILD_TRIGGER_MEMBERS = {member.value: member for member in PrebuildTrigger}

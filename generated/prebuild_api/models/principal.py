@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..types import OpenEnum
 
 
@@ -28,6 +30,21 @@ class Principal(OpenEnum):
 
     RUNNER_MANAGER = "PRINCIPAL_RUNNER_MANAGER"
     """A manager of runners."""
+
+    @classmethod
+    def _numbers(cls) -> Mapping[str, int]:
+        return _NUMBERS
+
+
+_NUMBERS = {
+    "PRINCIPAL_UNSPECIFIED": 0,
+    "PRINCIPAL_ACCOUNT": 1,
+    "PRINCIPAL_USER": 2,
+    "PRINCIPAL_RUNNER": 3,
+    "PRINCIPAL_ENVIRONMENT": 4,
+    "PRINCIPAL_SERVICE_ACCOUNT": 5,
+    "PRINCIPAL_RUNNER_MANAGER": 6,
+}
 
 
 PRINCIPAL_MEMBERS = {member.value: member for member in Principal}

@@ -6,11 +6,14 @@ from typing import Any
 
 from attrs import define
 
+from ..readers import (
+    string,
+)
 from ..types import (
     DECODERS,
     Model,
-    enum_member,
-    mismatch,
+    encode_enum,
+    read,
     unknown_fields,
 )
 from .principal import PRINCIPAL_MEMBERS, Principal
@@ -23,7 +26,7 @@ _KNOWN: frozenset[str] = frozenset(
 )
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class Subject(Model):
     """Someone or something that acts, a user or a service account for instance."""
 
@@ -39,7 +42,7 @@ class Subject(Model):
             result["id"] = self.id
 
         if self.principal != Principal.UNSPECIFIED:
-            result["principal"] = str(self.principal)
+            result["principal"] = encode_enum(self.principal)
 
         if self._unknown:
             result.update(self._unknown)
@@ -56,7 +59,7 @@ def decode_subject(source: dict[str, Any]) -> Subject:
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "id", "a string")
+        self.id = read(source, "id", string)
 
     value = get("principal")
     if value is None:
@@ -66,7 +69,7 @@ def decode_subject(source: dict[str, Any]) -> Subject:
         try:
             self.principal = PRINCIPAL_MEMBERS[value]
         except (KeyError, TypeError):
-            self.principal = enum_member(source, "principal", Principal)
+            self.principal = read(source, "principal", Principal.from_json)
 
     if len(source) + missing == 2:
         self._unknown = None

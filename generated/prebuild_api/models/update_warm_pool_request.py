@@ -6,10 +6,15 @@ from typing import Any
 
 from attrs import define
 
+from ..readers import (
+    int32,
+    string,
+)
 from ..types import (
     DECODERS,
     Model,
-    mismatch,
+    read,
+    renamed,
     unknown_fields,
 )
 
@@ -21,9 +26,16 @@ _KNOWN: frozenset[str] = frozenset(
         "maxSize",
     }
 )
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES = {
+    "warm_pool_id": "warmPoolId",
+    "desired_size": "desiredSize",
+    "min_size": "minSize",
+    "max_size": "maxSize",
+}
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class UpdateWarmPoolRequest(Model):
     """Which pool to resize, and to what. A size that is left out stays as it is."""
 
@@ -31,14 +43,14 @@ class UpdateWarmPoolRequest(Model):
     """The pool to resize."""
 
     desired_size: int | None = None
-    """Sets both bounds to one value, 1 to 20. Use `minSize` and `maxSize`. Deprecated."""
+    """Sets both bounds to one value, 1 to 20. Use `min_size` and `max_size`. Deprecated."""
 
     min_size: int | None = None
     """The fewest environments to keep, 0 to 20. With 0 the pool may run empty; absent keeps the
         value."""
 
     max_size: int | None = None
-    """The most environments to keep, 1 to 20 and no less than `minSize`. Absent keeps the value."""
+    """The most environments to keep, 1 to 20 and no less than `min_size`. Absent keeps the value."""
 
     def to_dict(self) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -66,29 +78,33 @@ def decode_update_warm_pool_request(source: dict[str, Any]) -> UpdateWarmPoolReq
     missing = 0
     value = get("warmPoolId")
     if not isinstance(value, str):
-        mismatch(source, "warmPoolId", "a string")
+        if not _OTHER_NAMES.keys().isdisjoint(source):
+            return renamed(decode_update_warm_pool_request, source, _OTHER_NAMES)
+        value = read(source, "warmPoolId", string)
     self.warm_pool_id = value
 
     self.desired_size = value = get("desiredSize")
     if value is None:
         missing += 1
-    elif type(value) is not int:
-        mismatch(source, "desiredSize", "a whole number")
+    elif type(value) is not int or not -(2**31) <= value < 2**31:
+        self.desired_size = read(source, "desiredSize", int32)
 
     self.min_size = value = get("minSize")
     if value is None:
         missing += 1
-    elif type(value) is not int:
-        mismatch(source, "minSize", "a whole number")
+    elif type(value) is not int or not -(2**31) <= value < 2**31:
+        self.min_size = read(source, "minSize", int32)
 
     self.max_size = value = get("maxSize")
     if value is None:
         missing += 1
-    elif type(value) is not int:
-        mismatch(source, "maxSize", "a whole number")
+    elif type(value) is not int or not -(2**31) <= value < 2**31:
+        self.max_size = read(source, "maxSize", int32)
 
     if len(source) + missing == 4:
         self._unknown = None
+    elif not _OTHER_NAMES.keys().isdisjoint(source):
+        return renamed(decode_update_warm_pool_request, source, _OTHER_NAMES)
     else:
         self._unknown = unknown_fields(source, _KNOWN)
     return self

@@ -6,10 +6,14 @@ from typing import Any
 
 from attrs import define
 
+from ..readers import (
+    string,
+)
 from ..types import (
     DECODERS,
     Model,
     mismatch,
+    read,
     unknown_fields,
 )
 from .warm_pool_metadata import WarmPoolMetadata, decode_warm_pool_metadata
@@ -26,7 +30,7 @@ _KNOWN: frozenset[str] = frozenset(
 )
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class WarmPool(Model):
     """A stock of environments, made ahead of time from the newest prebuild snapshot of one project
     and environment class. There is one pool at most for the two."""
@@ -69,7 +73,7 @@ def decode_warm_pool(source: dict[str, Any]) -> WarmPool:
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "id", "a string")
+        self.id = read(source, "id", string)
 
     value = get("metadata")
     if not isinstance(value, dict):

@@ -7,14 +7,18 @@ from typing import Any
 
 from attrs import define
 
+from ..readers import (
+    string,
+    timestamp,
+)
+from ..timestamps import encode_timestamp
 from ..types import (
     DECODERS,
     USUAL_LENGTHS,
     Model,
-    encode_timestamp,
     fromisoformat,
-    mismatch,
-    timestamp,
+    read,
+    renamed,
     unknown_fields,
 )
 
@@ -28,9 +32,18 @@ _KNOWN: frozenset[str] = frozenset(
         "updatedAt",
     }
 )
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES = {
+    "organization_id": "organizationId",
+    "project_id": "projectId",
+    "environment_class_id": "environmentClassId",
+    "runner_id": "runnerId",
+    "created_at": "createdAt",
+    "updated_at": "updatedAt",
+}
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class WarmPoolMetadata(Model):
     """Whose pool this is, and what it is for."""
 
@@ -85,44 +98,50 @@ def decode_warm_pool_metadata(source: dict[str, Any]) -> WarmPoolMetadata:
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "organizationId", "a string")
+        self.organization_id = read(source, "organizationId", string)
 
     self.project_id = value = get("projectId")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "projectId", "a string")
+        self.project_id = read(source, "projectId", string)
 
     self.environment_class_id = value = get("environmentClassId")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "environmentClassId", "a string")
+        self.environment_class_id = read(source, "environmentClassId", string)
 
     self.runner_id = value = get("runnerId")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "runnerId", "a string")
+        self.runner_id = read(source, "runnerId", string)
 
     value = get("createdAt")
     try:
         self.created_at = fromisoformat(value)
         if len(value) not in USUAL_LENGTHS or value[-1] != "Z":
-            self.created_at = timestamp(value, source, "createdAt")
+            self.created_at = read(source, "createdAt", timestamp)
     except (TypeError, ValueError):
-        mismatch(source, "createdAt", "a timestamp as in RFC 3339")
+        if not _OTHER_NAMES.keys().isdisjoint(source):
+            return renamed(decode_warm_pool_metadata, source, _OTHER_NAMES)
+        self.created_at = read(source, "createdAt", timestamp)
 
     value = get("updatedAt")
     try:
         self.updated_at = fromisoformat(value)
         if len(value) not in USUAL_LENGTHS or value[-1] != "Z":
-            self.updated_at = timestamp(value, source, "updatedAt")
+            self.updated_at = read(source, "updatedAt", timestamp)
     except (TypeError, ValueError):
-        mismatch(source, "updatedAt", "a timestamp as in RFC 3339")
+        if not _OTHER_NAMES.keys().isdisjoint(source):
+            return renamed(decode_warm_pool_metadata, source, _OTHER_NAMES)
+        self.updated_at = read(source, "updatedAt", timestamp)
 
     if len(source) + missing == 6:
         self._unknown = None
+    elif not _OTHER_NAMES.keys().isdisjoint(source):
+        return renamed(decode_warm_pool_metadata, source, _OTHER_NAMES)
     else:
         self._unknown = unknown_fields(source, _KNOWN)
     return self

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..types import OpenEnum
 
 
@@ -25,6 +27,10 @@ class WarmPoolPhase(OpenEnum):
 
     DELETED = "WARM_POOL_PHASE_DELETED"
     """The pool is gone. A server may answer `not_found` in place of this phase."""
+
+    @classmethod
+    def _numbers(cls) -> Mapping[str, int]:
+        return _NUMBERS
 
     @property
     def is_unspecified(self) -> bool:
@@ -75,6 +81,16 @@ _TERMINAL = frozenset(
         WarmPoolPhase.DELETED,
     }
 )
+
+
+_NUMBERS = {
+    "WARM_POOL_PHASE_UNSPECIFIED": 0,
+    "WARM_POOL_PHASE_PENDING": 10,
+    "WARM_POOL_PHASE_READY": 20,
+    "WARM_POOL_PHASE_DEGRADED": 30,
+    "WARM_POOL_PHASE_DELETING": 40,
+    "WARM_POOL_PHASE_DELETED": 50,
+}
 
 
 WARM_POOL_PHASE_MEMBERS = {member.value: member for member in WarmPoolPhase}

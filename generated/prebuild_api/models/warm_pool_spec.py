@@ -6,11 +6,17 @@ from typing import Any
 
 from attrs import define
 
+from ..readers import (
+    int32,
+    string,
+    uint64,
+)
 from ..types import (
     DECODERS,
     Model,
-    enum_member,
-    mismatch,
+    encode_enum,
+    read,
+    renamed,
     unknown_fields,
 )
 from .warm_pool_phase import WARM_POOL_PHASE_MEMBERS, WarmPoolPhase
@@ -25,9 +31,18 @@ _KNOWN: frozenset[str] = frozenset(
         "maxSize",
     }
 )
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES = {
+    "spec_version": "specVersion",
+    "desired_size": "desiredSize",
+    "snapshot_id": "snapshotId",
+    "desired_phase": "desiredPhase",
+    "min_size": "minSize",
+    "max_size": "maxSize",
+}
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class WarmPoolSpec(Model):
     """What is asked of a warm pool."""
 
@@ -35,8 +50,8 @@ class WarmPoolSpec(Model):
     """Counts up with every change of the spec. Of two copies, the higher version is the newer."""
 
     desired_size: int | None = None
-    """The size of the pool in environments, from before it had bounds. Use `minSize` and `maxSize`.
-        At least 1, at most 20. Deprecated."""
+    """The size of the pool in environments, from before it had bounds. Use `min_size` and
+        `max_size`. At least 1, at most 20. Deprecated."""
 
     snapshot_id: str | None = None
     """The snapshot that the environments are made from. Absent until a prebuild of the project and
@@ -63,7 +78,7 @@ class WarmPoolSpec(Model):
             result["snapshotId"] = self.snapshot_id
 
         if self.desired_phase != WarmPoolPhase.UNSPECIFIED:
-            result["desiredPhase"] = str(self.desired_phase)
+            result["desiredPhase"] = encode_enum(self.desired_phase)
 
         if self.min_size is not None:
             result["minSize"] = self.min_size
@@ -86,19 +101,19 @@ def decode_warm_pool_spec(source: dict[str, Any]) -> WarmPoolSpec:
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "specVersion", "a string")
+        self.spec_version = read(source, "specVersion", uint64)
 
     self.desired_size = value = get("desiredSize")
     if value is None:
         missing += 1
-    elif type(value) is not int:
-        mismatch(source, "desiredSize", "a whole number")
+    elif type(value) is not int or not -(2**31) <= value < 2**31:
+        self.desired_size = read(source, "desiredSize", int32)
 
     self.snapshot_id = value = get("snapshotId")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "snapshotId", "a string")
+        self.snapshot_id = read(source, "snapshotId", string)
 
     value = get("desiredPhase")
     if value is None:
@@ -108,22 +123,24 @@ def decode_warm_pool_spec(source: dict[str, Any]) -> WarmPoolSpec:
         try:
             self.desired_phase = WARM_POOL_PHASE_MEMBERS[value]
         except (KeyError, TypeError):
-            self.desired_phase = enum_member(source, "desiredPhase", WarmPoolPhase)
+            self.desired_phase = read(source, "desiredPhase", WarmPoolPhase.from_json)
 
     self.min_size = value = get("minSize")
     if value is None:
         missing += 1
-    elif type(value) is not int:
-        mismatch(source, "minSize", "a whole number")
+    elif type(value) is not int or not -(2**31) <= value < 2**31:
+        self.min_size = read(source, "minSize", int32)
 
     self.max_size = value = get("maxSize")
     if value is None:
         missing += 1
-    elif type(value) is not int:
-        mismatch(source, "maxSize", "a whole number")
+    elif type(value) is not int or not -(2**31) <= value < 2**31:
+        self.max_size = read(source, "maxSize", int32)
 
     if len(source) + missing == 6:
         self._unknown = None
+    elif not _OTHER_NAMES.keys().isdisjoint(source):
+        return renamed(decode_warm_pool_spec, source, _OTHER_NAMES)
     else:
         self._unknown = unknown_fields(source, _KNOWN)
     return self

@@ -6,11 +6,17 @@ from typing import Any
 
 from attrs import define
 
+from ..readers import (
+    int32,
+    string,
+    uint64,
+)
 from ..types import (
     DECODERS,
     Model,
-    enum_member,
-    mismatch,
+    encode_enum,
+    read,
+    renamed,
     unknown_fields,
 )
 from .warm_pool_phase import WARM_POOL_PHASE_MEMBERS, WarmPoolPhase
@@ -25,9 +31,17 @@ _KNOWN: frozenset[str] = frozenset(
         "desiredSize",
     }
 )
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES = {
+    "failure_message": "failureMessage",
+    "status_version": "statusVersion",
+    "running_instances": "runningInstances",
+    "stopped_instances": "stoppedInstances",
+    "desired_size": "desiredSize",
+}
 
 
-@define(kw_only=True, weakref_slot=False)
+@define(kw_only=True, weakref_slot=False, repr=False)
 class WarmPoolStatus(Model):
     """The state of a warm pool, as its runner reports it."""
 
@@ -52,7 +66,7 @@ class WarmPoolStatus(Model):
     def to_dict(self) -> dict[str, Any]:
         result: dict[str, Any] = {}
         if self.phase != WarmPoolPhase.UNSPECIFIED:
-            result["phase"] = str(self.phase)
+            result["phase"] = encode_enum(self.phase)
 
         if self.failure_message is not None:
             result["failureMessage"] = self.failure_message
@@ -88,40 +102,42 @@ def decode_warm_pool_status(source: dict[str, Any]) -> WarmPoolStatus:
         try:
             self.phase = WARM_POOL_PHASE_MEMBERS[value]
         except (KeyError, TypeError):
-            self.phase = enum_member(source, "phase", WarmPoolPhase)
+            self.phase = read(source, "phase", WarmPoolPhase.from_json)
 
     self.failure_message = value = get("failureMessage")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "failureMessage", "a string")
+        self.failure_message = read(source, "failureMessage", string)
 
     self.status_version = value = get("statusVersion")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        mismatch(source, "statusVersion", "a string")
+        self.status_version = read(source, "statusVersion", uint64)
 
     self.running_instances = value = get("runningInstances")
     if value is None:
         missing += 1
-    elif type(value) is not int:
-        mismatch(source, "runningInstances", "a whole number")
+    elif type(value) is not int or not -(2**31) <= value < 2**31:
+        self.running_instances = read(source, "runningInstances", int32)
 
     self.stopped_instances = value = get("stoppedInstances")
     if value is None:
         missing += 1
-    elif type(value) is not int:
-        mismatch(source, "stoppedInstances", "a whole number")
+    elif type(value) is not int or not -(2**31) <= value < 2**31:
+        self.stopped_instances = read(source, "stoppedInstances", int32)
 
     self.desired_size = value = get("desiredSize")
     if value is None:
         missing += 1
-    elif type(value) is not int:
-        mismatch(source, "desiredSize", "a whole number")
+    elif type(value) is not int or not -(2**31) <= value < 2**31:
+        self.desired_size = read(source, "desiredSize", int32)
 
     if len(source) + missing == 6:
         self._unknown = None
+    elif not _OTHER_NAMES.keys().isdisjoint(source):
+        return renamed(decode_warm_pool_status, source, _OTHER_NAMES)
     else:
         self._unknown = unknown_fields(source, _KNOWN)
     return self

@@ -27,12 +27,6 @@ def sync_detailed(
 
     The prebuild goes to CANCELLING and, once its environment is gone, to CANCELLED.
 
-    ASSUMPTION: every phase from PENDING to SNAPSHOTTING can be cancelled.
-    ASSUMPTION: cancelling again while CANCELLING or CANCELLED is answered with the prebuild,
-    unchanged.
-    ASSUMPTION: a prebuild that is COMPLETED, FAILED or DELETING gives `failed_precondition`, an
-    unknown one `not_found`.
-
     Args:
         client: where to send the request, a `Client` for instance.
         body: the request message.
@@ -55,12 +49,6 @@ def sync(
     """Stop a prebuild that is still under way.
 
     The prebuild goes to CANCELLING and, once its environment is gone, to CANCELLED.
-
-    ASSUMPTION: every phase from PENDING to SNAPSHOTTING can be cancelled.
-    ASSUMPTION: cancelling again while CANCELLING or CANCELLED is answered with the prebuild,
-    unchanged.
-    ASSUMPTION: a prebuild that is COMPLETED, FAILED or DELETING gives `failed_precondition`, an
-    unknown one `not_found`.
 
     Args:
         client: where to send the request, a `Client` for instance.
@@ -85,12 +73,6 @@ async def asyncio_detailed(
 
     The prebuild goes to CANCELLING and, once its environment is gone, to CANCELLED.
 
-    ASSUMPTION: every phase from PENDING to SNAPSHOTTING can be cancelled.
-    ASSUMPTION: cancelling again while CANCELLING or CANCELLED is answered with the prebuild,
-    unchanged.
-    ASSUMPTION: a prebuild that is COMPLETED, FAILED or DELETING gives `failed_precondition`, an
-    unknown one `not_found`.
-
     Args:
         client: where to send the request, a `Client` for instance.
         body: the request message.
@@ -113,12 +95,6 @@ async def asyncio(
     """Stop a prebuild that is still under way.
 
     The prebuild goes to CANCELLING and, once its environment is gone, to CANCELLED.
-
-    ASSUMPTION: every phase from PENDING to SNAPSHOTTING can be cancelled.
-    ASSUMPTION: cancelling again while CANCELLING or CANCELLED is answered with the prebuild,
-    unchanged.
-    ASSUMPTION: a prebuild that is COMPLETED, FAILED or DELETING gives `failed_precondition`, an
-    unknown one `not_found`.
 
     Args:
         client: where to send the request, a `Client` for instance.

@@ -27,17 +27,13 @@ def sync_detailed(
 
     An environment of the project is started, the prebuild tasks of its dev container run in it,
     and a snapshot is taken at the end. The answer comes at once, with the prebuild as it was
-    accepted: follow its progress with `GetPrebuild`. A repeated call starts a second prebuild, as
-    the service knows no idempotency key.
+    accepted: follow its progress with `retrieve`. A repeated call starts a second prebuild, as the
+    service knows no idempotency key.
 
-    `spec` has to be given, but may be empty. Without `environmentClassId` the default class of
+    `spec` has to be given, but may be empty. Without `environment_class_id` the default class of
     the project is used.
 
     A timeout outside of 300 s to 7200 s is refused with `invalid_argument`.
-    ASSUMPTION: a project or class that does not exist is `not_found` (a server that keeps no
-    projects of its own may accept it), and a project that has prebuilds switched off is
-    `failed_precondition`.
-    ASSUMPTION: several prebuilds of one project may run at the same time.
 
     Args:
         client: where to send the request, a `Client` for instance.
@@ -62,17 +58,13 @@ def sync(
 
     An environment of the project is started, the prebuild tasks of its dev container run in it,
     and a snapshot is taken at the end. The answer comes at once, with the prebuild as it was
-    accepted: follow its progress with `GetPrebuild`. A repeated call starts a second prebuild, as
-    the service knows no idempotency key.
+    accepted: follow its progress with `retrieve`. A repeated call starts a second prebuild, as the
+    service knows no idempotency key.
 
-    `spec` has to be given, but may be empty. Without `environmentClassId` the default class of
+    `spec` has to be given, but may be empty. Without `environment_class_id` the default class of
     the project is used.
 
     A timeout outside of 300 s to 7200 s is refused with `invalid_argument`.
-    ASSUMPTION: a project or class that does not exist is `not_found` (a server that keeps no
-    projects of its own may accept it), and a project that has prebuilds switched off is
-    `failed_precondition`.
-    ASSUMPTION: several prebuilds of one project may run at the same time.
 
     Args:
         client: where to send the request, a `Client` for instance.
@@ -97,17 +89,13 @@ async def asyncio_detailed(
 
     An environment of the project is started, the prebuild tasks of its dev container run in it,
     and a snapshot is taken at the end. The answer comes at once, with the prebuild as it was
-    accepted: follow its progress with `GetPrebuild`. A repeated call starts a second prebuild, as
-    the service knows no idempotency key.
+    accepted: follow its progress with `retrieve`. A repeated call starts a second prebuild, as the
+    service knows no idempotency key.
 
-    `spec` has to be given, but may be empty. Without `environmentClassId` the default class of
+    `spec` has to be given, but may be empty. Without `environment_class_id` the default class of
     the project is used.
 
     A timeout outside of 300 s to 7200 s is refused with `invalid_argument`.
-    ASSUMPTION: a project or class that does not exist is `not_found` (a server that keeps no
-    projects of its own may accept it), and a project that has prebuilds switched off is
-    `failed_precondition`.
-    ASSUMPTION: several prebuilds of one project may run at the same time.
 
     Args:
         client: where to send the request, a `Client` for instance.
@@ -132,17 +120,13 @@ async def asyncio(
 
     An environment of the project is started, the prebuild tasks of its dev container run in it,
     and a snapshot is taken at the end. The answer comes at once, with the prebuild as it was
-    accepted: follow its progress with `GetPrebuild`. A repeated call starts a second prebuild, as
-    the service knows no idempotency key.
+    accepted: follow its progress with `retrieve`. A repeated call starts a second prebuild, as the
+    service knows no idempotency key.
 
-    `spec` has to be given, but may be empty. Without `environmentClassId` the default class of
+    `spec` has to be given, but may be empty. Without `environment_class_id` the default class of
     the project is used.
 
     A timeout outside of 300 s to 7200 s is refused with `invalid_argument`.
-    ASSUMPTION: a project or class that does not exist is `not_found` (a server that keeps no
-    projects of its own may accept it), and a project that has prebuilds switched off is
-    `failed_precondition`.
-    ASSUMPTION: several prebuilds of one project may run at the same time.
 
     Args:
         client: where to send the request, a `Client` for instance.

@@ -25,11 +25,9 @@ def sync_detailed(
 ) -> Response[CreatePrebuildLogsTokenResponse | ConnectError]:
     """Issue a token that reads the log of a prebuild.
 
-    The token lasts one hour. It is sent as bearer token to the `status.logUrl` of the prebuild,
+    The token lasts one hour. It is sent as bearer token to the `status.log_url` of the prebuild,
     in place of the API token, which must never be sent there. The log can be read during the run
     and afterwards.
-
-    ASSUMPTION: an unknown prebuild is `not_found`.
 
     Args:
         client: where to send the request, a `Client` for instance.
@@ -52,11 +50,9 @@ def sync(
 ) -> CreatePrebuildLogsTokenResponse | ConnectError:
     """Issue a token that reads the log of a prebuild.
 
-    The token lasts one hour. It is sent as bearer token to the `status.logUrl` of the prebuild,
+    The token lasts one hour. It is sent as bearer token to the `status.log_url` of the prebuild,
     in place of the API token, which must never be sent there. The log can be read during the run
     and afterwards.
-
-    ASSUMPTION: an unknown prebuild is `not_found`.
 
     Args:
         client: where to send the request, a `Client` for instance.
@@ -79,11 +75,9 @@ async def asyncio_detailed(
 ) -> Response[CreatePrebuildLogsTokenResponse | ConnectError]:
     """Issue a token that reads the log of a prebuild.
 
-    The token lasts one hour. It is sent as bearer token to the `status.logUrl` of the prebuild,
+    The token lasts one hour. It is sent as bearer token to the `status.log_url` of the prebuild,
     in place of the API token, which must never be sent there. The log can be read during the run
     and afterwards.
-
-    ASSUMPTION: an unknown prebuild is `not_found`.
 
     Args:
         client: where to send the request, a `Client` for instance.
@@ -106,11 +100,9 @@ async def asyncio(
 ) -> CreatePrebuildLogsTokenResponse | ConnectError:
     """Issue a token that reads the log of a prebuild.
 
-    The token lasts one hour. It is sent as bearer token to the `status.logUrl` of the prebuild,
+    The token lasts one hour. It is sent as bearer token to the `status.log_url` of the prebuild,
     in place of the API token, which must never be sent there. The log can be read during the run
     and afterwards.
-
-    ASSUMPTION: an unknown prebuild is `not_found`.
 
     Args:
         client: where to send the request, a `Client` for instance.

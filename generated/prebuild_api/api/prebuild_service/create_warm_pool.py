@@ -33,12 +33,9 @@ def sync_detailed(
     deleted pool still drains. The class must be among the prebuild classes of the project, with
     prebuilds switched on.
 
-    Size the pool with `minSize` and `maxSize`, where the first must not exceed the second
-    (`invalid_argument` otherwise). `desiredSize` alone is the old way of setting both to one value.
-
-    ASSUMPTION: a class that is not set up for prebuilds is `failed_precondition`, an unknown
-    project or class `not_found` (a server that keeps no projects of its own may accept it).
-    ASSUMPTION: without any size the pool holds exactly one environment.
+    Size the pool with `min_size` and `max_size`, where the first must not exceed the second
+    (`invalid_argument` otherwise). `desired_size` alone is the old way of setting both to one
+    value.
 
     Args:
         client: where to send the request, a `Client` for instance.
@@ -69,12 +66,9 @@ def sync(
     deleted pool still drains. The class must be among the prebuild classes of the project, with
     prebuilds switched on.
 
-    Size the pool with `minSize` and `maxSize`, where the first must not exceed the second
-    (`invalid_argument` otherwise). `desiredSize` alone is the old way of setting both to one value.
-
-    ASSUMPTION: a class that is not set up for prebuilds is `failed_precondition`, an unknown
-    project or class `not_found` (a server that keeps no projects of its own may accept it).
-    ASSUMPTION: without any size the pool holds exactly one environment.
+    Size the pool with `min_size` and `max_size`, where the first must not exceed the second
+    (`invalid_argument` otherwise). `desired_size` alone is the old way of setting both to one
+    value.
 
     Args:
         client: where to send the request, a `Client` for instance.
@@ -105,12 +99,9 @@ async def asyncio_detailed(
     deleted pool still drains. The class must be among the prebuild classes of the project, with
     prebuilds switched on.
 
-    Size the pool with `minSize` and `maxSize`, where the first must not exceed the second
-    (`invalid_argument` otherwise). `desiredSize` alone is the old way of setting both to one value.
-
-    ASSUMPTION: a class that is not set up for prebuilds is `failed_precondition`, an unknown
-    project or class `not_found` (a server that keeps no projects of its own may accept it).
-    ASSUMPTION: without any size the pool holds exactly one environment.
+    Size the pool with `min_size` and `max_size`, where the first must not exceed the second
+    (`invalid_argument` otherwise). `desired_size` alone is the old way of setting both to one
+    value.
 
     Args:
         client: where to send the request, a `Client` for instance.
@@ -141,12 +132,9 @@ async def asyncio(
     deleted pool still drains. The class must be among the prebuild classes of the project, with
     prebuilds switched on.
 
-    Size the pool with `minSize` and `maxSize`, where the first must not exceed the second
-    (`invalid_argument` otherwise). `desiredSize` alone is the old way of setting both to one value.
-
-    ASSUMPTION: a class that is not set up for prebuilds is `failed_precondition`, an unknown
-    project or class `not_found` (a server that keeps no projects of its own may accept it).
-    ASSUMPTION: without any size the pool holds exactly one environment.
+    Size the pool with `min_size` and `max_size`, where the first must not exceed the second
+    (`invalid_argument` otherwise). `desired_size` alone is the old way of setting both to one
+    value.
 
     Args:
         client: where to send the request, a `Client` for instance.

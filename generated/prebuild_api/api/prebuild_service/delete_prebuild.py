@@ -29,11 +29,6 @@ def sync_detailed(
     Snapshots expire on their own after seven days; this is for those that should not be used until
     then.
 
-    ASSUMPTION: a prebuild can be deleted in any phase, and one that is still under way is
-    stopped first.
-    ASSUMPTION: deleting again while DELETING succeeds; when the prebuild is gone, the answer is
-    `not_found`.
-
     Args:
         client: where to send the request, a `Client` for instance.
         body: the request message.
@@ -58,11 +53,6 @@ def sync(
     The answer only confirms that the deletion is on its way, it happens in the background.
     Snapshots expire on their own after seven days; this is for those that should not be used until
     then.
-
-    ASSUMPTION: a prebuild can be deleted in any phase, and one that is still under way is
-    stopped first.
-    ASSUMPTION: deleting again while DELETING succeeds; when the prebuild is gone, the answer is
-    `not_found`.
 
     Args:
         client: where to send the request, a `Client` for instance.
@@ -89,11 +79,6 @@ async def asyncio_detailed(
     Snapshots expire on their own after seven days; this is for those that should not be used until
     then.
 
-    ASSUMPTION: a prebuild can be deleted in any phase, and one that is still under way is
-    stopped first.
-    ASSUMPTION: deleting again while DELETING succeeds; when the prebuild is gone, the answer is
-    `not_found`.
-
     Args:
         client: where to send the request, a `Client` for instance.
         body: the request message.
@@ -118,11 +103,6 @@ async def asyncio(
     The answer only confirms that the deletion is on its way, it happens in the background.
     Snapshots expire on their own after seven days; this is for those that should not be used until
     then.
-
-    ASSUMPTION: a prebuild can be deleted in any phase, and one that is still under way is
-    stopped first.
-    ASSUMPTION: deleting again while DELETING succeeds; when the prebuild is gone, the answer is
-    `not_found`.
 
     Args:
         client: where to send the request, a `Client` for instance.

@@ -29,9 +29,6 @@ def sync_detailed(
     background, and the project and class stay taken until it is done. A pool also goes away by
     itself when its project stops having prebuilds for the class.
 
-    ASSUMPTION: `spec.desiredPhase` is DELETED at once, the phase follows over DELETING.
-    ASSUMPTION: when the pool is gone, the answer is `not_found`.
-
     Args:
         client: where to send the request, a `Client` for instance.
         body: the request message.
@@ -56,9 +53,6 @@ def sync(
     The answer only confirms that the deletion is on its way: the runner drains the pool in the
     background, and the project and class stay taken until it is done. A pool also goes away by
     itself when its project stops having prebuilds for the class.
-
-    ASSUMPTION: `spec.desiredPhase` is DELETED at once, the phase follows over DELETING.
-    ASSUMPTION: when the pool is gone, the answer is `not_found`.
 
     Args:
         client: where to send the request, a `Client` for instance.
@@ -85,9 +79,6 @@ async def asyncio_detailed(
     background, and the project and class stay taken until it is done. A pool also goes away by
     itself when its project stops having prebuilds for the class.
 
-    ASSUMPTION: `spec.desiredPhase` is DELETED at once, the phase follows over DELETING.
-    ASSUMPTION: when the pool is gone, the answer is `not_found`.
-
     Args:
         client: where to send the request, a `Client` for instance.
         body: the request message.
@@ -112,9 +103,6 @@ async def asyncio(
     The answer only confirms that the deletion is on its way: the runner drains the pool in the
     background, and the project and class stay taken until it is done. A pool also goes away by
     itself when its project stops having prebuilds for the class.
-
-    ASSUMPTION: `spec.desiredPhase` is DELETED at once, the phase follows over DELETING.
-    ASSUMPTION: when the pool is gone, the answer is `not_found`.
 
     Args:
         client: where to send the request, a `Client` for instance.

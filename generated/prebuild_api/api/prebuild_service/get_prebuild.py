@@ -24,9 +24,6 @@ def sync_detailed(
 
     Tells how far a prebuild has come, why it failed, what it warned about, and where its log is.
 
-    ASSUMPTION: an id that is unknown, or whose prebuild has been deleted, is `not_found`;
-    whether the phase DELETED is seen before that is up to the server.
-
     Args:
         client: where to send the request, a `Client` for instance.
         body: the request message.
@@ -49,9 +46,6 @@ def sync(
     """Look up one prebuild.
 
     Tells how far a prebuild has come, why it failed, what it warned about, and where its log is.
-
-    ASSUMPTION: an id that is unknown, or whose prebuild has been deleted, is `not_found`;
-    whether the phase DELETED is seen before that is up to the server.
 
     Args:
         client: where to send the request, a `Client` for instance.
@@ -76,9 +70,6 @@ async def asyncio_detailed(
 
     Tells how far a prebuild has come, why it failed, what it warned about, and where its log is.
 
-    ASSUMPTION: an id that is unknown, or whose prebuild has been deleted, is `not_found`;
-    whether the phase DELETED is seen before that is up to the server.
-
     Args:
         client: where to send the request, a `Client` for instance.
         body: the request message.
@@ -101,9 +92,6 @@ async def asyncio(
     """Look up one prebuild.
 
     Tells how far a prebuild has come, why it failed, what it warned about, and where its log is.
-
-    ASSUMPTION: an id that is unknown, or whose prebuild has been deleted, is `not_found`;
-    whether the phase DELETED is seen before that is up to the server.
 
     Args:
         client: where to send the request, a `Client` for instance.

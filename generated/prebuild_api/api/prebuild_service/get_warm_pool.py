@@ -26,7 +26,7 @@ def sync_detailed(
     pool that was just created or changed is answered with the new values.
 
     A pool that is unknown or has been deleted gives `not_found`. A deletion is also seen
-    earlier, by a `spec.desiredPhase` of DELETED.
+    earlier, by a `spec.desired_phase` of DELETED.
 
     Args:
         client: where to send the request, a `Client` for instance.
@@ -53,7 +53,7 @@ def sync(
     pool that was just created or changed is answered with the new values.
 
     A pool that is unknown or has been deleted gives `not_found`. A deletion is also seen
-    earlier, by a `spec.desiredPhase` of DELETED.
+    earlier, by a `spec.desired_phase` of DELETED.
 
     Args:
         client: where to send the request, a `Client` for instance.
@@ -80,7 +80,7 @@ async def asyncio_detailed(
     pool that was just created or changed is answered with the new values.
 
     A pool that is unknown or has been deleted gives `not_found`. A deletion is also seen
-    earlier, by a `spec.desiredPhase` of DELETED.
+    earlier, by a `spec.desired_phase` of DELETED.
 
     Args:
         client: where to send the request, a `Client` for instance.
@@ -107,7 +107,7 @@ async def asyncio(
     pool that was just created or changed is answered with the new values.
 
     A pool that is unknown or has been deleted gives `not_found`. A deletion is also seen
-    earlier, by a `spec.desiredPhase` of DELETED.
+    earlier, by a `spec.desired_phase` of DELETED.
 
     Args:
         client: where to send the request, a `Client` for instance.

@@ -25,25 +25,19 @@ def sync_detailed(
     """List prebuilds, a page at a time.
 
     A page holds 25 prebuilds unless the caller asks for another size. There is a further page as
-    long as the answer has a `pagination.nextToken`; an empty list is the answer `{}`.
+    long as the answer has a `pagination.next_token`; an empty list is the answer `{}`.
 
     The page size and token belong in the body. Servers take them from the query as well; a
     client that sends them in the query alone is at the mercy of a server that does not look there
     and answers the first page for ever.
 
-    ASSUMPTION: the newest prebuild comes first.
-    ASSUMPTION: the values within one list of the filter are alternatives, and each further list
-    narrows the result.
-    ASSUMPTION: a token belongs to the filter it was made for; any other token is
-    `invalid_argument`.
-
     Args:
         client: where to send the request, a `Client` for instance.
         body: the request message.
-        token: The page to answer, as `pagination.nextToken` of the page before named it; the same
-            as `pagination.token` in the body. ASSUMPTION: where both are given, this one counts.
-        page_size: The most items to put on the page, the same as `pagination.pageSize` in the body.
-            0 stands for the default of 25. ASSUMPTION: where both are given, this one counts.
+        token: The page to answer, as `pagination.next_token` of the page before named it; the same
+            as `pagination.token` in the body.
+        page_size: The most items to put on the page, the same as `pagination.page_size` in the
+            body. 0 stands for the default of 25. At most 100.
 
     Raises:
         httpx.HTTPError: no answer came.
@@ -67,25 +61,19 @@ def sync(
     """List prebuilds, a page at a time.
 
     A page holds 25 prebuilds unless the caller asks for another size. There is a further page as
-    long as the answer has a `pagination.nextToken`; an empty list is the answer `{}`.
+    long as the answer has a `pagination.next_token`; an empty list is the answer `{}`.
 
     The page size and token belong in the body. Servers take them from the query as well; a
     client that sends them in the query alone is at the mercy of a server that does not look there
     and answers the first page for ever.
 
-    ASSUMPTION: the newest prebuild comes first.
-    ASSUMPTION: the values within one list of the filter are alternatives, and each further list
-    narrows the result.
-    ASSUMPTION: a token belongs to the filter it was made for; any other token is
-    `invalid_argument`.
-
     Args:
         client: where to send the request, a `Client` for instance.
         body: the request message.
-        token: The page to answer, as `pagination.nextToken` of the page before named it; the same
-            as `pagination.token` in the body. ASSUMPTION: where both are given, this one counts.
-        page_size: The most items to put on the page, the same as `pagination.pageSize` in the body.
-            0 stands for the default of 25. ASSUMPTION: where both are given, this one counts.
+        token: The page to answer, as `pagination.next_token` of the page before named it; the same
+            as `pagination.token` in the body.
+        page_size: The most items to put on the page, the same as `pagination.page_size` in the
+            body. 0 stands for the default of 25. At most 100.
 
     Raises:
         httpx.HTTPError: no answer came.
@@ -107,25 +95,19 @@ async def asyncio_detailed(
     """List prebuilds, a page at a time.
 
     A page holds 25 prebuilds unless the caller asks for another size. There is a further page as
-    long as the answer has a `pagination.nextToken`; an empty list is the answer `{}`.
+    long as the answer has a `pagination.next_token`; an empty list is the answer `{}`.
 
     The page size and token belong in the body. Servers take them from the query as well; a
     client that sends them in the query alone is at the mercy of a server that does not look there
     and answers the first page for ever.
 
-    ASSUMPTION: the newest prebuild comes first.
-    ASSUMPTION: the values within one list of the filter are alternatives, and each further list
-    narrows the result.
-    ASSUMPTION: a token belongs to the filter it was made for; any other token is
-    `invalid_argument`.
-
     Args:
         client: where to send the request, a `Client` for instance.
         body: the request message.
-        token: The page to answer, as `pagination.nextToken` of the page before named it; the same
-            as `pagination.token` in the body. ASSUMPTION: where both are given, this one counts.
-        page_size: The most items to put on the page, the same as `pagination.pageSize` in the body.
-            0 stands for the default of 25. ASSUMPTION: where both are given, this one counts.
+        token: The page to answer, as `pagination.next_token` of the page before named it; the same
+            as `pagination.token` in the body.
+        page_size: The most items to put on the page, the same as `pagination.page_size` in the
+            body. 0 stands for the default of 25. At most 100.
 
     Raises:
         httpx.HTTPError: no answer came.
@@ -151,25 +133,19 @@ async def asyncio(
     """List prebuilds, a page at a time.
 
     A page holds 25 prebuilds unless the caller asks for another size. There is a further page as
-    long as the answer has a `pagination.nextToken`; an empty list is the answer `{}`.
+    long as the answer has a `pagination.next_token`; an empty list is the answer `{}`.
 
     The page size and token belong in the body. Servers take them from the query as well; a
     client that sends them in the query alone is at the mercy of a server that does not look there
     and answers the first page for ever.
 
-    ASSUMPTION: the newest prebuild comes first.
-    ASSUMPTION: the values within one list of the filter are alternatives, and each further list
-    narrows the result.
-    ASSUMPTION: a token belongs to the filter it was made for; any other token is
-    `invalid_argument`.
-
     Args:
         client: where to send the request, a `Client` for instance.
         body: the request message.
-        token: The page to answer, as `pagination.nextToken` of the page before named it; the same
-            as `pagination.token` in the body. ASSUMPTION: where both are given, this one counts.
-        page_size: The most items to put on the page, the same as `pagination.pageSize` in the body.
-            0 stands for the default of 25. ASSUMPTION: where both are given, this one counts.
+        token: The page to answer, as `pagination.next_token` of the page before named it; the same
+            as `pagination.token` in the body.
+        page_size: The most items to put on the page, the same as `pagination.page_size` in the
+            body. 0 stands for the default of 25. At most 100.
 
     Raises:
         httpx.HTTPError: no answer came.

@@ -25,13 +25,9 @@ def sync_detailed(
 ) -> Response[UpdateWarmPoolResponse | ConnectError]:
     """Resize a warm pool.
 
-    A size that is left out keeps its value; a `minSize` of 0 is a value and is kept apart from
-    an absent one. The result has to have `minSize` at most `maxSize`, stored values included, else
-    it is `invalid_argument`. `desiredSize` alone is the old way of setting both to one value.
-
-    ASSUMPTION: without any size the call succeeds and changes nothing.
-    ASSUMPTION: a pool that is being deleted gives `failed_precondition`, an unknown one
-    `not_found`.
+    A size that is left out keeps its value; a `min_size` of 0 is a value and is kept apart from
+    an absent one. The result has to have `min_size` at most `max_size`, stored values included,
+    else it is `invalid_argument`. `desired_size` alone is the old way of setting both to one value.
 
     Args:
         client: where to send the request, a `Client` for instance.
@@ -54,13 +50,9 @@ def sync(
 ) -> UpdateWarmPoolResponse | ConnectError:
     """Resize a warm pool.
 
-    A size that is left out keeps its value; a `minSize` of 0 is a value and is kept apart from
-    an absent one. The result has to have `minSize` at most `maxSize`, stored values included, else
-    it is `invalid_argument`. `desiredSize` alone is the old way of setting both to one value.
-
-    ASSUMPTION: without any size the call succeeds and changes nothing.
-    ASSUMPTION: a pool that is being deleted gives `failed_precondition`, an unknown one
-    `not_found`.
+    A size that is left out keeps its value; a `min_size` of 0 is a value and is kept apart from
+    an absent one. The result has to have `min_size` at most `max_size`, stored values included,
+    else it is `invalid_argument`. `desired_size` alone is the old way of setting both to one value.
 
     Args:
         client: where to send the request, a `Client` for instance.
@@ -83,13 +75,9 @@ async def asyncio_detailed(
 ) -> Response[UpdateWarmPoolResponse | ConnectError]:
     """Resize a warm pool.
 
-    A size that is left out keeps its value; a `minSize` of 0 is a value and is kept apart from
-    an absent one. The result has to have `minSize` at most `maxSize`, stored values included, else
-    it is `invalid_argument`. `desiredSize` alone is the old way of setting both to one value.
-
-    ASSUMPTION: without any size the call succeeds and changes nothing.
-    ASSUMPTION: a pool that is being deleted gives `failed_precondition`, an unknown one
-    `not_found`.
+    A size that is left out keeps its value; a `min_size` of 0 is a value and is kept apart from
+    an absent one. The result has to have `min_size` at most `max_size`, stored values included,
+    else it is `invalid_argument`. `desired_size` alone is the old way of setting both to one value.
 
     Args:
         client: where to send the request, a `Client` for instance.
@@ -112,13 +100,9 @@ async def asyncio(
 ) -> UpdateWarmPoolResponse | ConnectError:
     """Resize a warm pool.
 
-    A size that is left out keeps its value; a `minSize` of 0 is a value and is kept apart from
-    an absent one. The result has to have `minSize` at most `maxSize`, stored values included, else
-    it is `invalid_argument`. `desiredSize` alone is the old way of setting both to one value.
-
-    ASSUMPTION: without any size the call succeeds and changes nothing.
-    ASSUMPTION: a pool that is being deleted gives `failed_precondition`, an unknown one
-    `not_found`.
+    A size that is left out keeps its value; a `min_size` of 0 is a value and is kept apart from
+    an absent one. The result has to have `min_size` at most `max_size`, stored values included,
+    else it is `invalid_argument`. `desired_size` alone is the old way of setting both to one value.
 
     Args:
         client: where to send the request, a `Client` for instance.
