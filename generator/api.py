@@ -24,7 +24,7 @@ TEMPLATES = Path(__file__).parent / "templates" / "api"
 RUNTIME = Path(__file__).parent / "runtime"
 
 # Templates of ours that openapi-python-client knows nothing of: name -> module.
-OWN_MODULES = ("operations", "params", "pages", "resources")
+OWN_MODULES = ("http", "operations", "params", "pages", "resources")
 
 # Modules that do not depend on the schema, and are copied.
 RUNTIME_MODULES = ("display", "readers", "scalars", "timestamps")

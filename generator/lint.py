@@ -32,12 +32,12 @@ MODEL_NAMES = ("additional_properties", "from_dict", "to_dict", "to_json", "self
 
 # Classes that the generated modules import or define beside those of the schema.
 CLASS_NAMES = (
-    "Annotated", "Any", "AsyncHttpxProvider", "AsyncListing", "AsyncPage", "AsyncPager", "Attempt",
-    "AuthenticatedClient", "CallOptions",
-    "Callable", "Client", "CodeEnum", "ConfigDict", "DecodeError", "Field", "Generic", "HttpxProvider", "Int32",
-    "Int64", "Literal", "Mapping", "Message", "Model", "OpenEnum", "Operation", "OrderedMessage", "Page",
-    "PagedOperation", "Pager", "ProtobufEnum", "Protocol", "Required", "Response", "Self", "Sequence",
-    "StrEnum", "Timestamp", "TypedDict", "Uint32", "Uint64", "Unpack", "Uri", "Uuid",
+    "Annotated", "Any", "AnyResponse", "AsyncHttpxProvider", "AsyncListing", "AsyncPage", "AsyncPager",
+    "Attempt", "AuthenticatedClient", "CallOptions", "Callable", "Client", "CodeEnum", "ConfigDict",
+    "DecodeError", "Field", "Generic", "HTTPStatus", "Headers", "HttpxProvider", "Int32", "Int64", "Literal",
+    "Mapping", "Message", "Model", "OpenEnum", "Operation", "OrderedMessage", "Page", "PagedOperation", "Pager",
+    "ProtobufEnum", "Protocol", "RawResponse", "Required", "Response", "Self", "Sequence", "StrEnum",
+    "Timestamp", "TypedDict", "Uint32", "Uint64", "Unpack", "Uri", "Uuid",
 )  # fmt: skip
 
 _NONE: frozenset[str] = frozenset()

@@ -6,10 +6,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import httpx
 from attrs import define, field
+
+
+class HttpxProvider(Protocol):
+    """What `sync` and `sync_detailed` ask of a client."""
+
+    def get_httpx_client(self) -> httpx.Client:
+        """An `httpx` client with base URL and credentials."""
+        ...
+
+
+class AsyncHttpxProvider(Protocol):
+    """What `asyncio` and `asyncio_detailed` ask of a client."""
+
+    def get_async_httpx_client(self) -> httpx.AsyncClient:
+        """An `httpx` client with base URL and credentials."""
+        ...
 
 
 @define(kw_only=True)

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
-
+from .http import AnyResponse, text_of
 from .models.connect_code import ConnectCode
 from .models.connect_error import ConnectError, decode_connect_error
 from .types import DecodeError, decode_json
@@ -32,7 +31,7 @@ def code_of_status(status: int) -> ConnectCode:
     return _CODES.get(status, ConnectCode.UNKNOWN)
 
 
-def connect_error(response: httpx.Response) -> ConnectError | None:
+def connect_error(response: AnyResponse) -> ConnectError | None:
     """The Connect error in the body of `response`; None if there is none, as on the page of a proxy."""
     # Details that are malformed must not hide the code.
     for decoder in (decode_connect_error, _code_and_message):
@@ -43,26 +42,18 @@ def connect_error(response: httpx.Response) -> ConnectError | None:
     return None
 
 
-def status_error(response: httpx.Response) -> ConnectError:
+def status_error(response: AnyResponse) -> ConnectError:
     """An error with the code that belongs to the HTTP status, and the beginning of the body as its message."""
-    excerpt = " ".join(_text(response)[: 4 * _EXCERPT].split())[:_EXCERPT]
+    excerpt = " ".join(text_of(response)[: 4 * _EXCERPT].split())[:_EXCERPT]
     return ConnectError(
         code=code_of_status(response.status_code),
         message=f"HTTP {response.status_code} {response.reason_phrase}: {excerpt or 'empty body'}",
     )
 
 
-def read_error(response: httpx.Response) -> ConnectError:
+def read_error(response: AnyResponse) -> ConnectError:
     """The error that `response` stands for, whether it carries a Connect error or not; never raises."""
     return connect_error(response) or status_error(response)
-
-
-def _text(response: httpx.Response) -> str:
-    try:
-        text = response.text
-    except Exception:  # noqa: BLE001 - of a charset that is not that of the body, or none of text at all, codecs raise anything
-        text = ""
-    return text or response.content.decode("utf-8", "replace")
 
 
 def _code_and_message(source: dict[str, Any]) -> ConnectError:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Generic, Literal, TypedDict, TypeVar
 
-import httpx
 from attrs import define, evolve
 
 from . import models
+from .http import RawResponse
 from .types import Model
 
 Idempotency = Literal["no_side_effects", "idempotent", "unsafe"]
@@ -46,7 +46,7 @@ class Attempt:
     """1 for the first attempt of a call, 2 for the first repetition."""
     duration: float
     """How long it took, in seconds."""
-    response: httpx.Response | None = None
+    response: RawResponse | None = None
     """The HTTP response with its body; None if none came."""
     request_id: str | None = None
     """What the server calls the request, if it says so."""

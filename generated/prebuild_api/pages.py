@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from . import models
@@ -134,7 +134,7 @@ class AsyncPage(_Answer[ResponseT, ItemT]):
         return self._pager.items(self)
 
 
-class AsyncListing(Generic[PageT, ItemT]):
+class AsyncListing(Coroutine[Any, Any, PageT], Generic[PageT, ItemT]):
     """A list that was asked for: `await` it for its first page, or iterate over its items with `async for`.
 
     Nothing is sent before one of the two.
@@ -142,9 +142,29 @@ class AsyncListing(Generic[PageT, ItemT]):
 
     def __init__(self, first_page: Callable[[], Awaitable[PageT]]) -> None:
         self._first_page = first_page
+        self._awaiting: Generator[Any, None, PageT] | None = None
 
     def __await__(self) -> Generator[Any, None, PageT]:
         return self._first_page().__await__()
+
+    # With these three it is a coroutine, as `asyncio.create_task` wants one.
+
+    def send(self, value: Any, /) -> Any:
+        """As of any coroutine."""
+        if self._awaiting is None:
+            self._awaiting = self.__await__()
+        return self._awaiting.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """As of any coroutine."""
+        if self._awaiting is None:
+            self._awaiting = self.__await__()
+        return self._awaiting.throw(*error)
+
+    def close(self) -> None:
+        """As of any coroutine."""
+        if self._awaiting is not None:
+            self._awaiting.close()
 
     async def iter_pages(self) -> AsyncIterator[PageT]:
         """All pages."""

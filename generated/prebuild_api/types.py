@@ -11,9 +11,8 @@ from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
 from reprlib import recursive_repr
-from typing import Any, Generic, NoReturn, Protocol, Self, TypeVar
+from typing import Any, Generic, NoReturn, Self, TypeVar
 
-import httpx
 from attrs import define, evolve, field, fields_dict
 
 from .display import default_of, html_table, shown_fields
@@ -196,22 +195,6 @@ class Response(Generic[T]):
     """The response headers."""
     parsed: T
     """The message, or the error."""
-
-
-class HttpxProvider(Protocol):
-    """What `sync` and `sync_detailed` ask of a client."""
-
-    def get_httpx_client(self) -> httpx.Client:
-        """An `httpx` client with base URL and credentials."""
-        ...
-
-
-class AsyncHttpxProvider(Protocol):
-    """What `asyncio` and `asyncio_detailed` ask of a client."""
-
-    def get_async_httpx_client(self) -> httpx.AsyncClient:
-        """An `httpx` client with base URL and credentials."""
-        ...
 
 
 def decode_json(decoder: Callable[[dict[str, Any]], T], content: bytes) -> T:

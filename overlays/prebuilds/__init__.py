@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         WarmPoolsPage,
     )
     from prebuilds.client import AsyncPrebuildClient, PrebuildClient
-    from prebuilds.details import BadRequest, FieldViolation, RetryInfo, Violations
+    from prebuilds.error_details import BadRequest, FieldViolation, RetryInfo, Violations
     from prebuilds.errors import (
         AbortedError,
         AlreadyExistsError,
@@ -81,7 +81,7 @@ if TYPE_CHECKING:
         WaitTimeoutError,
         WarmPoolDeletedError,
     )
-    from prebuilds.methods import AsyncPrebuilds, Prebuilds
+    from prebuilds.resource import AsyncPrebuilds, Prebuilds
 
 __all__ = [
     "APIError",
@@ -169,8 +169,8 @@ _HOMES = {
         "WarmPoolsPage",
     ),
     "prebuilds.client": ("AsyncPrebuildClient", "PrebuildClient"),
-    "prebuilds.details": ("BadRequest", "FieldViolation", "RetryInfo", "Violations"),
-    "prebuilds.methods": ("AsyncPrebuilds", "Prebuilds"),
+    "prebuilds.error_details": ("BadRequest", "FieldViolation", "RetryInfo", "Violations"),
+    "prebuilds.resource": ("AsyncPrebuilds", "Prebuilds"),
 }
 
 

@@ -1,314 +1,212 @@
-"""One call of the service: the request, its repetitions, and what the answer means."""
+"""One call of the service: its attempts, and when it is repeated."""
 
 from __future__ import annotations
 
 import math
-import re
-import ssl
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
 
-import httpx
 from attrs import define, field
 
-from prebuild_api.errors import connect_error, status_error
-from prebuild_api.models import ConnectCode
+from prebuild_api.http import RawResponse
 from prebuild_api.operations import Attempt, CallOptions, Operation
 from prebuild_api.types import DecodeError, Model, decode_json, encode_json
-from prebuilds.debugging import log_attempt
-from prebuilds.details import decode_details
-from prebuilds.effects import Send, Sleep, Steps, Tell, World
-from prebuilds.errors import (
-    APIError,
-    CallError,
-    ConnectionFailedError,
-    RequestTimeoutError,
-    ResponseError,
-    UnauthenticatedError,
-    error_class,
-    request_id,
-)
-from prebuilds.retries import RetryBudget, judge_answer, pause_before, retry_hint
-from prebuilds.settings import (
-    Settings,
+from prebuilds.call_errors import CallErrors
+from prebuilds.credentials import bearer_token
+from prebuilds.engines.exchange import ExchangeError
+from prebuilds.errors import APIError, CallError, UnauthenticatedError, request_id
+from prebuilds.flows.effects import Callback, Runtime, Send, Sleep, Steps
+from prebuilds.logging import is_logged, log_attempt
+from prebuilds.options import (
+    FIXED_HEADERS,
+    Options,
     checked_callback,
     checked_headers,
     checked_retries,
-    checked_timeout,
+    checked_seconds,
     merged_headers,
 )
-from prebuilds.version import __version__
+from prebuilds.redaction import redacted_response
+from prebuilds.retries import RetryBudget, backoff_delay
 
 RequestT = TypeVar("RequestT", bound=Model)
 ResponseT = TypeVar("ResponseT", bound=Model)
 
-USER_AGENT = f"prebuilds-python/{__version__}"
+_MAX_DEADLINE = 9_999_999.999
+"""Seconds, 115 days: `Connect-Timeout-Ms` has ten digits at most, and clocks have their limits."""
 
-_LONGEST_DEADLINE = 9_999_999.999
-"""In seconds, 115 days: `Connect-Timeout-Ms` has ten digits at most, and clocks have their limits."""
 
-_LONGEST_TEXT = 2000
-"""How many characters of what a server said stand in the text of an error."""
+@define(kw_only=True)
+class _Call(Generic[ResponseT]):
+    """A call, and what has become of it so far."""
 
-_SHORTEST_SECRET = 12
+    operation: Operation[Any, ResponseT]
+    url: str
+    content: bytes
+    headers: Mapping[str, str]
+    retries: int
+    on_attempt: Callable[[Attempt], object] | None
+    deadline: float
+    number: int = 0
+    """The number of the current attempt."""
+    maybe_executed: bool = False
+    """Whether the server may have carried out one of the attempts."""
+    has_renewed_token: bool = False
 
-# The failures that come before the request has been sent: no address, nobody listening, a TLS
-# handshake or a proxy that refuses, no free connection in the pool.
-_NOT_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-    httpx.LocalProtocolError,
-)
 
-# The failures that lie in the request or in how the client is set up, so that repeating is no use.
-_LASTING = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
+@define(kw_only=True)
+class _Outcome(Generic[ResponseT]):
+    """How an attempt ended: with a result or an error."""
+
+    duration: float
+    response: RawResponse | None = None
+    result: ResponseT | None = None
+    error: CallError | None = None
 
 
 @define(frozen=True, kw_only=True)
-class Caller:
-    """Makes calls with the settings of a client. It may be shared by threads."""
+class CallExecutor:
+    """Makes calls with the options of a client. It may be shared by threads."""
 
-    settings: Settings
-    world: World
+    options: Options
+    runtime: Runtime
     budget: RetryBudget = field(factory=RetryBudget)
 
     def call(
         self, operation: Operation[RequestT, ResponseT], request: RequestT, options: CallOptions
     ) -> Steps[ResponseT]:
-        """Call the service, again if need be and safe, until the deadline of the call.
+        """Call the service. If the call fails and can be repeated safely, repeat it until its deadline.
 
         Raises:
             CallError: the call failed for good.
-            TokenError: the callable that gives the token failed.
-            TypeError: an option is of the wrong kind.
-            ValueError: an option has a value that cannot be right.
+            TokenError: the function that gives the token failed.
+            TypeError: an option has the wrong type.
+            ValueError: an option has an invalid value.
         """
-        timeout = checked_timeout(options.get("timeout", self.settings.timeout))
-        retries = checked_retries(options.get("retries", self.settings.retries))
-        on_attempt = checked_callback(options.get("on_attempt", self.settings.on_attempt))
-        content = encode_json({**request.to_dict(), **options.get("extra_body", {})})
-        headers = merged_headers(
-            {"User-Agent": USER_AGENT},
-            self.settings.headers,
-            checked_headers(options.get("headers")),
-            {"Content-Type": "application/json", "Connect-Protocol-Version": "1"},
-        )
-        clock = self.world.clock
-        endless = timeout is None or math.isinf(timeout)
-        deadline = math.inf if endless else clock() + min(timeout or 0.0, _LONGEST_DEADLINE)
-        maybe_executed = asked_for_token = False
-        attempt = 0
+        call = self._prepared(operation, request, options)
         while True:
-            attempt += 1
-            begin = clock()
-            response: httpx.Response | None = None
-            result: ResponseT | None = None
-            error: CallError | None = None
-            try:
-                answer: httpx.Response = yield _send(
-                    operation, headers, content, deadline - begin, last=attempt > retries
-                )
-                response = answer
-                result = self._read(operation, answer)
-            except httpx.RequestError as cause:
-                error = self._no_answer(operation, cause)
-            except CallError as failed:
-                error = failed
-            duration = clock() - begin
-            pause: float | None = None
-            if error is not None:
-                # An earlier attempt may have done what the last one surely did not.
-                maybe_executed = error.maybe_executed = maybe_executed or error.maybe_executed
-                if isinstance(error, UnauthenticatedError) and callable(self.settings.token) and not asked_for_token:
-                    # The token may have run out on its way; it is asked for anew.
-                    asked_for_token, pause = True, 0.0
-                elif error.retryable:
-                    hint = error.retry_after if isinstance(error, APIError) else None
-                    pause = pause_before(attempt, hint, deadline - clock(), self.world.uniform)
-                pause = self._allowed(error, pause, attempt <= retries, deadline - clock())
-            done = Attempt(
-                operation=f"prebuilds.{operation.client_method}",
-                number=attempt,
-                duration=duration,
-                response=response,
-                request_id=None if response is None else request_id(response.headers),
-                error=error,
-                retry_in=pause,
-            )
-            log_attempt(done)
-            if on_attempt is not None:
-                yield Tell(on_attempt, done)
-            if result is not None:
-                self.budget.succeeded(attempt - 1)
-                return result
-            if error is not None and pause is None:
-                raise error
-            yield Sleep(pause or 0.0)
-            if error is not None and clock() >= deadline:
-                raise error
+            call.number += 1
+            outcome: _Outcome[ResponseT] = yield from self._attempt(call)
+            retry_in = self._retry_in(call, outcome.error) if outcome.error is not None else None
+            yield from self._report(call, outcome, retry_in)
+            if outcome.error is None:
+                self.budget.succeeded(call.number - 1)
+                return outcome.result  # type: ignore[return-value]  # there is one where there is no error
+            if retry_in is None:
+                raise outcome.error
+            yield Sleep(retry_in)
+            if self.runtime.clock() >= call.deadline:
+                raise outcome.error
 
-    def _allowed(self, error: CallError, pause: float | None, more: bool, remaining: float) -> float | None:
-        """`pause`, or None if there are no more attempts, no time for one, or too many failures of late."""
-        if pause is None or not more or pause >= remaining:
+    def _prepared(
+        self, operation: Operation[RequestT, ResponseT], request: RequestT, options: CallOptions
+    ) -> _Call[ResponseT]:
+        mine = self.options
+        timeout, retries, on_attempt, headers = mine.timeout, mine.retries, mine.on_attempt, mine.headers
+        body = request.to_dict()
+        if options:
+            timeout = checked_seconds("timeout", options.get("timeout", timeout))
+            retries = checked_retries(options.get("retries", retries))
+            on_attempt = checked_callback(options.get("on_attempt", on_attempt))
+            body.update(options.get("extra_body", {}))
+            headers = merged_headers(headers, checked_headers(options.get("headers")), FIXED_HEADERS)
+        seconds = math.inf if timeout is None else timeout
+        if seconds < math.inf:
+            seconds = min(seconds, _MAX_DEADLINE)
+        return _Call(
+            operation=operation,
+            url=f"{mine.base_url}{operation.path}",
+            content=encode_json(body),
+            headers=headers,
+            retries=retries,
+            on_attempt=on_attempt,
+            deadline=self.runtime.clock() + seconds,
+        )
+
+    def _attempt(self, call: _Call[ResponseT]) -> Steps[_Outcome[ResponseT]]:
+        """Send the request once."""
+        token = yield from bearer_token(self.options.token)
+        errors = CallErrors(self.options, call.operation, token, self.runtime.now)
+        begin = self.runtime.clock()
+        outcome: _Outcome[ResponseT] = _Outcome(duration=0.0)
+        try:
+            response = yield self._request(call, token, call.deadline - begin)
+            outcome.response = redacted_response(response, token)
+            outcome.result = self._result(call, outcome.response, errors)
+        except ExchangeError as cause:
+            outcome.error = errors.without_response(cause)
+        except CallError as error:
+            outcome.error = error
+        outcome.duration = self.runtime.clock() - begin
+        if outcome.error is not None:
+            # An earlier attempt may have done what the last one certainly did not.
+            call.maybe_executed = outcome.error.maybe_executed = call.maybe_executed or outcome.error.maybe_executed
+        return outcome
+
+    def _request(self, call: _Call[Any], token: str, remaining: float) -> Send:
+        headers = {**call.headers, "Authorization": f"Bearer {token}"}
+        if math.isfinite(remaining):
+            # Rounded, for the sum of a clock and a limit is a little more than it should be.
+            headers["Connect-Timeout-Ms"] = str(max(1, math.ceil(round(remaining * 1000, 3))))
+            if call.number <= call.retries and call.operation.idempotency != "unsafe":
+                # A server that hangs must not use up the time in which a retry may succeed.
+                remaining /= 2
+        return Send(
+            url=call.url,
+            headers=headers,
+            content=call.content,
+            timeout=remaining,
+            max_bytes=self.options.max_response_bytes,
+        )
+
+    def _result(self, call: _Call[ResponseT], response: RawResponse, errors: CallErrors) -> ResponseT:
+        if not response.is_success:
+            raise errors.from_response(response)
+        try:
+            return decode_json(call.operation.decode, response.content)
+        except DecodeError as cause:
+            raise errors.not_as_promised(response, cause) from cause
+
+    def _retry_in(self, call: _Call[Any], error: CallError) -> float | None:
+        """Seconds until the next attempt, or None if there is none."""
+        remaining = call.deadline - self.runtime.clock()
+        delay: float | None = None
+        if isinstance(error, UnauthenticatedError) and callable(self.options.token) and not call.has_renewed_token:
+            # The token may have expired on its way. The next attempt asks for another one.
+            call.has_renewed_token, delay = True, 0.0
+        elif error.retryable:
+            retry_after = error.retry_after if isinstance(error, APIError) else None
+            delay = backoff_delay(call.number, retry_after, remaining, self.runtime.uniform)
+        if delay is None or call.number > call.retries or delay >= remaining:
             return None
         if self.budget.take():
-            return pause
-        error.add_note("The call was not repeated: almost everything has failed of late.")
+            return delay
+        error.add_note("The call was not retried: almost all recent calls have failed.")
         return None
 
-    def _read(self, operation: Operation[Any, ResponseT], response: httpx.Response) -> ResponseT:
-        if not response.is_success:
-            self._error_answer(operation, response)
-        try:
-            return decode_json(operation.decode, response.content)
-        except DecodeError as cause:
-            kind = response.headers.get("content-type", "no content type")
-            raise ResponseError(
-                self._words(
-                    operation,
-                    f"the answer (HTTP {response.status_code}, {kind}) is not what was promised",
-                    str(cause),
-                    maybe_executed=True,
-                    request=response.request,
-                ),
-                operation=operation.client_method,
-                status=response.status_code,
-                # A document that is no object at all was cut short, or comes from a proxy.
-                retryable=not cause.path and operation.idempotency != "unsafe",
-                maybe_executed=True,
-            ) from cause
-
-    def _error_answer(self, operation: Operation[Any, Any], response: httpx.Response) -> NoReturn:
-        found = connect_error(response)
-        answer = found or status_error(response)
-        status, code, from_service = response.status_code, answer.code, found is not None
-        details = decode_details(answer.details)
-        hint = retry_hint(response.headers, details, self.world.now)
-        verdict = judge_answer(status, code, from_service=from_service, hint=hint)
-        message = self._redacted(answer.message or "", response.request)
-        error = error_class(code)(
-            "",
-            operation=operation.client_method,
-            code=code,
-            status=status,
-            message=message,
-            details=details,
-            retry_after=hint,
-            headers=response.headers,
-            retryable=verdict.allows_retry(operation.idempotency),
-            maybe_executed=verdict.maybe_executed,
+    def _report(self, call: _Call[Any], outcome: _Outcome[Any], retry_in: float | None) -> Steps[None]:
+        """Log the attempt, and tell the user's callback."""
+        if call.on_attempt is None and not is_logged(outcome.error):
+            return
+        attempt = Attempt(
+            operation=f"prebuilds.{call.operation.client_method}",
+            number=call.number,
+            duration=outcome.duration,
+            response=outcome.response,
+            request_id=None if outcome.response is None else request_id(outcome.response.headers),
+            error=outcome.error,
+            retry_in=retry_in,
         )
-        said = message or "the server gave no reason"
-        new = [text for text in map(str, error.violations) if text not in said]
-        error.args = (
-            self._words(
-                operation,
-                f"{code} (HTTP {status})",
-                f"{said} ({'; '.join(new)})" if new else said,
-                self._advice(operation, response, code, from_service=from_service, hint=hint),
-                maybe_executed=verdict.maybe_executed,
-                request=response.request,
-            ),
-        )
-        raise error
-
-    def _no_answer(self, operation: Operation[Any, Any], cause: httpx.RequestError) -> CallError:
-        """The error for an exchange that broke off."""
-        maybe_executed = not isinstance(cause, _NOT_SENT)
-        timed_out = isinstance(cause, httpx.TimeoutException)
-        kind = RequestTimeoutError if timed_out else ConnectionFailedError
-        said = str(cause) or type(cause).__name__
-        distrust = _distrust(cause)
-        lasting = isinstance(cause, _LASTING) or _refused_by_proxy(cause) or bool(distrust)
-        error = kind(
-            self._words(
-                operation,
-                "no answer in time" if timed_out else "no answer",
-                f"{said}, from {self.settings.base_url}",
-                distrust or _proxy_advice(cause),
-                maybe_executed=maybe_executed,
-                # The exception need not know the request; then there was none to carry a token.
-                request=getattr(cause, "_request", None),
-            ),
-            operation=operation.client_method,
-            retryable=not lasting and (operation.idempotency != "unsafe" or not maybe_executed),
-            maybe_executed=maybe_executed,
-        )
-        error.__cause__ = cause
-        return error
-
-    def _advice(
-        self,
-        operation: Operation[Any, Any],
-        response: httpx.Response,
-        code: ConnectCode,
-        *,
-        from_service: bool,
-        hint: float | None,
-    ) -> str:
-        """What a person can do about an error answer; empty where that is not known."""
-        if response.has_redirect_location:
-            location = response.headers["location"].partition("?")[0]
-            return (
-                f"The service redirects to {location}, where the token must not follow. "
-                f"Is {self.settings.base_url} the right base URL?"
-            )
-        if response.status_code == 407:
-            return "A proxy on the way wants to know who you are: look at HTTPS_PROXY, or at the proxy of http_client."
-        if code is ConnectCode.UNAUTHENTICATED:
-            return f"The token came from {self.settings.token_source}; is it still valid?"
-        if code is ConnectCode.PERMISSION_DENIED and operation.idempotency != "no_side_effects":
-            return f"Is the token from {self.settings.token_source} a read-only one?"
-        if code is ConnectCode.UNIMPLEMENTED and not from_service:
-            return f"Is {self.settings.base_url} the right base URL?"
-        if code is ConnectCode.RESOURCE_EXHAUSTED and hint is None:
-            return "The server does not say when to come back: a quota is used up, not a rate."
-        return ""
-
-    def _words(
-        self,
-        operation: Operation[Any, Any],
-        what: str,
-        said: str,
-        advice: str = "",
-        *,
-        maybe_executed: bool,
-        request: httpx.Request | None,
-    ) -> str:
-        if len(said) > _LONGEST_TEXT:
-            said = f"{said[:_LONGEST_TEXT]}..."
-        text = f"prebuilds.{operation.client_method} failed: {what}: {said}"
-        if advice:
-            text += f" [{advice}]"
-        if maybe_executed and operation.idempotency == "unsafe":
-            text += " [The call may have taken effect: look before you repeat it.]"
-        return readable(self._redacted(text, request))
-
-    def _redacted(self, text: str, request: httpx.Request | None) -> str:
-        """`text` without the token, which a server or a library might have repeated."""
-        carried = "" if request is None else request.headers.get("authorization", "")
-        for token in (carried.partition(" ")[2], self.settings.token):
-            # What is shorter is no secret, and would be found in ordinary words.
-            if isinstance(token, str) and len(token) >= _SHORTEST_SECRET:
-                text = text.replace(token, "[token]")
-        return text
-
-
-def readable(text: str) -> str:
-    """`text` with a mark for each character that would command a terminal, or cannot be written anywhere."""
-    return _COMMANDS.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-_COMMANDS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+        log_attempt(attempt)
+        if call.on_attempt is not None:
+            yield Callback(call.on_attempt, (attempt,))
 
 
 def check_options(resource: type, operation: Operation[Any, Any], options: CallOptions) -> None:
     """Refuse keywords that neither the method nor `CallOptions` has.
 
     Raises:
-        TypeError: there is one; the closest name that is valid is suggested.
+        TypeError: there is one. The closest valid name is suggested.
     """
     known = CallOptions.__optional_keys__
     for name in options:
@@ -323,43 +221,3 @@ def check_options(resource: type, operation: Operation[Any, Any], options: CallO
                 f"prebuilds.{operation.client_method}() got an unexpected keyword argument {name!r}"
                 + (f". Did you mean {close[0]!r}?" if close else "")
             )
-
-
-def _send(
-    operation: Operation[Any, Any], headers: dict[str, str], content: bytes, remaining: float, *, last: bool
-) -> Send:
-    """One attempt of a call that has `remaining` seconds; infinity is for ever."""
-    if math.isfinite(remaining):
-        # Rounded, for the sum of a clock and a limit is a little more than it should be.
-        milliseconds = max(1, math.ceil(round(remaining * 1000, 3)))
-        headers = merged_headers(headers, {"Connect-Timeout-Ms": str(milliseconds)})
-        if not last and operation.idempotency != "unsafe":
-            # A server that hangs must not use up the time in which another attempt may succeed.
-            remaining /= 2
-    return Send(path=operation.path, headers=headers, content=content, timeout=remaining)
-
-
-def _distrust(cause: BaseException | None) -> str:
-    """What to do if a TLS handshake failed for good; empty if that is not why."""
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return (
-                "The server's certificate is not trusted here. If it should be, pass "
-                "http_client=httpx.Client(verify=ssl.create_default_context(cafile=...))."
-            )
-        if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
-            return "The server does not speak TLS there: should the base URL start with http://?"
-        cause = cause.__cause__ or cause.__context__
-    return ""
-
-
-def _refused_by_proxy(cause: BaseException) -> bool:
-    """Whether a proxy refuses to connect, and for good as far as it says."""
-    # The message of the exception begins with the status that the proxy answered.
-    return isinstance(cause, httpx.ProxyError) and not str(cause).startswith(("502", "503", "504"))
-
-
-def _proxy_advice(cause: BaseException) -> str:
-    if isinstance(cause, httpx.ProxyError):
-        return "It is a proxy on the way that refuses: look at HTTPS_PROXY, or at the proxy of http_client."
-    return ""

@@ -1,158 +1,136 @@
-"""The clients: `PrebuildClient`, and `AsyncPrebuildClient` for asynchronous code."""
+"""The two clients."""
 
 from __future__ import annotations
 
-import os
-import re
-import threading
+import ssl
 from collections.abc import Callable, Mapping
-from copy import copy
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
 
-import httpx
 from attrs import evolve
 
 from prebuild_api.operations import Attempt
-from prebuilds.calls import Caller
-from prebuilds.credentials import BearerAuth
-from prebuilds.debugging import set_up_logging
-from prebuilds.drivers import MOST_CONNECTIONS, AsyncDriver, Driver, async_gate, gate, running_loop
-from prebuilds.effects import World
-from prebuilds.errors import ClientClosedError, ConfigurationError
-from prebuilds.methods import AsyncPrebuilds, Prebuilds
-from prebuilds.retries import RetryBudget
-from prebuilds.settings import DEFAULT_RETRIES, DEFAULT_TIMEOUT, ClientOptions, Settings, Token, merged_headers
+from prebuilds.calls import CallExecutor
+from prebuilds.connections import AsyncConnections, Connections, async_engine_maker, closed_error, engine_maker
+from prebuilds.engines.exchange import AsyncEngine, Engine
+from prebuilds.flows.drivers import AsyncDriver, Driver
+from prebuilds.flows.effects import Runtime
+from prebuilds.logging import set_up_logging
+from prebuilds.options import (
+    DEFAULT_MAX_RESPONSE_BYTES,
+    DEFAULT_RETRIES,
+    DEFAULT_TIMEOUT,
+    ClientOptions,
+    EngineName,
+    Options,
+    Seconds,
+    Token,
+)
+from prebuilds.resource import AsyncPrebuilds, Prebuilds
 
 if TYPE_CHECKING:
-    import asyncio
-
-T = TypeVar("T")
-
-_BOTH = "http_client and transport cannot both be given: an http_client has a transport of its own"
-
-
-_GONE = "the HTTP client that sends the requests of this client has been closed"
+    import httpx
 
 
 class _ClientBase:
-    """What both clients are made of. Nothing is opened before the first call."""
+    """What both clients share. Nothing is opened before the first call."""
 
-    def __init__(
-        self,
-        bearer_token: Token | None = None,
-        *,
-        base_url: str | None,
-        timeout: float | None,
-        retries: int,
-        headers: Mapping[str, str] | None,
-        on_attempt: Callable[[Attempt], object] | None,
-        world: World | None,
-    ) -> None:
+    _executor: CallExecutor
+    _connections: Any
+    _closed = False
+
+    def _set_up(self, runtime: Runtime | None, **arguments: Any) -> None:
         set_up_logging()
-        settings = Settings.read(
-            bearer_token=bearer_token,
-            base_url=base_url,
-            timeout=timeout,
-            retries=retries,
-            headers=headers,
-            on_attempt=on_attempt,
-        )
-        self._caller = Caller(settings=settings, world=world or World(), budget=RetryBudget())
-        self._lock = threading.Lock()
-        self._closed = False
+        self._executor = CallExecutor(options=Options.read(**arguments), runtime=runtime or Runtime())
 
     @property
     def base_url(self) -> str:
         """The address in front of the method paths."""
-        return self._caller.settings.base_url
+        return self._executor.options.base_url
 
     @property
     def is_closed(self) -> bool:
-        """Whether the client has been closed, so that calls are refused."""
-        return self._closed
+        """Whether the client was closed. A closed client rejects calls."""
+        return self._closed or self._connections.is_closed
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} for {self.base_url}{', closed' if self._closed else ''}>"
+        if not hasattr(self, "_connections"):
+            return f"<{type(self).__name__}, not set up>"
+        return f"<{type(self).__name__} for {self.base_url}{', closed' if self.is_closed else ''}>"
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ClientClosedError(f"this {type(self).__name__} has been closed: make a new one")
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} cannot be pickled or copied, because it has open connections: make a new one, "
+            "or call with_options() for another one on the same connections"
+        )
 
     def with_options(self, **options: Unpack[ClientOptions]) -> Self:
         """A client with other options, on the same connections and with the same retry budget.
 
-        What is not given stays as it is; `headers` are added to those of this client. The connections belong to this
-        client: closing the other one leaves them open, closing this one ends both.
+        Options that are not given stay as they are; `headers` are added to those of this client. The connections belong
+        to this client: closing the other one leaves them open, closing this one closes them for both.
 
         Raises:
             ClientClosedError: this client has been closed.
-            ConfigurationError: the token cannot be one.
+            ConfigurationError: the token is not valid.
             TypeError: there is no such option.
-            ValueError: an option has a value that cannot be right.
+            ValueError: an option has an invalid value.
         """
         self._check_open()
-        caller = self._caller
-        other = copy(self)
-        other._lock = threading.Lock()
-        other._caller = evolve(caller, settings=caller.settings.but(options))
-        other._share(self)
+        executor = self._executor
+        other = object.__new__(type(self))
+        other._executor = evolve(executor, options=executor.options.replace(options))
+        other._connections = self._connections
+        other._is_owner = False
+        other._add_methods()
         return other
 
-    def _share(self, owner: Any) -> None:
-        """Use the connections of another client of the same class."""
+    _is_owner = True
+    """Whether the connections belong to this client, and not to the one that it is a copy of."""
+
+    def _add_methods(self) -> None:
         raise NotImplementedError
 
-    def _http_arguments(self, given: httpx.Client | httpx.AsyncClient | None) -> dict[str, Any]:
-        """What the HTTP client is made with, so that the endpoint functions can use it as it is."""
-        settings = self._caller.settings
-        return {
-            "base_url": settings.base_url,
-            "auth": BearerAuth(settings.token),
-            "timeout": settings.timeout,
-            "follow_redirects": False,  # wherever they lead, the token must not
-            "limits": httpx.Limits(max_connections=None, max_keepalive_connections=MOST_CONNECTIONS),
-            "headers": merged_headers(
-                given.headers if given else {}, {"Connect-Protocol-Version": "1"}, settings.headers
-            ),
-        }
+    def _check_open(self) -> None:
+        if self.is_closed:
+            raise closed_error(type(self).__name__)
 
 
 class PrebuildClient(_ClientBase):
     """A client of the PrebuildService.
 
-    It may be shared by threads, and keeps its connections until `close` or the end of a `with`
-    block. A process that is forked off opens connections of its own; those of an `http_client` or
-    a `transport` that was handed in are up to the caller.
+    It may be shared by threads, and keeps its connections until `close` or the end of a `with` block. A process that is
+    forked off opens connections of its own; those of an `http_client` or a `transport` are up to the caller.
 
         with PrebuildClient() as client:
             prebuild = client.prebuilds.create_and_wait(project_id=...)
 
     Args:
-        bearer_token: The API token, or a function that is asked for it each time that a request is
-            sent. By default the first of the environment variables GITPOD_API_KEY, ONA_API_KEY and
-            ONA_TOKEN that is set and not empty.
-        base_url: The address in front of the method paths. By default the first of the environment
-            variables GITPOD_BASE_URL and ONA_BASE_URL that is set and not empty, or else
-            `https://app.gitpod.io/api`.
-        timeout: How long a call may take with all its attempts, in seconds; None means for ever.
-            Each method takes a `timeout` of its own, too. A read is asked again after half of it.
-        retries: How often a call that failed in passing is tried again at most. Calls that would
-            act twice are only repeated if they surely did not reach the service. Each method takes
-            `retries` of its own, too.
+        bearer_token: The API token, or a function that is called for the token of each request. By default the first of
+            the environment variables GITPOD_API_KEY, ONA_API_KEY and ONA_TOKEN that is set and not empty.
+        base_url: The address in front of the method paths. By default the first of the environment variables
+            GITPOD_BASE_URL and ONA_BASE_URL that is set and not empty, or else `https://app.gitpod.io/api`.
+        timeout: The time for a call with all its attempts, in seconds or as a `timedelta`; None for no limit. Each
+            method takes its own `timeout`, too. A read that gets no response is abandoned at half the time and retried.
+        retries: The number of times that a failed call is repeated at most. Calls that would act twice are repeated
+            only if they certainly did not reach the service. Each method takes its own `retries`, too.
         headers: Headers of every request.
-        on_attempt: Called after each attempt of each call, maybe in another thread. What it raises
-            ends the call.
-        http_client: An HTTP client to send the requests with, one that knows a proxy or a
-            certificate for example. It stays the caller's: `close` leaves it open.
-        transport: What to send the requests with instead of the network. It is closed with the
-            client.
+        on_attempt: Called after each attempt of each call, possibly in another thread. An exception that it raises ends
+            the call.
+        max_response_bytes: The limit for the size of a response, after decompression.
+        engine: What carries out the requests: `"httpx"`, or `"fast"` for less CPU time (extra `fast`). Everything else
+            is the same.
+        ssl_context: Which servers to trust. By default those whose certificates the system trusts, or the environment
+            variables SSL_CERT_FILE and SSL_CERT_DIR.
+        http_client: An `httpx.Client` to send the requests with (or one of httpx2), for a proxy for example. It stays
+            yours: `close` leaves it open.
+        transport: An httpx transport to send the requests with. It is closed with the client.
 
     Attributes:
         prebuilds: the methods of the service.
 
     Raises:
-        ConfigurationError: there is no token, or a setting that cannot be right.
+        ConfigurationError: there is no token, or an invalid setting.
     """
 
     def __init__(
@@ -160,66 +138,70 @@ class PrebuildClient(_ClientBase):
         bearer_token: Token | None = None,
         *,
         base_url: str | None = None,
-        timeout: float | None = DEFAULT_TIMEOUT,
+        timeout: Seconds | None = DEFAULT_TIMEOUT,
         retries: int = DEFAULT_RETRIES,
         headers: Mapping[str, str] | None = None,
         on_attempt: Callable[[Attempt], object] | None = None,
+        max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES,
+        engine: EngineName = "httpx",
+        ssl_context: ssl.SSLContext | None = None,
         http_client: httpx.Client | None = None,
         transport: httpx.BaseTransport | None = None,
-        _world: World | None = None,
+        _runtime: Runtime | None = None,
     ) -> None:
-        super().__init__(
-            bearer_token,
+        self._set_up(
+            _runtime,
+            bearer_token=bearer_token,
             base_url=base_url,
             timeout=timeout,
             retries=retries,
             headers=headers,
             on_attempt=on_attempt,
-            world=_world,
+            max_response_bytes=max_response_bytes,
         )
-        _check_given(http_client, httpx.Client, transport, "handle_request")
-        self._given = http_client
-        self._transport = transport if http_client is None else _Through(lambda: http_client)
-        self._http: httpx.Client | None = None
-        self._process = 0
-        self._gate = gate()
-        self._add_methods()
-
-    def _share(self, owner: PrebuildClient) -> None:
-        self._transport, self._http = _Through(owner.get_httpx_client), None
+        self._connections = Connections(
+            engine_maker(engine, ssl_context, http_client, transport),
+            self._executor.budget,
+            forwards=http_client is not None or transport is not None,
+        )
         self._add_methods()
 
     def _add_methods(self) -> None:
-        driver = Driver(self.get_httpx_client, self._caller.world, self._gate)
-        self.prebuilds = Prebuilds(self._caller, driver)
+        self._http: httpx.Client | None = None
+        self._driver = Driver(self._engine, self._connections.limiter, self._executor.runtime)
+        self.prebuilds = Prebuilds(self._executor, self._driver)
+
+    def _engine(self) -> Engine:
+        self._check_open()
+        engine: Engine = self._connections.engine()
+        return engine
 
     def get_httpx_client(self) -> httpx.Client:
-        """The HTTP client behind this one, with base URL and credentials.
+        """An httpx client on the connections of this one, with base URL and credentials.
 
-        Through it the functions of `prebuild_api.api` take this client as their `client`. They do
-        not repeat calls, and do not raise the errors of this package.
+        With it, the functions of `prebuild_api.api` accept this client as their `client`. They do not retry, and raise
+        exceptions of httpx.
 
         Raises:
             ClientClosedError: the client has been closed.
         """
-        with self._lock:
-            self._check_open()
-            # On a connection that two processes share, each would read answers that are for the other.
-            if self._http is None or self._process != os.getpid():
-                arguments = self._http_arguments(self._given)
-                self._http = _made(lambda: httpx.Client(**arguments, transport=self._transport))
-                self._process = os.getpid()
-            return self._http
+        self._check_open()
+        if self._http is None:
+            from prebuilds.engines.httpx_adapter import client
+
+            self._http = client(
+                self._executor.options, self._engine, lambda effect: self._driver.perform(effect, set())
+            )
+        return self._http
 
     def close(self) -> None:
-        """Close the connections, and refuse further calls. A second time changes nothing.
+        """Close the connections, and reject further calls. A second time changes nothing.
 
-        What other threads have under way should have ended: a call that is waiting for its answer goes on waiting.
+        A call that another thread has in flight goes on until its response arrives.
         """
-        with self._lock:
-            http, self._http, self._closed = self._http, None, True
-        if http is not None:
-            http.close()
+        self._closed = True
+        if self._is_owner:
+            self._connections.close()
 
     def __enter__(self) -> Self:
         self._check_open()
@@ -237,11 +219,10 @@ class PrebuildClient(_ClientBase):
 class AsyncPrebuildClient(_ClientBase):
     """A client of the PrebuildService for asynchronous code, under asyncio and trio.
 
-    It may be shared by the tasks of one event loop, and keeps its connections until `aclose` or the
-    end of an `async with` block. In another event loop, of a second `asyncio.run` for example, it
-    opens new ones. Arguments, attributes and errors are those of `PrebuildClient`;
-    `http_client` is an `httpx.AsyncClient`, `transport` an `httpx.AsyncBaseTransport`, and the
-    functions that are called back may be asynchronous.
+    It may be shared by the tasks of one event loop, and keeps its connections until `aclose`, the end of an `async
+    with` block, or the end of the event loop. In another event loop, of a second `asyncio.run` for example, it opens
+    new ones. Arguments, attributes and errors are those of `PrebuildClient`; `http_client` is an `httpx.AsyncClient`,
+    `transport` an `httpx.AsyncBaseTransport`, and callbacks may be asynchronous.
     """
 
     def __init__(
@@ -249,61 +230,65 @@ class AsyncPrebuildClient(_ClientBase):
         bearer_token: Token | None = None,
         *,
         base_url: str | None = None,
-        timeout: float | None = DEFAULT_TIMEOUT,
+        timeout: Seconds | None = DEFAULT_TIMEOUT,
         retries: int = DEFAULT_RETRIES,
         headers: Mapping[str, str] | None = None,
         on_attempt: Callable[[Attempt], object] | None = None,
+        max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES,
+        engine: EngineName = "httpx",
+        ssl_context: ssl.SSLContext | None = None,
         http_client: httpx.AsyncClient | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
-        _world: World | None = None,
+        _runtime: Runtime | None = None,
     ) -> None:
-        super().__init__(
-            bearer_token,
+        self._set_up(
+            _runtime,
+            bearer_token=bearer_token,
             base_url=base_url,
             timeout=timeout,
             retries=retries,
             headers=headers,
             on_attempt=on_attempt,
-            world=_world,
+            max_response_bytes=max_response_bytes,
         )
-        _check_given(http_client, httpx.AsyncClient, transport, "handle_async_request")
-        self._given = http_client
-        self._transport = transport if http_client is None else _AsyncThrough(lambda: http_client)
-        self._http: httpx.AsyncClient | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._gate = async_gate()
-        self._add_methods()
-
-    def _share(self, owner: AsyncPrebuildClient) -> None:
-        self._transport, self._http = _AsyncThrough(owner.get_async_httpx_client), None
+        self._connections = AsyncConnections(
+            async_engine_maker(engine, ssl_context, http_client, transport),
+            self._executor.budget,
+            forwards=http_client is not None or transport is not None,
+        )
         self._add_methods()
 
     def _add_methods(self) -> None:
-        driver = AsyncDriver(self.get_async_httpx_client, self._caller.world, self._gate)
-        self.prebuilds = AsyncPrebuilds(self._caller, driver)
+        self._http: httpx.AsyncClient | None = None
+        self._driver = AsyncDriver(self._engine, self._connections.limiter, self._executor.runtime)
+        self.prebuilds = AsyncPrebuilds(self._executor, self._driver)
+
+    async def _engine(self) -> AsyncEngine:
+        self._check_open()
+        engine: AsyncEngine = await self._connections.engine()
+        return engine
 
     def get_async_httpx_client(self) -> httpx.AsyncClient:
-        """The HTTP client behind this one; see `PrebuildClient.get_httpx_client`.
+        """An httpx client on the connections of this one; see `PrebuildClient.get_httpx_client`.
 
         Raises:
             ClientClosedError: the client has been closed.
         """
         self._check_open()
-        if self._http is None or self._is_elsewhere():
-            arguments = self._http_arguments(self._given)
-            self._http = _made(lambda: httpx.AsyncClient(**arguments, transport=self._transport))
-        self._loop = running_loop() or self._loop
+        if self._http is None:
+            from prebuilds.engines.httpx_adapter import async_client
+
+            driver = self._driver
+            self._http = async_client(
+                self._executor.options, self._engine, lambda effect: driver.perform(effect, set())
+            )
         return self._http
 
-    def _is_elsewhere(self) -> bool:
-        """Whether the connections belong to another event loop: they can neither be used here nor closed."""
-        return running_loop() not in (self._loop, None) and self._loop is not None
-
     async def aclose(self) -> None:
-        """Close the connections, and refuse further calls. A second time changes nothing."""
-        http, self._http, self._closed = self._http, None, True
-        if http is not None and not self._is_elsewhere():
-            await http.aclose()
+        """Close the connections, and reject further calls. A second time changes nothing."""
+        self._closed = True
+        if self._is_owner:
+            await self._connections.aclose()
 
     async def __aenter__(self) -> Self:
         self._check_open()
@@ -316,63 +301,3 @@ class AsyncPrebuildClient(_ClientBase):
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
-
-
-def _check_given(http_client: object, kind: type, transport: object, method: str) -> None:
-    """Refuse what cannot send requests for this kind of client.
-
-    Raises:
-        ConfigurationError: both are given.
-        TypeError: one of them is for the other kind of client.
-    """
-    if http_client is not None and transport is not None:
-        raise ConfigurationError(_BOTH)
-    if http_client is not None and not isinstance(http_client, kind):
-        raise TypeError(f"http_client: expected an httpx.{kind.__name__}, got {http_client!r}")
-    if transport is not None and not hasattr(transport, method):
-        raise TypeError(f"transport: expected one that has {method}(), as httpx.{kind.__name__} takes it")
-
-
-_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
-"""What httpx reads from the environment; those of proxies may be written small."""
-
-
-def _made(make: Callable[[], T]) -> T:
-    """An HTTP client that looks at the environment.
-
-    Raises:
-        ConfigurationError: what the environment says cannot be right.
-    """
-    try:
-        return make()
-    except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
-        found = [name for each in _VARIABLES for name in (each, each.lower()) if os.environ.get(name)]
-        advice = f" [It was set up by the environment: look at {', '.join(found)}.]" if found else ""
-        said = re.sub("//[^/@]*@", "//[credentials]@", str(error))  # of a proxy
-        raise ConfigurationError(f"the HTTP client cannot be set up: {said}{advice}") from None
-
-
-class _Through(httpx.BaseTransport):
-    """Sends requests with an HTTP client that belongs to someone else."""
-
-    def __init__(self, client: Callable[[], httpx.Client]) -> None:
-        self._client = client
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        client = self._client()
-        if client.is_closed:
-            raise ClientClosedError(_GONE)
-        return client.send(request, stream=True, auth=None, follow_redirects=False)
-
-
-class _AsyncThrough(httpx.AsyncBaseTransport):
-    """Sends requests with an HTTP client that belongs to someone else."""
-
-    def __init__(self, client: Callable[[], httpx.AsyncClient]) -> None:
-        self._client = client
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        client = self._client()
-        if client.is_closed:
-            raise ClientClosedError(_GONE)
-        return await client.send(request, stream=True, auth=None, follow_redirects=False)

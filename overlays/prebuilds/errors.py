@@ -26,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prebuild_api.models import ConnectCode
-from prebuilds.details import BadRequest, FieldViolation, RetryInfo, Violations
+from prebuilds.error_details import BadRequest, FieldViolation, RetryInfo, Violations
 
 if TYPE_CHECKING:
     from prebuild_api.models import ConnectErrorDetail, Prebuild, WarmPool

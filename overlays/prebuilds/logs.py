@@ -12,17 +12,23 @@ from array import array
 from collections import deque
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-import httpx
 from attrs import define
 
 from prebuild_api import models
+from prebuild_api.http import RawResponse
 from prebuild_api.operations import CREATE_PREBUILD_LOGS_TOKEN, GET_PREBUILD
-from prebuilds.calls import USER_AGENT, Caller, readable
-from prebuilds.effects import Close, Effect, Emit, Open, Read, Sleep, Steps, Stream
+from prebuilds.calls import CallExecutor
+from prebuilds.engines.body import ACCEPT_ENCODING
+from prebuilds.engines.exchange import ExchangeError
 from prebuilds.errors import APIError, CallError, LogError, NotFoundError, PrebuildsError, WaitTimeoutError
-from prebuilds.retries import pause_before, retry_hint
-from prebuilds.waiting import PREBUILD, identified, is_passing
+from prebuilds.flows.effects import Close, Effect, Emit, Open, Read, Sleep, Steps, Stream
+from prebuilds.options import USER_AGENT, Seconds, checked_seconds, is_host
+from prebuilds.redaction import readable
+from prebuilds.retries import backoff_delay, retry_after_of
+from prebuilds.waitables import PREBUILD, identified
+from prebuilds.waiting import is_transient
 
 if TYPE_CHECKING:
     from prebuild_api.models import Prebuild
@@ -32,10 +38,6 @@ _POLL_INTERVAL = 3.0
 
 _SILENCE = 120.0
 """Seconds without a line after which the connection is opened anew: it may have been lost unnoticed."""
-
-_SILENCE_IN_TIME = 30.0
-"""The same for who has set a timeout, so that it is kept to within these seconds: a connection that is waiting for a
-line cannot be told to wait less."""
 
 _PAUSE_AT_THE_END = 2.0
 """Seconds without a line after which a log that still grows is taken for read, by who does not want to follow it."""
@@ -61,31 +63,11 @@ _EXCERPT_READ = 4096
 
 
 def logs(
-    caller: Caller, prebuild_id: str | Prebuild, *, follow: bool = True, timeout: float | None = None
+    executor: CallExecutor, prebuild_id: str | Prebuild, *, follow: bool = True, timeout: Seconds | None = None
 ) -> Stream[str]:
-    """The lines of the log of a prebuild, without line ends.
-
-    A prebuild has a log once its environment exists. As long as it is under way, the log is followed: lines are yielded
-    as they come, and the last one when the prebuild is through. A connection that breaks is opened anew; what the
-    server then repeats is left out. The token for the log is asked for, and renewed when it has run out.
-
-    Args:
-        prebuild_id: The id of the prebuild, or the prebuild itself.
-        follow: Whether to wait for more, of a prebuild that is under way. If not, there are the lines that it has now,
-            which may be none.
-        timeout: How long to read, in seconds; None means for as long as it takes. A log that says nothing may take up
-            to 30 s longer.
-
-    Raises:
-        LogError: the log cannot be read, or not to its end. That a prebuild is deleted while its log is read is none.
-        WaitTimeoutError: the log was not at its end after `timeout`.
-        NotFoundError: there is no such prebuild.
-        CallError: the service cannot be asked, for lack of permission for instance.
-    """
+    """The logic of `client.prebuilds.logs`."""
     item_id, _ = identified("prebuild_id", prebuild_id)
-    if timeout is not None and not timeout > 0:
-        raise ValueError(f"timeout: expected seconds, more than 0, got {timeout!r}")
-    return _Reading(caller, item_id, follow, timeout).steps()
+    return _Reading(executor, item_id, follow, checked_seconds("timeout", timeout)).steps()
 
 
 @define(frozen=True)
@@ -111,15 +93,15 @@ class _End:
 class _Reading:
     """The log of one prebuild, as far as it has been read."""
 
-    def __init__(self, caller: Caller, prebuild_id: str, follow: bool, timeout: float | None) -> None:
-        self._caller = caller
-        self._clock = caller.world.clock
+    def __init__(self, executor: CallExecutor, prebuild_id: str, follow: bool, timeout: float | None) -> None:
+        self._executor = executor
+        self._clock = executor.runtime.clock
         self._id = prebuild_id
         self._follow = follow
         self._timeout = timeout
         self._deadline = math.inf
         self._lines = Lines()
-        self._token: tuple[str, tuple[str, str, int | None]] | None = None
+        self._token: tuple[str, tuple[str, str]] | None = None
         """The token, and the server that it is for."""
         self._prebuild: Prebuild | None = None
         """As it was last seen."""
@@ -138,7 +120,7 @@ class _Reading:
             if not prebuild.status.log_url:
                 if over or not self._follow:
                     return
-                yield from self._pause(_POLL_INTERVAL * self._caller.world.uniform(0.9, 1.1))
+                yield from self._pause(_POLL_INTERVAL * self._executor.runtime.uniform(0.9, 1.1))
                 prebuild = yield from self._look_again(prebuild)
                 continue
             before = self._lines.count
@@ -163,7 +145,7 @@ class _Reading:
                 yield from self._pause(1.0)
             else:
                 failures += 1
-                retries = _MOST_BROKEN if end.heard else self._caller.settings.retries
+                retries = _MOST_BROKEN if end.heard else self._executor.options.retries
                 patient = self._follow and not over and self._clock() - alive < _OUTAGE
                 if end.lasting or end.token_refused or (failures > retries and not patient):
                     prebuild = yield from self._look_again(prebuild)
@@ -172,37 +154,39 @@ class _Reading:
                     raise end.error
                 attempt = 1 if end.heard else failures
                 remaining = self._deadline - self._clock()
-                yield from self._pause(pause_before(attempt, end.retry_in, remaining, self._caller.world.uniform))
+                delay = backoff_delay(attempt, end.retry_in, remaining, self._executor.runtime.uniform)
+                if delay is None:
+                    raise end.error
+                yield from self._pause(delay)
             prebuild = yield from self._look_again(prebuild)
 
-    def _read(self, url: httpx.URL, over: bool) -> Generator[Effect | Emit[str], Any, _End]:
+    def _read(self, url: str, over: bool) -> Generator[Effect | Emit[str], Any, _End]:
         """Read the log until the connection ends, for whatever reason."""
         try:
             token = yield from self._token_for(url)
         except CallError as error:
             hint = error.retry_after if isinstance(error, APIError) else None
-            return _End(error, lasting=not is_passing(error), retry_in=hint)
+            return _End(error, lasting=not is_transient(error), retry_in=hint)
         # Whoever does not follow a log that grows wants what there is now.
         final = over or not self._follow
         quiet = _SILENCE if over or self._follow else _PAUSE_AT_THE_END
         remaining = max(0.001, self._deadline - self._clock())
-        headers = {"Authorization": f"Bearer {token}", "Accept": "text/plain", "User-Agent": USER_AGENT}
+        headers = {
+            "Authorization": f"Bearer {token}",
+            "Accept": "text/plain",
+            "Accept-Encoding": ACCEPT_ENCODING,
+            "User-Agent": USER_AGENT,
+        }
         try:
-            stream = yield Open(url=str(url), headers=headers, timeout=min(_SILENCE, remaining))
-        except httpx.RequestError as error:
-            return _End(self._broken(error, token))
-        except ValueError as error:  # of a name that cannot be one
-            return _End(self._broken(error, token), lasting=True)
-        response: httpx.Response = stream.response
+            stream = yield Open(url=url, headers=headers, timeout=min(_SILENCE, remaining))
+        except ExchangeError as error:
+            return _End(self._broken(error, token), lasting=error.lasting)
+        response: RawResponse = stream.response
         if not response.is_success:
             excerpt = yield from self._excerpt(stream)
             yield Close(stream)
             return self._refused(response, excerpt, token)
         self._lines.begin()
-        # From here on, the connection is only as patient as the caller is.
-        if math.isfinite(remaining):
-            quiet = min(quiet, remaining, _SILENCE_IN_TIME)
-        response.request.extensions["timeout"]["read"] = quiet
         begin = self._clock()
         heard = complete = False
         broken: LogError | None = None
@@ -210,12 +194,12 @@ class _Reading:
             if self._clock() >= self._deadline:
                 raise self._too_late()
             try:
-                chunk = yield Read(stream)
-            except httpx.ReadTimeout:
-                complete = final and not over
-                break
-            except httpx.RequestError as error:
-                broken = self._broken(error, token)
+                chunk = yield Read(stream, min(quiet, max(0.001, self._deadline - self._clock())))
+            except ExchangeError as error:
+                if error.timed_out:
+                    complete = final and not over
+                else:
+                    broken = self._broken(error, token)
                 break
             if chunk is None:
                 complete = final
@@ -231,18 +215,18 @@ class _Reading:
                 yield Emit(line)
         return _End(broken, complete=complete, opened=True, heard=heard)
 
-    def _refused(self, response: httpx.Response, excerpt: str, token: str) -> _End:
+    def _refused(self, response: RawResponse, excerpt: str, token: str) -> _End:
         """What an answer without a log means."""
         status = response.status_code
         said = f"HTTP {status} {response.reason_phrase}: {excerpt or 'empty body'}"
-        if response.has_redirect_location:
+        if 300 <= status < 400 and "location" in response.headers:
             said += f" [It redirects to {response.headers['location'].partition('?')[0]}, where the token must not go.]"
         text = f"the log of prebuild {self._id} cannot be read: {said}".replace(token, "[token]")
         error = LogError(text, prebuild_id=self._id, status=status)
         if status in (401, 403):
             return _End(error, token_refused=True)
         if status in (408, 429) or status >= 500:
-            hint = retry_hint(response.headers, (), self._caller.world.now)
+            hint = retry_after_of(response.headers, (), self._executor.runtime.now)
             return _End(error, retry_in=hint, early=status == 502)
         return _End(error, lasting=True)
 
@@ -257,45 +241,53 @@ class _Reading:
         content = b""
         try:
             while len(content) < _EXCERPT_READ:
-                chunk = yield Read(stream)
+                chunk = yield Read(stream, max(0.001, min(_SILENCE, self._deadline - self._clock())))
                 if chunk is None:
                     break
                 content += chunk
-        except httpx.RequestError:
+        except ExchangeError:
             pass  # it is only about the words of an error
         # What is cut off must not be half of the token.
         token = self._token[0] if self._token else ""
         text = content[:_EXCERPT_READ].decode(errors="replace").replace(token, "[token]")
         return readable(" ".join(text.split())[:_EXCERPT])
 
-    def _checked(self, text: str) -> httpx.URL:
-        """The address of the log, if a token may be sent there."""
-        try:
-            url = httpx.URL(text)
-        except httpx.InvalidURL:
-            url = httpx.URL()
+    def _checked(self, text: str) -> str:
+        """The address of the log, if a token may be sent there.
+
+        Raises:
+            LogError: it may not.
+        """
         wrong = ""
-        if url.scheme not in ("http", "https") or not url.host or not 0 < (url.port or 80) < 65536:
-            wrong = "is no address of the web"
-        elif url.scheme == "http" and self._caller.settings.base_url.startswith("https:"):
+        try:
+            parts = urlsplit(text)
+            usable = parts.scheme in ("http", "https") and is_host(parts.hostname or "") and parts.port != 0
+        except ValueError:
+            parts, usable = urlsplit(""), False
+        if not usable or not text.isprintable() or not text.isascii() or " " in text:
+            wrong = "is not a valid URL"
+        elif parts.username is not None:
+            wrong = "has credentials"
+        elif parts.scheme == "http" and self._executor.options.base_url.startswith("https:"):
             wrong = "is not encrypted, though the service itself is"
         if wrong:
             raise LogError(
                 f"the log of prebuild {self._id} cannot be read: its address {text.partition('?')[0]!r} {wrong}",
                 prebuild_id=self._id,
             )
-        return url
+        return text
 
-    def _token_for(self, url: httpx.URL) -> Steps[str]:
+    def _token_for(self, url: str) -> Steps[str]:
         """A token, the same for as long as it is for the same server."""
-        server = (url.scheme, url.host, url.port)
+        parts = urlsplit(url)
+        server = (parts.scheme, parts.netloc)
         if self._token is None or self._token[1] != server:
             request = models.CreatePrebuildLogsTokenRequest(prebuild_id=self._id)
-            token = (yield from self._caller.call(CREATE_PREBUILD_LOGS_TOKEN, request, {})).access_token
+            token = (yield from self._executor.call(CREATE_PREBUILD_LOGS_TOKEN, request, {})).access_token
             if not token or not token.isascii() or not token.isprintable() or " " in token:
                 raise LogError(
-                    f"the log of prebuild {self._id} cannot be read: the service gave no token for it, or none that "
-                    "can stand in a header",
+                    f"the log of prebuild {self._id} cannot be read: the service gave no token for it, or one that "
+                    "cannot stand in a header",
                     prebuild_id=self._id,
                 )
             self._token = token, server
@@ -303,7 +295,7 @@ class _Reading:
 
     def _look(self) -> Steps[Prebuild]:
         request = models.GetPrebuildRequest(prebuild_id=self._id)
-        self._prebuild = (yield from self._caller.call(GET_PREBUILD, request, {})).prebuild
+        self._prebuild = (yield from self._executor.call(GET_PREBUILD, request, {})).prebuild
         return self._prebuild
 
     def _look_again(self, prebuild: Prebuild) -> Steps[Prebuild | None]:
@@ -313,7 +305,7 @@ class _Reading:
         except NotFoundError:
             return None
         except CallError as error:
-            if not is_passing(error):
+            if not is_transient(error):
                 raise
             return prebuild
 

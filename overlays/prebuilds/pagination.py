@@ -14,10 +14,10 @@ from attrs import define, field
 from prebuild_api.operations import CallOptions, PagedOperation
 from prebuild_api.pages import AsyncPage, Page
 from prebuild_api.types import Model
-from prebuilds.calls import Caller
-from prebuilds.drivers import AsyncDriver, Driver
-from prebuilds.effects import Emit, Join, Start, Steps, Stream
+from prebuilds.calls import CallExecutor
 from prebuilds.errors import PaginationError
+from prebuilds.flows.drivers import AsyncDriver, Driver
+from prebuilds.flows.effects import Emit, Join, Spawn, Steps, Stream
 
 P = TypeVar("P")
 RequestT = TypeVar("RequestT", bound=Model)
@@ -39,7 +39,7 @@ class Answer(NamedTuple, Generic[ResponseT, ItemT]):
 class Listing(Generic[RequestT, ResponseT, ItemT]):
     """A list at one of its pages: how to read that page, and where the next one is."""
 
-    caller: Caller
+    executor: CallExecutor
     operation: PagedOperation[RequestT, ResponseT, Any]
     request: RequestT
     """Asks for this page."""
@@ -56,7 +56,7 @@ class Listing(Generic[RequestT, ResponseT, ItemT]):
             CallError: the call failed.
             PaginationError: the next page would be one that has been read before.
         """
-        response = yield from self.caller.call(self.operation, self.request, self.options)
+        response = yield from self.executor.call(self.operation, self.request, self.options)
         token = self.operation.next_token(response)
         following = self.number + 1
         if token is not None:
@@ -78,7 +78,7 @@ class Listing(Generic[RequestT, ResponseT, ItemT]):
         if token is None:
             raise ValueError("this is the last page; has_next_page() tells")
         return Listing(
-            caller=self.caller,
+            executor=self.executor,
             operation=self.operation,
             request=self.operation.with_token(self.request, token),
             options=self.options,
@@ -110,10 +110,10 @@ def stream_items(listing: Listing[Any, Any, ItemT], answer: Answer[Any, ItemT]) 
         following = listing.after(token) if token is not None else None
         ahead: object = None
         if following is not None and proven:
-            ahead = yield Start(following.read())
+            ahead = yield Spawn(following.read())
         for position, item in enumerate(items):
             if position == 1 and following is not None and ahead is None:
-                ahead = yield Start(following.read())
+                ahead = yield Spawn(following.read())
             yield Emit(item)
         if following is None:
             return
@@ -130,7 +130,7 @@ def stream_pages(
             yield Emit(page)
             return
         listing = listing.after(token)
-        ahead = yield Start(listing.read())
+        ahead = yield Spawn(listing.read())
         yield Emit(page)
         answer = yield Join(ahead)
         page, token = make(listing, answer), answer.next_token

@@ -11,10 +11,12 @@ from attrs import define
 
 from prebuild_api.models import ConnectCode
 from prebuild_api.operations import Idempotency
-from prebuilds.details import RetryInfo
+from prebuilds.error_details import RetryInfo
 
-_FIRST_PAUSE = 0.25
-_LONGEST_PAUSE = 5.0
+_MIN_DELAY = 0.25
+_MAX_DELAY = 5.0
+_MAX_RETRY_AFTER = 86_400.0
+"""Seconds, one day. A server that asks for more is not asked again by the same call."""
 
 _TRANSIENT_STATUSES = frozenset({502, 503, 504})
 _TRANSIENT_CODES = frozenset({ConnectCode.UNAVAILABLE, ConnectCode.DEADLINE_EXCEEDED})
@@ -42,7 +44,7 @@ _DOUBTFUL_STATUSES = frozenset({408, 409, 499})
 
 
 @define(frozen=True, kw_only=True)
-class Verdict:
+class Assessment:
     """What is known of a failed attempt."""
 
     maybe_executed: bool
@@ -55,57 +57,56 @@ class Verdict:
         return self.transient and (idempotency != "unsafe" or not self.maybe_executed)
 
 
-def judge_answer(status: int, code: ConnectCode, *, from_service: bool, hint: float | None) -> Verdict:
-    """What an error answer tells.
+def assess_response(status: int, code: ConnectCode, *, from_service: bool, retry_after: float | None) -> Assessment:
+    """What an error response says about the call.
 
     Args:
         status: the HTTP status.
         code: the Connect code.
-        from_service: whether the body was a Connect error. If not, a proxy may have answered, and
-            only the status counts.
-        hint: after how many seconds to ask again, if the answer says so.
+        from_service: whether the body was a Connect error. If not, it may come from a proxy, and only the status
+            counts.
+        retry_after: the seconds after which the server wants to be asked again, if it says so.
     """
-    if from_service and code in _REFUSALS:
-        executed = False
-    elif from_service:
-        executed = True
+    if from_service:
+        executed = code not in _REFUSALS
     else:
         # 307 and 308 ask for the same request elsewhere; the other redirects may come afterwards.
         executed = status not in (307, 308) and (not 400 <= status < 500 or status in _DOUBTFUL_STATUSES)
     if status == 429 or code is ConnectCode.RESOURCE_EXHAUSTED:
-        transient = hint is not None  # without a hint it is a quota, which waiting does not refill
+        transient = retry_after is not None  # otherwise it is a quota, which waiting does not refill
     else:
         transient = status in _TRANSIENT_STATUSES or (from_service and code in _TRANSIENT_CODES)
-    return Verdict(maybe_executed=executed, transient=transient)
+    return Assessment(maybe_executed=executed, transient=transient)
 
 
-def pause_before(attempt: int, hint: float | None, remaining: float, uniform: Callable[[float, float], float]) -> float:
-    """How long to wait before another attempt, in seconds.
+def backoff_delay(
+    attempt: int, retry_after: float | None, remaining: float, uniform: Callable[[float, float], float]
+) -> float | None:
+    """The seconds to wait before another attempt, or None if the server asks for more than a day.
 
-    What the server asks for is kept to, stretched by up to 5% so that not all clients come back at
-    once. Without that, the pause is random between nothing and a limit that doubles each time, and
-    leaves at least half of the time for the attempts that follow.
+    The delay that the server asks for is kept, and stretched by up to 5% so that not all clients return at once.
+    Otherwise the delay is random between nothing and a limit that doubles each time, and leaves at least half of the
+    remaining time for the attempts that follow.
 
     Args:
-        attempt: how many attempts have failed so far, at least 1.
-        hint: after how many seconds the server wants to be asked again.
-        remaining: how many seconds the call has left; infinity is for ever.
+        attempt: the number of attempts that have failed, at least 1.
+        retry_after: the seconds after which the server wants to be asked again.
+        remaining: the seconds that the call has left; infinity if it has no deadline.
         uniform: draws a number between two others.
     """
-    if hint:
-        return hint * uniform(1.0, 1.05)
-    return uniform(0.0, min(_LONGEST_PAUSE, remaining / 2, _FIRST_PAUSE * 2.0 ** min(attempt - 1, 16)))
+    if retry_after:
+        return retry_after * uniform(1.0, 1.05) if retry_after <= _MAX_RETRY_AFTER else None
+    return uniform(0.0, min(_MAX_DELAY, remaining / 2, _MIN_DELAY * 2.0 ** min(attempt - 1, 16)))
 
 
-def retry_hint(headers: Mapping[str, str], details: Sequence[object], now: Callable[[], float]) -> float | None:
-    """After how many seconds the server wants to be asked again; None if it does not say.
+def retry_after_of(headers: Mapping[str, str], details: Sequence[object], now: Callable[[], float]) -> float | None:
+    """The seconds after which the server wants to be asked again; None if it does not say.
 
-    The sources are, in this order: a `google.rpc.RetryInfo` among the details, the header
-    `RateLimit-RetryAfter` (whole seconds), the header `Retry-After` (whole seconds, or an HTTP
-    date). What cannot be read is passed over.
+    The sources, in this order: a `google.rpc.RetryInfo` among the details, the header `RateLimit-RetryAfter` (seconds),
+    the header `Retry-After` (seconds, or an HTTP date). An unreadable one is skipped.
 
     Args:
-        headers: the response headers, of whatever case.
+        headers: the response headers, with any case.
         details: the details of the Connect error, decoded.
         now: the time in seconds since 1970.
     """
@@ -114,12 +115,15 @@ def retry_hint(headers: Mapping[str, str], details: Sequence[object], now: Calla
             return detail.retry_delay
     for name in ("ratelimit-retryafter", "retry-after"):
         text = headers.get(name, "").strip()
-        if re.fullmatch("[0-9]{1,9}", text, re.ASCII):
+        if _SECONDS.fullmatch(text):
             return float(text)
     try:
         return max(0.0, parsedate_to_datetime(headers.get("retry-after", "")).timestamp() - now())
     except (ValueError, OverflowError):
         return None
+
+
+_SECONDS = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?")
 
 
 class RetryBudget:
@@ -135,6 +139,11 @@ class RetryBudget:
 
     def __init__(self, capacity: int = 100) -> None:
         self._capacity = self._left = capacity
+        self._lock = threading.Lock()
+
+    def renew(self) -> None:
+        """Begin anew in a process that was forked off, where the lock may be held by a thread that is not there."""
+        self._left = self._capacity
         self._lock = threading.Lock()
 
     def take(self) -> bool:

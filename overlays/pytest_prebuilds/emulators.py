@@ -10,9 +10,9 @@ from typing import Any, Self
 import httpx
 
 from prebuilds import AsyncPrebuildClient, PrebuildClient
-from prebuilds.effects import World
 from prebuilds.emulator import EmulatorControl, EmulatorServer, FaultState, ManualClock, Options, Plan
 from prebuilds.emulator.in_process import InProcessEmulator
+from prebuilds.flows.effects import Runtime
 
 TOKEN = "a-token"  # noqa: S105  any will do
 """The API token of the clients."""
@@ -54,7 +54,7 @@ class Emulator:
             settings: more of what `PrebuildClient` takes, `retries=0` for instance.
         """
         settings.setdefault("http_client", self.http_client())
-        client = PrebuildClient(bearer_token, base_url=self.url, _world=self._world(), **settings)
+        client = PrebuildClient(bearer_token, base_url=self.url, _runtime=self._runtime(), **settings)
         self._made.append(client)
         return client
 
@@ -65,7 +65,7 @@ class Emulator:
             bearer_token: the API token that it sends.
             settings: more of what `AsyncPrebuildClient` takes.
         """
-        return AsyncPrebuildClient(bearer_token, base_url=self.url, _world=self._world(), **settings)
+        return AsyncPrebuildClient(bearer_token, base_url=self.url, _runtime=self._runtime(), **settings)
 
     def http_client(self, **settings: Any) -> httpx.Client:
         """A new HTTP client that reaches the emulator at its `url`, without a token; closed when the test ends.
@@ -103,8 +103,8 @@ class Emulator:
     ) -> None:
         self.close()
 
-    def _world(self) -> World:
-        return World(
+    def _runtime(self) -> Runtime:
+        return Runtime(
             clock=self._seconds,
             now=self._seconds,
             uniform=random.Random(0).uniform,  # noqa: S311  jitter, the same in each run

@@ -11,8 +11,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Self
 
 from prebuilds import AsyncPrebuildClient, PrebuildClient
-from prebuilds.effects import World
 from prebuilds.emulator import EmulatorControl, EmulatorServer, ManualClock, Plan
+from prebuilds.flows.effects import Runtime
 
 from .both import TOKEN
 
@@ -53,16 +53,18 @@ def stop_emulators() -> None:
 class Played:
     """Carries out the methods of either client, for tests that need not know which."""
 
-    def __init__(self, kind: str, url: str, world: World | None = None, **options: Any) -> None:
+    def __init__(self, kind: str, url: str, runtime: Runtime | None = None, **options: Any) -> None:
         self.kind = kind
         self.calls: Counter[str] = Counter()
         self._stack = ExitStack()
         options.setdefault("on_attempt", self._count)
         if kind == "sync":
-            self.client: Any = self._stack.enter_context(PrebuildClient(TOKEN, base_url=url, _world=world, **options))
+            self.client: Any = self._stack.enter_context(
+                PrebuildClient(TOKEN, base_url=url, _runtime=runtime, **options)
+            )
         else:
             self._runner = self._stack.enter_context(asyncio.Runner())
-            self.client = AsyncPrebuildClient(TOKEN, base_url=url, _world=world, **options)
+            self.client = AsyncPrebuildClient(TOKEN, base_url=url, _runtime=runtime, **options)
             self._stack.callback(lambda: self._runner.run(self.client.aclose()))
 
     def _count(self, attempt: Any) -> None:
@@ -100,10 +102,10 @@ class Emulated(Played):
         with ExitStack() as stack:
             self.url, self.clock = stack.enter_context(emulator(plan))
             self._begin = self.clock.now()
-            super().__init__(kind, self.url, self.world(seed))
+            super().__init__(kind, self.url, self.runtime(seed))
             self._servers = stack.pop_all()
 
-    def world(self, seed: int) -> World:
+    def runtime(self, seed: int) -> Runtime:
         def sleep(seconds: float) -> None:
             # The clock counts microseconds: a shorter pause would be none.
             self.clock.advance(math.ceil(seconds * 1e6) / 1e6)
@@ -111,7 +113,7 @@ class Emulated(Played):
         async def async_sleep(seconds: float) -> None:
             sleep(seconds)
 
-        return World(
+        return Runtime(
             clock=lambda: self.time,
             now=lambda: self.clock.now().timestamp(),
             uniform=random.Random(seed).uniform,

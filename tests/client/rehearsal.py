@@ -8,37 +8,48 @@ from typing import Any, TypeVar
 
 import httpx
 
-from prebuilds.calls import Caller
-from prebuilds.effects import (
+from prebuild_api.http import Headers, RawResponse
+from prebuilds.calls import CallExecutor
+from prebuilds.engines.exchange import timed_out
+from prebuilds.engines.failures import failure
+from prebuilds.flows.effects import (
+    Callback,
     Close,
     Effect,
     Join,
+    JoinAny,
     Open,
     Read,
+    Runtime,
     Send,
     Sleep,
-    Start,
+    Spawn,
     Steps,
     Stream,
-    Tell,
-    World,
-    iterate,
-    run,
 )
-from prebuilds.settings import DEFAULT_RETRIES, Settings
+from prebuilds.flows.interpreter import iterate, run
+from prebuilds.options import DEFAULT_RETRIES, Options
 
 T = TypeVar("T")
-Step = httpx.Response | Exception
+Step = RawResponse | Exception
 
 
-def answer(status: int = 200, body: object = None, **headers: str) -> httpx.Response:
-    names = {name.replace("_", "-"): value for name, value in headers.items()}
-    if isinstance(body, (str, bytes)):
-        return httpx.Response(status, content=body, headers=names)
-    return httpx.Response(status, json={} if body is None else body, headers=names)
+def answer(status: int = 200, body: object = None, **headers: str) -> RawResponse:
+    if isinstance(body, str):
+        content = body.encode()
+    elif isinstance(body, bytes):
+        content = body
+    else:
+        content = json.dumps({} if body is None else body).encode()
+        headers.setdefault("content_type", "application/json")
+    return RawResponse(status, named(headers), content)
 
 
-def error(code: str, status: int, message: str = "no", **headers: str) -> httpx.Response:
+def named(headers: dict[str, str]) -> Headers:
+    return Headers((name.replace("_", "-"), value) for name, value in headers.items())
+
+
+def error(code: str, status: int, message: str = "no", **headers: str) -> RawResponse:
     return answer(status, {"code": code, "message": message}, **headers)
 
 
@@ -47,7 +58,7 @@ class Flow:
 
     def __init__(self, *pieces: bytes | Exception | float, status: int = 200, **headers: str) -> None:
         self.pieces = list(pieces)
-        self.response = httpx.Response(status, headers={name.replace("_", "-"): each for name, each in headers.items()})
+        self.response = RawResponse(status, named(headers))
         self.closed = False
 
     def again(self) -> Flow:
@@ -55,7 +66,7 @@ class Flow:
 
 
 class Rehearsal:
-    """Plays the world: a script of answers, a clock that only sleeping moves, no chance at all."""
+    """Plays the runtime: a script of answers, a clock that only sleeping moves, no chance at all."""
 
     def __init__(
         self,
@@ -75,7 +86,7 @@ class Rehearsal:
         self.slept: list[float] = []
         self.flows = flows
         self.opened: list[Open] = []
-        settings = Settings(
+        options = Options(
             token="secret-token-0123456789",
             token_source="$GITPOD_API_KEY",
             base_url=base_url,
@@ -84,12 +95,12 @@ class Rehearsal:
             headers={},
         )
         self.chance = lambda low, high: low + chance * (high - low)
-        world = World(
+        runtime = Runtime(
             clock=lambda: self.time,
             now=lambda: 1_767_225_600.0 + self.time,  # 1 January 2026, 0:00 UTC
             uniform=lambda low, high: self.chance(low, high),  # noqa: PLW0108 - tests replace it
         )
-        self.caller = Caller(settings=settings, world=world)
+        self.executor = CallExecutor(options=options, runtime=runtime)
 
     def run(self, steps: Steps[T]) -> T:
         return run(steps, self._perform)
@@ -106,17 +117,18 @@ class Rehearsal:
                 self.sent.append(effect)
                 self.time += self.latency
                 step = self.script(self.time) if callable(self.script) else next(self.script)
+                if isinstance(step, httpx.HTTPError):
+                    raise failure(step) from step
                 if isinstance(step, Exception):
                     raise step
-                step.request = httpx.Request("POST", f"https://api.example.com{effect.path}")
                 return step
             case Sleep(seconds):
                 assert seconds >= 0
                 self.slept.append(seconds)
                 self.time += seconds
-            case Tell(callback, value):
-                return callback(value)
-            case Start(steps):
+            case Callback(function, arguments):
+                return function(*arguments)
+            case Spawn(steps):
                 try:
                     outcome = self.run(steps)
                 except Exception as error:  # noqa: BLE001 - it is raised by `Join`
@@ -126,30 +138,31 @@ class Rehearsal:
                 if error is not None:
                     raise error
                 return outcome
+            case JoinAny(handles, _):
+                return handles[0]
             case Open():
                 assert self.flows is not None
                 self.opened.append(effect)
-                flow = self.flows(effect)
-                timeout = {"read": effect.timeout}
-                flow.response.request = httpx.Request("GET", effect.url, extensions={"timeout": timeout})
-                return flow
-            case Read(flow):
-                return self._read(flow)
+                try:
+                    return self.flows(effect)
+                except httpx.HTTPError as error:
+                    raise failure(error) from error
+            case Read(flow, timeout):
+                return self._read(flow, timeout)
             case Close(flow):
                 flow.closed = True
         return None
 
-    def _read(self, flow: Flow) -> bytes | None:
+    def _read(self, flow: Flow, patience: float) -> bytes | None:
         assert not flow.closed
-        patience = flow.response.request.extensions["timeout"]["read"]
         while flow.pieces:
             piece = flow.pieces.pop(0)
             if isinstance(piece, bytes):
                 return piece
             if isinstance(piece, Exception):
-                raise piece
+                raise failure(piece) from piece
             self.time += min(piece, patience)
             if piece >= patience:
-                raise httpx.ReadTimeout("silence")
+                raise timed_out()
             patience -= piece
         return None

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from prebuilds.effects import Sleep, run, run_async
+from prebuilds.flows.effects import Sleep
+from prebuilds.flows.interpreter import run, run_async
 
 DRIVERS = {
     "sync": run,

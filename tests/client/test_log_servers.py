@@ -8,8 +8,8 @@ import random
 import pytest
 
 from prebuilds import AsyncPrebuildClient, LogError
-from prebuilds.effects import World
 from prebuilds.emulator import Plan
+from prebuilds.flows.effects import Runtime
 
 from .both import ID, KINDS, TOKEN
 from .cases import case
@@ -24,7 +24,7 @@ async def no_sleep(seconds: float) -> None:
     pass
 
 
-HASTE = World(sleep=lambda _: None, async_sleep=no_sleep)
+HASTE = Runtime(sleep=lambda _: None, async_sleep=no_sleep)
 
 
 def api(log_url, phase="COMPLETED"):

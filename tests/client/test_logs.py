@@ -44,7 +44,7 @@ class Service:
 
     def _answer(self, now):
         sent = self.rehearsal.sent[-1]
-        if sent.path.endswith("CreatePrebuildLogsToken"):
+        if sent.url.endswith("CreatePrebuildLogsToken"):
             self.minted += 1
             return self.tokens(self.minted)
         assert json.loads(sent.content) == {"prebuildId": ID}
@@ -65,7 +65,7 @@ class Service:
         return list(self.lines(**arguments))
 
     def lines(self, **arguments):
-        return self.rehearsal.iterate(logs(self.rehearsal.caller, ID, **arguments))
+        return self.rehearsal.iterate(logs(self.rehearsal.executor, ID, **arguments))
 
     @property
     def tokens_used(self):
@@ -216,7 +216,7 @@ def test_it_waits_for_the_address_and_reads_to_the_end():
     assert 40 <= service.rehearsal.time < 60
     assert service.rehearsal.opened[0].url == URL
     assert service.tokens_used[0] == "Bearer logs-token-number-1"
-    assert set(service.rehearsal.opened[0].headers) == {"Authorization", "Accept", "User-Agent"}
+    assert set(service.rehearsal.opened[0].headers) == {"Authorization", "Accept", "Accept-Encoding", "User-Agent"}
 
 
 @pytest.mark.parametrize("phase", ["COMPLETED", "FAILED", "CANCELLED", "DELETING", "DELETED"])
@@ -449,18 +449,15 @@ def test_a_token_is_for_one_server_only():
     assert service.tokens_used == ["Bearer logs-token-number-1", "Bearer logs-token-number-2"]
 
 
-@pytest.mark.parametrize("url", ["nonsense", "ftp://logs.example/1", "https:///1", "/logs/1", "https://h:99999/"])
-def test_an_address_that_is_none_is_an_error(url):
+@pytest.mark.parametrize(
+    "url",
+    ["nonsense", "ftp://logs.example/1", "https:///1", "/logs/1", "https://h:99999/", "https://a..b/", "https://[/"],
+)
+def test_an_address_that_is_not_a_valid_URL_is_an_error(url):
     service = Service(Flow(b"one\n"), log_url=url)
-    with pytest.raises(LogError, match="no address"):
+    with pytest.raises(LogError, match="not a valid URL"):
         service.read()
     assert service.minted == 0
-
-
-def test_nor_does_an_address_end_it_that_only_fails_when_it_is_used():
-    # The name is refused by the standard library, with an error that is none of HTTP.
-    with pytest.raises(LogError, match="label too long"):
-        Service(UnicodeError("label too long"), log_url="https://a..b/").read()
 
 
 def test_a_token_does_not_go_over_a_line_that_is_less_safe_than_the_service():
@@ -509,7 +506,7 @@ def test_the_time_to_read_is_limited(flow, timeout):
     service = Service(flow, end=1e9, retries=10**6)
     with pytest.raises(WaitTimeoutError, match=f"after {timeout:g} s") as caught:
         service.read(timeout=timeout)
-    assert timeout <= service.rehearsal.time <= timeout + 30
+    assert timeout <= service.rehearsal.time <= timeout + 0.5
     assert caught.value.prebuild.id
 
 
@@ -523,4 +520,4 @@ def test_the_time_to_wait_for_an_address_is_limited_too():
 @pytest.mark.parametrize("timeout", [0, -1, float("nan")])
 def test_a_timeout_has_to_be_one(timeout):
     with pytest.raises(ValueError, match="timeout"):
-        logs(Rehearsal([]).caller, ID, timeout=timeout)
+        logs(Rehearsal([]).executor, ID, timeout=timeout)

@@ -18,7 +18,7 @@ import pytest
 
 from prebuilds import AsyncPrebuildClient, CallError, PrebuildClient, RequestTimeoutError
 from prebuilds.emulator import EmulatorServer, ManualClock, Plan
-from prebuilds.settings import DEFAULT_RETRIES
+from prebuilds.options import DEFAULT_RETRIES
 
 from .both import KINDS, TOKEN
 from .relay import CALL, FAULTS, PASSED, PASSING, Fault, Playground, Relay
@@ -72,10 +72,20 @@ def play(call: Call, relay: Relay) -> Callable[[object], None]:
     return count
 
 
+ENGINES = pytest.mark.parametrize("engine", ["httpx", "fast", "transport"])
+"""Both engines, and a transport of httpx that the caller passes in."""
+
 Ask = Callable[[Any, Call, Callable[[object], None]], Any]
 
 
-def carry_out(kind: str, all_calls: list[Call], ask: Ask, url: str, playground: Playground) -> list[Relay]:
+def connection(kind: str, engine: str, tls: ssl.SSLContext) -> dict[str, Any]:
+    """The options of a client that choose what carries out its exchanges."""
+    if engine != "transport":
+        return {"engine": engine}
+    return {"transport": (httpx.HTTPTransport if kind == "sync" else httpx.AsyncHTTPTransport)(verify=tls)}
+
+
+def carry_out(kind: str, engine: str, all_calls: list[Call], ask: Ask, url: str, playground: Playground) -> list[Relay]:
     """Make the calls, many at a time; the relays that they went through."""
     relays = [playground.relay(url) for _ in range(WORKERS)]
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # to make one for each client takes seconds, and here is no TLS
@@ -91,7 +101,7 @@ def carry_out(kind: str, all_calls: list[Call], ask: Ask, url: str, playground: 
                 return
 
     def work(relay: Relay) -> None:
-        with PrebuildClient(TOKEN, base_url=relay.url, transport=httpx.HTTPTransport(verify=tls)) as client:
+        with PrebuildClient(TOKEN, base_url=relay.url, **connection(kind, engine, tls)) as client:
             for call in taken():
                 try:
                     call.result = ask(client, call, play(call, relay))
@@ -99,8 +109,7 @@ def carry_out(kind: str, all_calls: list[Call], ask: Ask, url: str, playground: 
                     call.error = error
 
     async def work_async(relay: Relay) -> None:
-        transport = httpx.AsyncHTTPTransport(verify=tls)
-        async with AsyncPrebuildClient(TOKEN, base_url=relay.url, transport=transport) as client:
+        async with AsyncPrebuildClient(TOKEN, base_url=relay.url, **connection(kind, engine, tls)) as client:
             for call in taken():
                 try:
                     call.result = await ask(client, call, play(call, relay))
@@ -136,11 +145,12 @@ def emulator():
 
 
 @pytest.mark.campaign(quick=4 * len(FAULTS), full=1000)
+@ENGINES
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_thousand_creates_through_faults_never_make_two_and_never_lie(kind, emulator, size):
+def test_a_thousand_creates_through_faults_never_make_two_and_never_lie(kind, engine, emulator, size):
     all_calls = calls(FAULTS, size, again=0.35, seed=77)
     with Playground() as playground:
-        relays = carry_out(kind, all_calls, create, emulator.url, playground)
+        relays = carry_out(kind, engine, all_calls, create, emulator.url, playground)
         forwarded = Counter(call for relay in relays for call in relay.forwarded)
         met = Counter(arrival.fault for relay in relays for arrival in relay.arrivals)
     with PrebuildClient(TOKEN, base_url=emulator.url) as client:
@@ -174,8 +184,9 @@ def retrieve(client: Any, call: Call, on_attempt: Callable[[object], None]) -> A
 
 
 @pytest.mark.campaign(quick=100, full=1000)
+@ENGINES
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_thousand_reads_succeed_though_three_in_ten_requests_meet_a_fault(kind, emulator, size):
+def test_a_thousand_reads_succeed_though_three_in_ten_requests_meet_a_fault(kind, engine, emulator, size):
     with PrebuildClient(TOKEN, base_url=emulator.url) as client:
         ids = [client.prebuilds.create(project_id=str(uuid.uuid4()), spec={}).prebuild.id for _ in range(20)]
     dice = random.Random(5)
@@ -187,7 +198,7 @@ def test_a_thousand_reads_succeed_though_three_in_ten_requests_meet_a_fault(kind
         for number in range(size)
     ]
     with Playground() as playground:
-        relays = carry_out(kind, all_calls, retrieve, emulator.url, playground)
+        relays = carry_out(kind, engine, all_calls, retrieve, emulator.url, playground)
         met = {arrival.fault for relay in relays for arrival in relay.arrivals}
     assert [call for call in all_calls if call.error is not None] == []
     assert [call for call in all_calls if call.result.prebuild.id != call.id] == []

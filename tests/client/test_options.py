@@ -164,7 +164,7 @@ def test_a_hook_of_the_http_client_may_read_the_answer(kind, server):
 def test_an_http_client_that_its_owner_has_closed_says_so(kind, server):
     async def steps(client: Any) -> None:
         await settled(http.close() if kind == "sync" else http.aclose())
-        with pytest.raises(ClientClosedError, match="HTTP client"):
+        with pytest.raises(ClientClosedError, match="http_client"):
             await settled(look(client))
 
     http: Any = httpx.Client() if kind == "sync" else httpx.AsyncClient()

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from prebuilds import AsyncPrebuildClient, PrebuildClient, PrebuildsError, UnavailableError
-from prebuilds.effects import World
-from prebuilds.settings import DEFAULT_RETRIES
+from prebuilds.flows.effects import Runtime
+from prebuilds.options import DEFAULT_RETRIES
 
 from .both import ID, KINDS, TOKEN
 from .relay import (
@@ -32,15 +32,15 @@ CAPACITY = 100
 """How many repetitions in a row a client makes when nothing succeeds."""
 
 
-def hasty(pauses: list[float] | None = None) -> World:
-    """A world in which a pause takes no time; it is put into `pauses`."""
+def hasty(pauses: list[float] | None = None) -> Runtime:
+    """A runtime in which a pause takes no time; it is put into `pauses`."""
     noted = [] if pauses is None else pauses
 
     async def async_sleep(seconds: float) -> None:
         noted.append(seconds)
         await asyncio.sleep(0)
 
-    return World(uniform=random.Random(1).uniform, sleep=noted.append, async_sleep=async_sleep)
+    return Runtime(uniform=random.Random(1).uniform, sleep=noted.append, async_sleep=async_sleep)
 
 
 @pytest.fixture
@@ -55,11 +55,11 @@ def relay(server):
         yield playground.relay(server.url)
 
 
-def look_often(kind: str, url: str, count: int, *, world: World | None = None, **options: Any) -> list[Any]:
+def look_often(kind: str, url: str, count: int, *, runtime: Runtime | None = None, **options: Any) -> list[Any]:
     """Look `count` times with one client, 20 at a time or one after the other; the results or errors."""
     if kind == "sync":
         outcomes: list[Any] = []
-        with PrebuildClient(TOKEN, base_url=url, _world=world) as client:
+        with PrebuildClient(TOKEN, base_url=url, _runtime=runtime) as client:
             for number in range(count):
                 try:
                     outcomes.append(client.prebuilds.retrieve(prebuild_id=ID, headers={CALL: str(number)}, **options))
@@ -68,7 +68,7 @@ def look_often(kind: str, url: str, count: int, *, world: World | None = None, *
         return outcomes
 
     async def main() -> list[Any]:
-        async with AsyncPrebuildClient(TOKEN, base_url=url, _world=world) as client:
+        async with AsyncPrebuildClient(TOKEN, base_url=url, _runtime=runtime) as client:
             outcomes: list[Any] = []
             for begin in range(0, count, 20):
                 looks = (
@@ -84,7 +84,7 @@ def look_often(kind: str, url: str, count: int, *, world: World | None = None, *
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_attempts_of_a_call_are_few(kind, relay):
     relay.next(UNAVAILABLE)
-    (error,) = look_often(kind, relay.url, 1, world=hasty())
+    (error,) = look_often(kind, relay.url, 1, runtime=hasty())
     assert isinstance(error, UnavailableError)
     assert len(relay.arrivals) == DEFAULT_RETRIES + 1
 
@@ -93,17 +93,17 @@ def test_the_attempts_of_a_call_are_few(kind, relay):
 @pytest.mark.parametrize("kind", KINDS)
 def test_when_nothing_succeeds_a_thousand_calls_are_hardly_repeated(kind, relay, size):
     relay.next(PLAIN_503)
-    errors = look_often(kind, relay.url, size, world=hasty(), timeout=None)
+    errors = look_often(kind, relay.url, size, runtime=hasty(), timeout=None)
     assert {type(error) for error in errors} == {UnavailableError}
     assert len(relay.arrivals) == size + CAPACITY
-    assert "almost everything has failed of late" in errors[-1].__notes__[0]
+    assert "almost all recent calls have failed" in errors[-1].__notes__[0]
 
 
 def test_a_client_that_gave_up_repeating_starts_again_with_the_first_success(relay):
     def look() -> None:
         client.prebuilds.retrieve(prebuild_id=ID, headers={CALL: "look"}, retries=1)
 
-    with PrebuildClient(TOKEN, base_url=relay.url, _world=hasty()) as client:
+    with PrebuildClient(TOKEN, base_url=relay.url, _runtime=hasty()) as client:
         relay.next(PLAIN_503)
         for _ in range(CAPACITY + 1):
             with pytest.raises(UnavailableError):
@@ -123,7 +123,7 @@ def test_a_client_that_gave_up_repeating_starts_again_with_the_first_success(rel
 
 def test_a_client_with_other_options_has_the_same_budget(relay):
     relay.next(PLAIN_503)
-    with PrebuildClient(TOKEN, base_url=relay.url, _world=hasty()) as client:
+    with PrebuildClient(TOKEN, base_url=relay.url, _runtime=hasty()) as client:
         for each in (client, client.with_options(timeout=50)):
             for _ in range(CAPACITY):
                 with pytest.raises(UnavailableError):
@@ -140,7 +140,7 @@ def test_the_pause_after_each_attempt_is_drawn_from_nothing_to_twice_as_much(rel
         relay.choose = lambda call: UNAVAILABLE if attempt.number < 4 else PASSED
 
     relay.next(UNAVAILABLE)
-    with PrebuildClient(TOKEN, base_url=relay.url, _world=hasty(), on_attempt=note) as client:
+    with PrebuildClient(TOKEN, base_url=relay.url, _runtime=hasty(), on_attempt=note) as client:
         for _ in range(60):
             relay.next(UNAVAILABLE)
             client.prebuilds.retrieve(prebuild_id=ID)
@@ -187,7 +187,7 @@ def test_the_server_is_asked_again_when_it_said(kind, relay, hint, answer):
     faults = iter([said("hint", answer), PASSED])
     relay.choose = lambda call: next(faults)
     pauses: list[float] = []
-    (outcome,) = look_often(kind, relay.url, 1, world=hasty(pauses))
+    (outcome,) = look_often(kind, relay.url, 1, runtime=hasty(pauses))
     assert outcome.prebuild is not None
     assert len(relay.arrivals) == 2
     (pause,) = pauses

@@ -25,9 +25,9 @@ from prebuilds import (
     ResourceExhaustedError,
     UnavailableError,
 )
-from prebuilds.details import decode_details
-from prebuilds.retries import pause_before, retry_hint
-from prebuilds.settings import DEFAULT_RETRIES
+from prebuilds.error_details import decode_details
+from prebuilds.options import DEFAULT_RETRIES
+from prebuilds.retries import backoff_delay, retry_after_of
 
 from .both import ID
 from .rehearsal import Rehearsal, Step, answer, error
@@ -95,11 +95,11 @@ FAILURES: list[tuple[Step, bool, bool]] = [
 def test_a_look_is_repeated_after_every_passing_failure(failure, maybe_executed, transient):
     rehearsal = Rehearsal([failure, DONE])
     if transient:
-        rehearsal.run(rehearsal.caller.call(*LOOK, {}))
+        rehearsal.run(rehearsal.executor.call(*LOOK, {}))
         assert len(rehearsal.sent) == 2
         return
     with pytest.raises(CallError) as caught:
-        rehearsal.run(rehearsal.caller.call(*LOOK, {}))
+        rehearsal.run(rehearsal.executor.call(*LOOK, {}))
     assert len(rehearsal.sent) == 1
     assert not caught.value.retryable
     assert caught.value.maybe_executed is maybe_executed
@@ -109,11 +109,11 @@ def test_a_look_is_repeated_after_every_passing_failure(failure, maybe_executed,
 def test_a_create_is_repeated_only_if_it_surely_did_not_run(failure, maybe_executed, transient):
     rehearsal = Rehearsal([failure, DONE])
     if transient and not maybe_executed:
-        rehearsal.run(rehearsal.caller.call(*CREATE, {}))
+        rehearsal.run(rehearsal.executor.call(*CREATE, {}))
         assert len(rehearsal.sent) == 2
         return
     with pytest.raises(CallError) as caught:
-        rehearsal.run(rehearsal.caller.call(*CREATE, {}))
+        rehearsal.run(rehearsal.executor.call(*CREATE, {}))
     assert len(rehearsal.sent) == 1
     assert caught.value.maybe_executed is maybe_executed
     assert ("may have taken effect" in str(caught.value)) is maybe_executed
@@ -123,14 +123,14 @@ def test_a_create_is_repeated_only_if_it_surely_did_not_run(failure, maybe_execu
 def test_only_calls_that_may_be_repeated_are_after_a_lost_answer(operation):
     rehearsal = Rehearsal(lambda now: httpx.ReadError("lost"))
     with pytest.raises(ConnectionFailedError):
-        rehearsal.run(rehearsal.caller.call(operation, GetPrebuildRequest(prebuild_id=ID), {}))
+        rehearsal.run(rehearsal.executor.call(operation, GetPrebuildRequest(prebuild_id=ID), {}))
     assert len(rehearsal.sent) == (1 if operation.idempotency == "unsafe" else DEFAULT_RETRIES + 1)
 
 
 def test_an_earlier_attempt_that_may_have_run_is_not_forgotten():
     rehearsal = Rehearsal([httpx.ReadError("lost"), error("unauthenticated", 401)])
     with pytest.raises(CallError) as caught:
-        rehearsal.run(rehearsal.caller.call(*LOOK, {}))
+        rehearsal.run(rehearsal.executor.call(*LOOK, {}))
     assert caught.value.maybe_executed
 
 
@@ -140,33 +140,33 @@ def test_retries_can_be_switched_off():
         (Rehearsal(lambda now: answer(503), retries=0), {}),
     ):
         with pytest.raises(UnavailableError):
-            rehearsal.run(rehearsal.caller.call(*LOOK, options))
+            rehearsal.run(rehearsal.executor.call(*LOOK, options))
         assert len(rehearsal.sent) == 1
 
 
 def test_pauses_double_and_are_random_from_nothing_to_a_limit():
-    limits = [pause_before(attempt, None, 60, lambda low, high: high) for attempt in range(1, 8)]
+    limits = [backoff_delay(attempt, None, 60, lambda low, high: high) for attempt in range(1, 8)]
     assert limits == [0.25, 0.5, 1, 2, 4, 5, 5]
-    assert all(pause_before(attempt, None, 60, lambda low, high: low) == 0 for attempt in range(1, 8))
-    assert pause_before(10_000, None, math.inf, lambda low, high: high) == 5
+    assert all(backoff_delay(attempt, None, 60, lambda low, high: low) == 0 for attempt in range(1, 8))
+    assert backoff_delay(10_000, None, math.inf, lambda low, high: high) == 5
 
 
 def test_a_pause_leaves_half_of_the_time_for_another_attempt():
-    assert pause_before(7, None, 3.0, lambda low, high: high) == 1.5
+    assert backoff_delay(7, None, 3.0, lambda low, high: high) == 1.5
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
 def test_a_hint_is_kept_to_within_a_tenth(chance):
     script = [error("resource_exhausted", 429, retry_after="7"), DONE]
     rehearsal = Rehearsal(script, chance=chance)
-    rehearsal.run(rehearsal.caller.call(*LOOK, {}))
+    rehearsal.run(rehearsal.executor.call(*LOOK, {}))
     assert 7 <= rehearsal.slept[0] <= 7.7
 
 
 def test_a_hint_beyond_the_deadline_ends_the_call_at_once():
     rehearsal = Rehearsal([error("resource_exhausted", 429, "slow down", retry_after="61")])
     with pytest.raises(ResourceExhaustedError, match="slow down") as caught:
-        rehearsal.run(rehearsal.caller.call(*LOOK, {}))
+        rehearsal.run(rehearsal.executor.call(*LOOK, {}))
     assert caught.value.retry_after == 61
     assert caught.value.retryable
     assert rehearsal.time == 0
@@ -175,14 +175,14 @@ def test_a_hint_beyond_the_deadline_ends_the_call_at_once():
 def test_a_quota_says_that_it_is_one():
     rehearsal = Rehearsal([error("resource_exhausted", 429)])
     with pytest.raises(ResourceExhaustedError, match="quota") as caught:
-        rehearsal.run(rehearsal.caller.call(*LOOK, {}))
+        rehearsal.run(rehearsal.executor.call(*LOOK, {}))
     assert caught.value.retry_after is None
 
 
 def test_all_attempts_share_one_deadline():
     rehearsal = Rehearsal(lambda now: httpx.ReadTimeout(""), latency=3.0, retries=1000)
     with pytest.raises(RequestTimeoutError):
-        rehearsal.run(rehearsal.caller.call(*LOOK, {"timeout": 20.0}))
+        rehearsal.run(rehearsal.executor.call(*LOOK, {"timeout": 20.0}))
     assert rehearsal.time <= 20 + 3
     told = [int(send.headers["Connect-Timeout-Ms"]) for send in rehearsal.sent]
     assert told[0] == 20_000
@@ -196,13 +196,13 @@ def test_all_attempts_share_one_deadline():
 def test_the_last_attempt_and_one_that_would_act_twice_have_all_the_time():
     for call, options in ((LOOK, {"retries": 0}), (CREATE, {})):
         rehearsal = Rehearsal([DONE])
-        rehearsal.run(rehearsal.caller.call(*call, {"timeout": 20.0, **options}))
+        rehearsal.run(rehearsal.executor.call(*call, {"timeout": 20.0, **options}))
         assert rehearsal.sent[0].timeout == 20
 
 
 def test_a_deadline_is_told_in_at_most_ten_digits():
     rehearsal = Rehearsal([DONE])
-    rehearsal.run(rehearsal.caller.call(*LOOK, {"timeout": 1e12}))
+    rehearsal.run(rehearsal.executor.call(*LOOK, {"timeout": 1e12}))
     assert rehearsal.sent[0].headers["Connect-Timeout-Ms"] == "9999999999"
 
 
@@ -217,7 +217,7 @@ def test_reads_survive_a_third_of_all_calls_failing():
     for _ in range(1000):
         rehearsal = Rehearsal(step, timeout=60, chance=dice.random())
         try:
-            rehearsal.run(rehearsal.caller.call(*LOOK, {}))
+            rehearsal.run(rehearsal.executor.call(*LOOK, {}))
         except PrebuildsError:
             failed += 1
     assert failed == 0
@@ -228,7 +228,7 @@ def test_the_cause_is_kept():
     cause.__cause__ = ssl.SSLCertVerificationError("self-signed")
     rehearsal = Rehearsal([cause], retries=0)
     with pytest.raises(ConnectionFailedError, match="no such host") as caught:
-        rehearsal.run(rehearsal.caller.call(*LOOK, {}))
+        rehearsal.run(rehearsal.executor.call(*LOOK, {}))
     assert caught.value.__cause__ is cause
 
 
@@ -269,7 +269,7 @@ NOW = 1_767_225_600.0  # 1 January 2026, 0:00 UTC
         # What cannot be read is passed over.
         ({"Retry-After": "soon"}, [], None),
         ({"Retry-After": "-3"}, [], None),
-        ({"Retry-After": "1.5"}, [], None),
+        ({"Retry-After": "1.5"}, [], 1.5),
         ({"Retry-After": "\u0663"}, [], None),
         ({"Retry-After": "Thu, 99 Jan 2026 00:00:30 GMT"}, [], None),
         ({"RateLimit-RetryAfter": "x", "Retry-After": "3"}, [], 3),
@@ -279,11 +279,11 @@ NOW = 1_767_225_600.0  # 1 January 2026, 0:00 UTC
 )
 def test_the_hint_is_the_first_that_can_be_read(headers, details, hint):
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-    assert retry_hint(httpx.Headers(raw), decode_details(details), lambda: NOW) == hint
+    assert retry_after_of(httpx.Headers(raw), decode_details(details), lambda: NOW) == hint
 
 
 @pytest.mark.parametrize("value", [None, "", "!", "CgIIB", "CgX/", "DA", "////////////////", "CAU"])
 def test_a_damaged_retry_info_is_no_hint(value):
     detail = ConnectErrorDetail(type="google.rpc.RetryInfo", value=value)
     headers = httpx.Headers({"Retry-After": "3"})
-    assert retry_hint(headers, decode_details([detail]), lambda: NOW) == 3
+    assert retry_after_of(headers, decode_details([detail]), lambda: NOW) == 3

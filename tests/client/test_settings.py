@@ -11,7 +11,7 @@ from prebuilds import (
     PrebuildClient,
     PrebuildsError,
 )
-from prebuilds.settings import BASE_URL_VARIABLES, TOKEN_VARIABLES
+from prebuilds.options import BASE_URL_VARIABLES, TOKEN_VARIABLES
 
 from .both import ID, KINDS, TOKEN, call
 from .scripted import Answer, ScriptedServer, an_error
@@ -34,15 +34,15 @@ def test_the_order_of_the_token_variables_is_documented():
 @pytest.mark.parametrize("client", CLIENTS)
 def test_the_first_token_variable_that_is_not_empty_counts(monkeypatch, client):
     monkeypatch.setenv("ONA_TOKEN", "third")
-    assert client()._caller.settings.token == "third"
+    assert client()._executor.options.token == "third"
     monkeypatch.setenv("ONA_API_KEY", "second")
-    assert client()._caller.settings.token == "second"
+    assert client()._executor.options.token == "second"
     monkeypatch.setenv("GITPOD_API_KEY", "")
-    assert client()._caller.settings.token == "second"
+    assert client()._executor.options.token == "second"
     monkeypatch.setenv("GITPOD_API_KEY", "first\n")
-    assert client()._caller.settings.token == "first"
-    assert client("argument")._caller.settings.token == "argument"
-    assert client(bearer_token="argument")._caller.settings.token == "argument"
+    assert client()._executor.options.token == "first"
+    assert client("argument")._executor.options.token == "argument"
+    assert client(bearer_token="argument")._executor.options.token == "argument"
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -186,7 +186,7 @@ def test_the_token_is_never_shown(caplog):
         shown = [
             repr(client),
             str(client),
-            repr(client._caller),
+            repr(client._executor),
             repr(client.get_httpx_client()),
             repr(client.get_httpx_client().headers),
             repr(client.prebuilds),

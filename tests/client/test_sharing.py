@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from prebuilds import AsyncPrebuildClient, ClientClosedError, PrebuildClient, drivers
+from prebuilds import AsyncPrebuildClient, ClientClosedError, PrebuildClient
+from prebuilds.flows import drivers
 
 from .both import KINDS, TOKEN
 from .relay import CALL, DRIPS, DROPPED_BEFORE, HANGS_AFTER, HANGS_BEFORE, PASSED, Fault, Playground, Relay, http
@@ -180,7 +181,7 @@ def test_a_call_that_its_caller_interrupts_leaves_no_connection_behind(kind, ids
 @pytest.fixture
 def most(monkeypatch, size) -> int:
     """How many connections a client has at most in this test."""
-    monkeypatch.setattr(drivers, "MOST_CONNECTIONS", size)
+    monkeypatch.setattr(drivers, "MAX_CONNECTIONS", size)
     return size
 
 

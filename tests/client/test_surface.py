@@ -129,9 +129,12 @@ def test_both_clients_are_made_with_the_same_arguments():
         "retries": 8,
         "headers": None,
         "on_attempt": None,
+        "max_response_bytes": 64 * 2**20,
+        "engine": "httpx",
+        "ssl_context": None,
         "http_client": None,
         "transport": None,
-        "_world": None,
+        "_runtime": None,
     }
 
 

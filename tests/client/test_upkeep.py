@@ -17,7 +17,7 @@ from prebuilds import (
     WaitTimeoutError,
 )
 from prebuilds.emulator import Plan
-from prebuilds.upkeep import ensure_warm_pool
+from prebuilds.maintenance import ensure_warm_pool
 
 from .both import ID, KINDS
 from .emulated import CLASS, PROJECT, Emulated, Played
@@ -244,7 +244,7 @@ def test_what_does_not_say_when_it_ended_is_as_old_as_its_last_change():
     with (
         service(listed=listed) as server,
         Emulated("sync") as clock,
-        Played("sync", server.url, clock.world(1)) as played,
+        Played("sync", server.url, clock.runtime(1)) as played,
     ):
         assert len(played("prune", older_than=1, dry_run=True)) == 2
         listed[0]["metadata"]["updatedAt"] = "2030-01-01T00:00:00Z"
@@ -270,7 +270,7 @@ def test_a_failure_midway_tells_what_was_deleted(kind):
 
 @pytest.mark.parametrize("arguments", [{"keep": -1}, {"older_than": -1}, {"older_than": timedelta(seconds=-1)}])
 def test_nonsense_is_refused_before_anything_is_asked(emulated, arguments):
-    with pytest.raises(ValueError, match="expected 0 or more"):
+    with pytest.raises(ValueError, match="expected 0"):
         emulated("prune", **arguments)
     assert not emulated.calls
 
@@ -347,7 +347,7 @@ class Story:
         self.rehearsal = Rehearsal(self._answer, retries=0)
 
     def _answer(self, now):
-        method = self.rehearsal.sent[-1].path.rpartition("/")[2]
+        method = self.rehearsal.sent[-1].url.rpartition("/")[2]
         expected, body = self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
         assert method.startswith(expected), (method, expected, body)
         if not isinstance(body, (dict, list)):
@@ -355,7 +355,7 @@ class Story:
         return answer(200, {"warmPools": body} if isinstance(body, list) else {"warmPool": body})
 
     def ensure(self, *sizes, **arguments):
-        return self.rehearsal.run(ensure_warm_pool(self.rehearsal.caller, PROJECT, CLASS, *sizes, **arguments))
+        return self.rehearsal.run(ensure_warm_pool(self.rehearsal.executor, PROJECT, CLASS, *sizes, **arguments))
 
 
 GOING = error("failed_precondition", 400, "is being deleted")
@@ -417,7 +417,7 @@ def test_a_place_that_is_taken_by_nobody_who_can_be_seen_is_tried_again_and_agai
 
 
 def test_but_not_for_ever():
-    rehearsal = Rehearsal(lambda now: TAKEN if rehearsal.sent[-1].path.endswith("CreateWarmPool") else answer())
+    rehearsal = Rehearsal(lambda now: TAKEN if rehearsal.sent[-1].url.endswith("CreateWarmPool") else answer())
     with pytest.raises(AlreadyExistsError, match="there is one"):
-        rehearsal.run(ensure_warm_pool(rehearsal.caller, PROJECT, CLASS, timeout=20))
+        rehearsal.run(ensure_warm_pool(rehearsal.executor, PROJECT, CLASS, timeout=20))
     assert rehearsal.time == 20

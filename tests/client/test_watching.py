@@ -30,7 +30,7 @@ def seen(phase, version=1):
 
 def watched(script, **arguments):
     rehearsal = Rehearsal(script, retries=0)
-    values = rehearsal.iterate(watch(rehearsal.caller, ID, **arguments))
+    values = rehearsal.iterate(watch(rehearsal.executor, ID, **arguments))
     return [(each.status.phase.removeprefix("PREBUILD_PHASE_"), int(each.status.status_version)) for each in values]
 
 
@@ -65,7 +65,7 @@ def test_the_other_ends_are_errors():
 def test_who_takes_their_time_over_a_change_misses_nothing():
     rehearsal = Rehearsal([seen("RUNNING"), seen("STOPPING"), seen("COMPLETED")])
     found = []
-    for prebuild in rehearsal.iterate(watch(rehearsal.caller, ID, stalled_after=60)):
+    for prebuild in rehearsal.iterate(watch(rehearsal.executor, ID, stalled_after=60)):
         rehearsal.time += 1000
         found.append(prebuild.status.phase.name)
     assert found == ["RUNNING", "STOPPING", "COMPLETED"]

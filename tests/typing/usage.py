@@ -10,6 +10,7 @@ from typing import assert_type
 import httpx
 
 from prebuild_api.api.prebuild_service import get_prebuild
+from prebuild_api.http import RawResponse
 from prebuild_api.models import (
     ConnectError,
     CreatePrebuildResponse,
@@ -150,7 +151,7 @@ def observe(attempts: list[Attempt]) -> None:
     client = PrebuildClient(on_attempt=attempts.append)
     client.prebuilds.retrieve(prebuild_id="id", on_attempt=attempts.append)
     for attempt in attempts:
-        assert_type(attempt.response, httpx.Response | None)
+        assert_type(attempt.response, RawResponse | None)
         assert_type(attempt.status, int | None)
         assert_type(attempt.retry_in, float | None)
 

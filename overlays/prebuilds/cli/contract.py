@@ -221,7 +221,7 @@ def _token(variable: str | None, *, local: bool, plan: bool) -> str:
         return token
     if local or plan:
         return ANYONE  # a real token is no business of whatever listens here
-    from prebuilds.settings import TOKEN_VARIABLES  # loaded only now: other commands have to start fast
+    from prebuilds.options import TOKEN_VARIABLES  # loaded only now: other commands have to start fast
 
     token = next((os.environ[name].strip() for name in TOKEN_VARIABLES if os.environ.get(name, "").strip()), "")
     if not token:

@@ -25,7 +25,7 @@ from rich.console import Console
 from prebuild_api.models import Prebuild, WarmPool
 from prebuilds import NotFoundError, PrebuildClient
 from prebuilds.cli import how_to_install, missing_extras
-from prebuilds.settings import BASE_URL_VARIABLES, TOKEN_VARIABLES
+from prebuilds.options import BASE_URL_VARIABLES, TOKEN_VARIABLES
 
 SPEED = 30
 """How many seconds of the emulated service pass in one of ours: a prebuild takes ten of them."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from ...client import AsyncHttpxProvider, HttpxProvider
 from ...errors import read_error
 from ...models.cancel_prebuild_request import CancelPrebuildRequest
 from ...models.cancel_prebuild_response import (
@@ -15,7 +16,7 @@ from ...models.cancel_prebuild_response import (
     decode_cancel_prebuild_response,
 )
 from ...models.connect_error import ConnectError
-from ...types import AsyncHttpxProvider, HttpxProvider, Response, decode_json, encode_json
+from ...types import Response, decode_json, encode_json
 
 
 def sync_detailed(

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from ...client import AsyncHttpxProvider, HttpxProvider
 from ...errors import read_error
 from ...models.connect_error import ConnectError
 from ...models.create_warm_pool_request import CreateWarmPoolRequest
@@ -15,7 +16,7 @@ from ...models.create_warm_pool_response import (
     CreateWarmPoolResponse,
     decode_create_warm_pool_response,
 )
-from ...types import AsyncHttpxProvider, HttpxProvider, Response, decode_json, encode_json
+from ...types import Response, decode_json, encode_json
 
 
 def sync_detailed(

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from ...client import AsyncHttpxProvider, HttpxProvider
 from ...errors import read_error
 from ...models.connect_error import ConnectError
 from ...models.delete_prebuild_request import DeletePrebuildRequest
@@ -15,7 +16,7 @@ from ...models.delete_prebuild_response import (
     DeletePrebuildResponse,
     decode_delete_prebuild_response,
 )
-from ...types import AsyncHttpxProvider, HttpxProvider, Response, decode_json, encode_json
+from ...types import Response, decode_json, encode_json
 
 
 def sync_detailed(

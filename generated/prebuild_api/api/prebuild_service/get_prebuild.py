@@ -8,11 +8,12 @@ from typing import Any
 
 import httpx
 
+from ...client import AsyncHttpxProvider, HttpxProvider
 from ...errors import read_error
 from ...models.connect_error import ConnectError
 from ...models.get_prebuild_request import GetPrebuildRequest
 from ...models.get_prebuild_response import GetPrebuildResponse, decode_get_prebuild_response
-from ...types import AsyncHttpxProvider, HttpxProvider, Response, decode_json, encode_json
+from ...types import Response, decode_json, encode_json
 
 
 def sync_detailed(

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from ...client import AsyncHttpxProvider, HttpxProvider
 from ...errors import read_error
 from ...models.connect_error import ConnectError
 from ...models.list_warm_pools_request import ListWarmPoolsRequest
@@ -15,7 +16,7 @@ from ...models.list_warm_pools_response import (
     ListWarmPoolsResponse,
     decode_list_warm_pools_response,
 )
-from ...types import AsyncHttpxProvider, HttpxProvider, Response, decode_json, encode_json
+from ...types import Response, decode_json, encode_json
 
 
 def sync_detailed(

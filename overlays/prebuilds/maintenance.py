@@ -17,53 +17,41 @@ from prebuild_api.operations import (
     LIST_WARM_POOLS,
     UPDATE_WARM_POOL,
 )
-from prebuilds.calls import Caller
-from prebuilds.effects import Sleep, Steps, Tell
+from prebuilds.calls import CallExecutor
 from prebuilds.errors import AlreadyExistsError, CallError, FailedPreconditionError, NotFoundError, PrebuildsError
+from prebuilds.flows.effects import Callback, Sleep, Steps
+from prebuilds.options import DEFAULT_POOL_WAIT, Seconds
 from prebuilds.pagination import Listing
-from prebuilds.waiting import DEFAULT_POOL_WAIT, WARM_POOL, Patience, Reached, follow
+from prebuilds.waitables import WARM_POOL
+from prebuilds.waiting import Patience, Reached, follow
 
 if TYPE_CHECKING:
     from prebuild_api.models import Prebuild, WarmPool
 
 _PAGE_SIZE = 100
 
-_MOST_PROJECTS = 25
-"""How many projects one filter may name, says the schema."""
+_MAX_PROJECTS = 25
+"""The number of projects that a filter can name, according to the schema."""
 
 _CANCELLABLE = [phase for phase in PrebuildPhase if phase.is_active and phase is not PrebuildPhase.CANCELLING]
-_FINISHED = [PrebuildPhase.COMPLETED, PrebuildPhase.FAILED, PrebuildPhase.CANCELLED]
+_FINISHED = [phase for phase in PrebuildPhase if phase.is_terminal and phase is not PrebuildPhase.DELETED]
 
 
 def cancel_active(
-    caller: Caller, project_id: str, *, environment_class_id: str | None = None, keep: Iterable[str] = ()
+    executor: CallExecutor, project_id: str, *, environment_class_id: str | None = None, keep: Iterable[str] = ()
 ) -> Steps[list[Prebuild]]:
-    """Cancel all prebuilds of a project that are under way, before a newer one is started for example.
-
-    One that ends in the meantime is passed over.
-
-    Args:
-        project_id: The project.
-        environment_class_id: Cancel only those of this environment class.
-        keep: The ids of prebuilds to let alone.
-
-    Returns:
-        Those that were cancelled, as the service answered them.
-
-    Raises:
-        CallError: the service cannot be asked, or refuses. Those cancelled before stay so; the error has a note.
-    """
+    """The logic of `client.prebuilds.cancel_active`."""
     (project_id,) = _ids("project_id", [project_id])
     spared = {each.lower() for each in _ids("keep", keep)}
 
     def steps() -> Steps[list[Prebuild]]:
-        found = yield from _prebuilds(caller, [project_id], _CANCELLABLE)
+        found = yield from _prebuilds(executor, [project_id], _CANCELLABLE)
         cancelled: list[Prebuild] = []
         for prebuild in found:
             if (prebuild.id or "").lower() in spared or not _is_of_class(prebuild, environment_class_id):
                 continue
             try:
-                answer = yield from caller.call(
+                answer = yield from executor.call(
                     CANCEL_PREBUILD, models.CancelPrebuildRequest(prebuild_id=prebuild.id or ""), {}
                 )
             except (FailedPreconditionError, NotFoundError):
@@ -77,20 +65,12 @@ def cancel_active(
     return steps()
 
 
-def latest(caller: Caller, project_id: str, environment_class_id: str | None = None) -> Steps[Prebuild | None]:
-    """The prebuild of a project that was completed last; None if there is none.
-
-    Args:
-        project_id: The project.
-        environment_class_id: Look only at those of this environment class.
-
-    Raises:
-        CallError: the service cannot be asked, or refuses.
-    """
+def latest(executor: CallExecutor, project_id: str, environment_class_id: str | None = None) -> Steps[Prebuild | None]:
+    """The logic of `client.prebuilds.latest`."""
     projects = _ids("project_id", [project_id])
 
     def steps() -> Steps[Prebuild | None]:
-        found = yield from _prebuilds(caller, projects, [PrebuildPhase.COMPLETED])
+        found = yield from _prebuilds(executor, projects, [PrebuildPhase.COMPLETED])
         matching = [prebuild for prebuild in found if _is_of_class(prebuild, environment_class_id)]
         return max(matching, key=_ended_at, default=None)
 
@@ -98,54 +78,38 @@ def latest(caller: Caller, project_id: str, environment_class_id: str | None = N
 
 
 def prune(
-    caller: Caller,
+    executor: CallExecutor,
     *,
     project_ids: Iterable[str] = (),
     environment_class_id: str | None = None,
-    older_than: timedelta | float | None = None,
+    older_than: Seconds | None = None,
     keep: int = 1,
     dry_run: bool = False,
     on_delete: Callable[[Prebuild], object] | None = None,
 ) -> Steps[list[Prebuild]]:
-    """Delete old prebuilds that are COMPLETED, FAILED or CANCELLED.
-
-    For each project and environment class, the `keep` prebuilds that were completed last stay, however old they are:
-    environments still have something to start from.
-
-    Args:
-        project_ids: The projects to prune; none means all that the token can see.
-        environment_class_id: Prune only prebuilds of this environment class.
-        older_than: Delete only what ended longer ago than this, a `timedelta` or seconds. None means any age.
-        keep: How many completed prebuilds to leave for each project and environment class; 0 leaves none.
-        dry_run: Delete nothing, but tell what would be deleted.
-        on_delete: Called with each prebuild after it was deleted. For an asynchronous client it may be asynchronous.
-
-    Returns:
-        The prebuilds that were deleted (or would be), oldest first.
-
-    Raises:
-        CallError: the service cannot be asked, or refuses. What was deleted before stays so; the error has a note.
-    """
+    """The logic of `client.prebuilds.prune`."""
     if keep < 0:
         raise ValueError(f"keep: expected 0 or more, got {keep!r}")
     age = timedelta(seconds=older_than) if isinstance(older_than, int | float) else older_than
     if age is not None and age < timedelta(0):
-        raise ValueError(f"older_than: expected 0 or more, got {older_than!r}")
+        raise ValueError(f"older_than: expected 0 seconds or more, got {older_than!r}")
     projects = _ids("project_ids", project_ids)
 
     def steps() -> Steps[list[Prebuild]]:
-        found = yield from _prebuilds(caller, projects, _FINISHED)
+        found = yield from _prebuilds(executor, projects, _FINISHED)
         doomed = [prebuild for prebuild in found if _is_of_class(prebuild, environment_class_id)]
         doomed = _without_newest(sorted(doomed, key=_ended_at), keep)
         if age is not None:
-            limit = datetime.fromtimestamp(caller.world.now(), UTC) - age
+            limit = datetime.fromtimestamp(executor.runtime.now(), UTC) - age
             doomed = [prebuild for prebuild in doomed if _ended_at(prebuild) < limit]
         if dry_run:
             return doomed
         deleted: list[Prebuild] = []
         for prebuild in doomed:
             try:
-                yield from caller.call(DELETE_PREBUILD, models.DeletePrebuildRequest(prebuild_id=prebuild.id or ""), {})
+                yield from executor.call(
+                    DELETE_PREBUILD, models.DeletePrebuildRequest(prebuild_id=prebuild.id or ""), {}
+                )
             except NotFoundError:
                 continue  # somebody else was faster
             except PrebuildsError as error:
@@ -153,53 +117,34 @@ def prune(
                 raise
             deleted.append(prebuild)
             if on_delete is not None:
-                yield Tell(on_delete, prebuild)
+                yield Callback(on_delete, (prebuild,))
         return deleted
 
     return steps()
 
 
 def ensure_warm_pool(
-    caller: Caller,
+    executor: CallExecutor,
     project_id: str,
     environment_class_id: str,
     min_size: int | None = None,
     max_size: int | None = None,
     *,
-    timeout: float | None = DEFAULT_POOL_WAIT,
+    timeout: Seconds | None = DEFAULT_POOL_WAIT,
 ) -> Steps[WarmPool]:
-    """See to it that a project and environment class have a warm pool of that size, whatever there is now.
-
-    A pool that is there is resized if need be, and left alone if not. While one that was deleted still drains, its
-    place is taken: it is waited for. Others may do the same at the same time.
-
-    Args:
-        project_id: The project.
-        environment_class_id: The environment class, one of the project's prebuild classes.
-        min_size: How many instances to keep running at least; None leaves it to the pool, or to the service.
-        max_size: How many instances there may be at most; None leaves it to the pool, or to the service.
-        timeout: How long to wait for the place to become free, in seconds; None means for ever.
-
-    Returns:
-        The pool, which need not be READY; `wait_warm_pool` waits for that.
-
-    Raises:
-        WaitTimeoutError: another pool still drains after `timeout`.
-        AlreadyExistsError: there is no pool to be seen, and yet its place is taken, after `timeout` still.
-        CallError: the service refuses, for a size out of bounds for instance.
-    """
-    Patience(timeout=timeout)
+    """The logic of `client.prebuilds.ensure_warm_pool`."""
+    limit = Patience.of(timeout).timeout
     (project_id,) = _ids("project_id", [project_id])
     (environment_class_id,) = _ids("environment_class_id", [environment_class_id])
-    clock = caller.world.clock
+    clock = executor.runtime.clock
 
     def steps() -> Steps[WarmPool]:
-        deadline = math.inf if timeout is None else clock() + timeout
+        deadline = math.inf if limit is None else clock() + limit
         refusals: dict[str | None, CallError] = {}
         gone: set[str | None] = set()
         taken: AlreadyExistsError | None = None
         while True:
-            pools = yield from _pools(caller, project_id, environment_class_id)
+            pools = yield from _pools(executor, project_id, environment_class_id)
             # A list may be a little behind.
             pools = [pool for pool in pools if pool.id not in gone]
             living = next((pool for pool in pools if not _is_going(pool)), None)
@@ -207,19 +152,19 @@ def ensure_warm_pool(
                 if living.id in refusals:
                     raise refusals[living.id]  # it has not been deleted, so that is not why
                 try:
-                    return (yield from _resized(caller, living, min_size, max_size))
+                    return (yield from _resized(executor, living, min_size, max_size))
                 except (FailedPreconditionError, NotFoundError) as error:
                     refusals[living.id] = error
                     continue
             if pools:
-                yield from _gone(caller, pools[0], None if timeout is None else max(deadline - clock(), 0.0))
+                yield from _gone(executor, pools[0], None if limit is None else max(deadline - clock(), 0.0))
                 gone.add(pools[0].id)
                 continue
             if taken is not None:
                 # Somebody else was faster and is not listed yet, or a pool that is not listed any more drains.
                 if clock() >= deadline:
                     raise taken
-                yield Sleep(min(_PLACE_INTERVAL * caller.world.uniform(0.9, 1.1), deadline - clock()))
+                yield Sleep(min(_PLACE_INTERVAL * executor.runtime.uniform(0.9, 1.1), deadline - clock()))
             request = models.CreateWarmPoolRequest(
                 project_id=project_id,
                 environment_class_id=environment_class_id,
@@ -227,7 +172,7 @@ def ensure_warm_pool(
                 max_size=max_size,
             )
             try:
-                return (yield from caller.call(CREATE_WARM_POOL, request, {})).warm_pool
+                return (yield from executor.call(CREATE_WARM_POOL, request, {})).warm_pool
             except AlreadyExistsError as error:
                 taken = error
 
@@ -249,17 +194,21 @@ def _ids(name: str, given: Iterable[str]) -> list[str]:
     return list(found)
 
 
-def _prebuilds(caller: Caller, project_ids: Sequence[str], phases: Sequence[PrebuildPhase]) -> Steps[list[Prebuild]]:
+def _prebuilds(
+    executor: CallExecutor, project_ids: Sequence[str], phases: Sequence[PrebuildPhase]
+) -> Steps[list[Prebuild]]:
     """All prebuilds of the projects (of all projects, if none is named) in these phases.
 
     What counts is the phase that a page said: a prebuild may have gone on since then.
     """
     found: list[Prebuild] = []
-    for begin in range(0, max(1, len(project_ids)), _MOST_PROJECTS):
-        some = project_ids[begin : begin + _MOST_PROJECTS]
+    for begin in range(0, max(1, len(project_ids)), _MAX_PROJECTS):
+        some = project_ids[begin : begin + _MAX_PROJECTS]
         wanted = models.ListPrebuildsRequestFilter(project_ids=list(some), phases=list(phases))
         request = models.ListPrebuildsRequest(filter=wanted, pagination=models.PaginationRequest(page_size=_PAGE_SIZE))
-        listing = Listing[Any, Any, "Prebuild"](caller=caller, operation=LIST_PREBUILDS, request=request, options={})
+        listing = Listing[Any, Any, "Prebuild"](
+            executor=executor, operation=LIST_PREBUILDS, request=request, options={}
+        )
         found += yield from listing.all()
     # A page that shifts while it is read may name one twice, and a server that does not know a filter may name any:
     # what is not meant must not be cancelled or deleted.
@@ -274,11 +223,11 @@ def _is_meant(prebuild: Prebuild, project_ids: Collection[str], phases: Collecti
     )
 
 
-def _pools(caller: Caller, project_id: str, environment_class_id: str) -> Steps[list[WarmPool]]:
+def _pools(executor: CallExecutor, project_id: str, environment_class_id: str) -> Steps[list[WarmPool]]:
     """The pools that hold the place of the project and class: one, or none."""
     wanted = models.ListWarmPoolsRequestFilter(project_ids=[project_id], environment_class_ids=[environment_class_id])
     request = models.ListWarmPoolsRequest(filter=wanted, pagination=models.PaginationRequest(page_size=_PAGE_SIZE))
-    listing = Listing[Any, Any, "WarmPool"](caller=caller, operation=LIST_WARM_POOLS, request=request, options={})
+    listing = Listing[Any, Any, "WarmPool"](executor=executor, operation=LIST_WARM_POOLS, request=request, options={})
     found = yield from listing.all()
     place = project_id.lower(), environment_class_id.lower()
     return [pool for pool in found if pool.status.phase != WarmPoolPhase.DELETED and _place(pool, place) == place]
@@ -294,17 +243,17 @@ def _is_going(pool: WarmPool) -> bool:
     return pool.status.phase.is_deleting or pool.spec.desired_phase == WarmPoolPhase.DELETED
 
 
-def _resized(caller: Caller, pool: WarmPool, min_size: int | None, max_size: int | None) -> Steps[WarmPool]:
+def _resized(executor: CallExecutor, pool: WarmPool, min_size: int | None, max_size: int | None) -> Steps[WarmPool]:
     if min_size in (None, pool.spec.min_size) and max_size in (None, pool.spec.max_size):
         return pool
     request = models.UpdateWarmPoolRequest(warm_pool_id=pool.id or "", min_size=min_size, max_size=max_size)
-    return (yield from caller.call(UPDATE_WARM_POOL, request, {})).warm_pool
+    return (yield from executor.call(UPDATE_WARM_POOL, request, {})).warm_pool
 
 
-def _gone(caller: Caller, pool: WarmPool, timeout: float | None) -> Steps[object]:
+def _gone(executor: CallExecutor, pool: WarmPool, timeout: float | None) -> Steps[object]:
     """Wait until a pool has given up its place."""
     goal = Reached[Any](lambda seen: seen.status.phase == WarmPoolPhase.DELETED, deletion=True)
-    return (yield from follow(caller, WARM_POOL, pool.id or "", pool, goal, Patience(timeout=timeout), None))
+    return (yield from follow(executor, WARM_POOL, pool.id or "", pool, goal, Patience(timeout=timeout), None))
 
 
 def _is_of_class(prebuild: Prebuild, environment_class_id: str | None) -> bool:

@@ -11,8 +11,10 @@ import os
 
 from prebuild_api.operations import Attempt
 from prebuilds.errors import ConfigurationError
+from prebuilds.redaction import readable
 
 VARIABLE = "PREBUILDS_LOG"
+_MAX_REQUEST_ID = 200
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING}
 
 logger = logging.getLogger("prebuilds")
@@ -36,11 +38,16 @@ def set_up_logging() -> None:
         logger.addHandler(handler)
 
 
+def is_logged(error: Exception | None) -> bool:
+    """Whether an attempt that ended with `error`, or with success, is written to the log."""
+    return logger.isEnabledFor(logging.DEBUG if error is None else logging.INFO)
+
+
 def log_attempt(attempt: Attempt) -> None:
     """Write one line about an attempt: at DEBUG if it succeeded, at INFO if it failed."""
-    level = logging.DEBUG if attempt.error is None else logging.INFO
-    if not logger.isEnabledFor(level):
+    if not is_logged(attempt.error):
         return
+    level = logging.DEBUG if attempt.error is None else logging.INFO
     outcome = attempt.status or type(attempt.error).__name__
     code = getattr(attempt.error, "code", None)
     logger.log(
@@ -51,6 +58,6 @@ def log_attempt(attempt: Attempt) -> None:
         outcome,
         f" {code}" if code else "",
         attempt.duration * 1000,
-        f", request id {attempt.request_id}" if attempt.request_id else "",
+        f", request id {readable(attempt.request_id)[:_MAX_REQUEST_ID]}" if attempt.request_id else "",
         "" if attempt.retry_in is None else f"; again in {attempt.retry_in:.2f} s",
     )

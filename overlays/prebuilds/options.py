@@ -1,18 +1,21 @@
-"""What a client is told when it is made, by its arguments or by the environment."""
+"""The options of a client, from its arguments and the environment."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from numbers import Real
-from typing import Any, Self, TypedDict, cast
+from typing import Any, Literal, Self, TypedDict, cast
+from urllib.parse import urlsplit
 
-import httpx
 from attrs import define, evolve, field
 
 from prebuild_api.operations import Attempt
+from prebuilds.engines.body import ACCEPT_ENCODING
 from prebuilds.errors import ConfigurationError
+from prebuilds.version import __version__
 
 TOKEN_VARIABLES = ("GITPOD_API_KEY", "ONA_API_KEY", "ONA_TOKEN")
 """Where the token is looked for, in this order; the first that is set and not empty counts."""
@@ -20,39 +23,65 @@ TOKEN_VARIABLES = ("GITPOD_API_KEY", "ONA_API_KEY", "ONA_TOKEN")
 BASE_URL_VARIABLES = ("GITPOD_BASE_URL", "ONA_BASE_URL")
 """Where the base URL is looked for, in this order; the first that is set and not empty counts."""
 
+USER_AGENT = f"prebuilds-python/{__version__}"
+
 DEFAULT_BASE_URL = "https://app.gitpod.io/api"
 DEFAULT_TIMEOUT = 60.0
-"""How long a call may take with all its attempts, in seconds."""
+"""Seconds for a call with all its attempts."""
+DEFAULT_MAX_RESPONSE_BYTES = 64 * 2**20
+"""A page of 100 prebuilds has about 0.1 MB."""
+DEFAULT_WAIT = 7500.0
+"""Seconds. The service ends a prebuild after 7200 s at the latest; the rest is for what comes before and after it."""
+
+DEFAULT_POOL_WAIT = 900.0
+"""Seconds for a warm pool that has a snapshot to start from."""
+
+DEFAULT_POLL_INTERVAL = 12.0
+"""The longest pause between two polls, in seconds."""
+
 DEFAULT_RETRIES = 8
 """With full jitter the pauses add up to 12 seconds on average, and 30% of failing attempts leave 2 of 100,000 calls."""
 
 Token = str | Callable[[], str | Awaitable[str]]
-"""A token, or what is asked for one each time that a request is sent. An asynchronous client awaits it if need be."""
+"""A token, or a function that is called for each request. The asynchronous client awaits its result if necessary."""
+
+Seconds = float | timedelta
+"""A duration, in seconds or as a `timedelta`."""
+
+EngineName = Literal["httpx", "fast"]
+"""The engines that a client can choose."""
 
 
 class ClientOptions(TypedDict, total=False):
     """What `with_options` takes; the meaning is that of the client's arguments."""
 
     bearer_token: Token
-    timeout: float | None
+    timeout: Seconds | None
     retries: int
     headers: Mapping[str, str]
     on_attempt: Callable[[Attempt], object] | None
+    max_response_bytes: int
+
+
+FIXED_HEADERS = {"Content-Type": "application/json", "Connect-Protocol-Version": "1"}
+"""What makes a request one of the Connect protocol. No option replaces these."""
 
 
 @define(frozen=True, kw_only=True)
-class Settings:
-    """Where a client sends its calls, on whose behalf, and how patiently."""
+class Options:
+    """Where a client sends its calls, with whose token, and how patiently."""
 
     token: Token = field(repr=False)
     token_source: str
-    """What the token came from, in words."""
+    """Where the token came from, for error messages."""
     base_url: str
     """Without a slash at the end."""
     timeout: float | None
     retries: int
     headers: Mapping[str, str] = field(repr=False)
+    """All headers of a call, but for the credentials and the deadline."""
     on_attempt: Callable[[Attempt], object] | None = None
+    max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES
 
     @classmethod
     def read(
@@ -60,10 +89,11 @@ class Settings:
         *,
         bearer_token: Token | None,
         base_url: str | None,
-        timeout: float | None,
+        timeout: Seconds | None,
         retries: int,
         headers: Mapping[str, str] | None,
         on_attempt: Callable[[Attempt], object] | None,
+        max_response_bytes: int,
     ) -> Self:
         """Complete the arguments of a client from the environment.
 
@@ -79,13 +109,18 @@ class Settings:
             token=token,
             token_source=token_source,
             base_url=_checked_url(url, url_source) if url else DEFAULT_BASE_URL,
-            timeout=checked_timeout(timeout),
+            timeout=checked_seconds("timeout", timeout),
             retries=checked_retries(retries),
-            headers=merged_headers(checked_headers(headers)),
+            headers=merged_headers(
+                {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": ACCEPT_ENCODING},
+                checked_headers(headers),
+                FIXED_HEADERS,
+            ),
             on_attempt=checked_callback(on_attempt),
+            max_response_bytes=checked_size(max_response_bytes),
         )
 
-    def but(self, options: ClientOptions) -> Self:
+    def replace(self, options: ClientOptions) -> Self:
         """The same settings but for what is given; `headers` are added to those that there are.
 
         Raises:
@@ -104,10 +139,11 @@ class Settings:
             self,
             token=token,
             token_source=token_source,
-            timeout=checked_timeout(options.get("timeout", self.timeout)),
+            timeout=checked_seconds("timeout", options.get("timeout", self.timeout)),
             retries=checked_retries(options.get("retries", self.retries)),
-            headers=merged_headers(self.headers, checked_headers(options.get("headers"))),
+            headers=merged_headers(self.headers, checked_headers(options.get("headers")), FIXED_HEADERS),
             on_attempt=checked_callback(options.get("on_attempt", self.on_attempt)),
+            max_response_bytes=checked_size(options.get("max_response_bytes", self.max_response_bytes)),
         )
 
 
@@ -119,17 +155,33 @@ def merged_headers(*layers: Mapping[str, str]) -> dict[str, str]:
     return dict(found.values())
 
 
-def checked_timeout(timeout: float | None) -> float | None:
-    """`timeout`, if it can be one.
+def checked_seconds(name: str, value: Seconds | None) -> float | None:
+    """A duration in seconds, or None.
 
     Raises:
-        TypeError: it is no number.
+        TypeError: `value` is not a number, a `timedelta` or None.
         ValueError: it is not more than 0 seconds.
     """
-    _expect("timeout", timeout, Real, type(None))
-    if timeout is not None and not timeout > 0:
-        raise ValueError(f"timeout: expected seconds, more than 0, or None, got {timeout!r}")
-    return timeout
+    if value is None:
+        return None
+    _expect(name, value, Real, timedelta, type(None))
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(value, bool) or not seconds > 0:
+        raise ValueError(f"{name}: expected more than 0 seconds, or None, got {value!r}")
+    return seconds
+
+
+def checked_size(size: int) -> int:
+    """`size`, if it is a valid limit in bytes.
+
+    Raises:
+        TypeError: it is not a whole number.
+        ValueError: it is not more than 0.
+    """
+    _expect("max_response_bytes", size, int)
+    if size <= 0:
+        raise ValueError(f"max_response_bytes: expected more than 0, got {size!r}")
+    return size
 
 
 def checked_retries(retries: int) -> int:
@@ -190,6 +242,7 @@ _KINDS: dict[Any, str] = {
     Callable: "a function",
     Mapping: "a mapping of names to strings",
     Real: "a number of seconds",
+    timedelta: "a timedelta",
     int: "a whole number",
     str: "a string",
     type(None): "or None",
@@ -237,24 +290,39 @@ def _checked_token(token: str, source: str) -> str:
 
 
 def _checked_url(text: str, source: str) -> str:
-    try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL as error:
-        raise ConfigurationError(f"the base URL in {source} is none: {error}") from None
-    if url.userinfo:
-        raise ConfigurationError(f"the base URL in {source} has credentials: pass a bearer_token")
-    if url.scheme not in ("http", "https") or not url.host:
-        raise ConfigurationError(
-            f"the base URL {text!r} in {source} is none: "
-            f"it starts with https:// or http:// and a host, as {DEFAULT_BASE_URL} does"
-        )
-    if url.query or url.fragment:
-        raise ConfigurationError(f"the base URL {text!r} in {source} has a query or a fragment")
-    try:
-        possible = "%20" not in url.host and 0 < (url.port or 80) < 65536
-        url.host.encode("idna")  # as the look-up of the address does, with a UnicodeError
-    except UnicodeError:
-        possible = False
-    if not possible:
-        raise ConfigurationError(f"the base URL {text!r} in {source} has a host or port that cannot be")
+    """`text` without a slash at the end, if it is a base URL.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    problem = _url_problem(text)
+    if problem:
+        raise ConfigurationError(f"the base URL in {source} is not valid: {problem}")
     return text.rstrip("/")
+
+
+def _url_problem(text: str) -> str:
+    """What is wrong with a base URL; empty if it is valid. Credentials in it are not shown."""
+    try:
+        parts = urlsplit(text)
+        host, port, user = parts.hostname, parts.port, parts.username
+    except ValueError as error:
+        return str(error)
+    if user is not None or parts.password is not None:
+        return "it has credentials: pass a bearer_token instead"
+    if parts.scheme not in ("http", "https") or not host:
+        return f"expected https:// or http:// and a host, as in {DEFAULT_BASE_URL}, got {text!r}"
+    if parts.query or parts.fragment or "?" in text or "#" in text:
+        return f"it has a query or a fragment: {text!r}"
+    if not is_host(host) or not text.isprintable() or " " in text or port == 0:
+        return f"it has an invalid host, port or character: {text!r}"
+    return ""
+
+
+def is_host(host: str) -> bool:
+    """Whether `host` can be looked up: a name, or an address."""
+    try:
+        ascii_host = host.encode("idna").decode()
+    except UnicodeError:
+        return False
+    return re.fullmatch(r"[0-9A-Za-z_.:-]+(%[0-9A-Za-z_.-]+)?", ascii_host) is not None
