@@ -246,20 +246,18 @@ class Relay:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        upstream = _Upstream(self._upstream)
         try:
-            while await self._exchange(reader, writer, upstream):
+            while await self._exchange(reader, writer):
                 pass
         except (asyncio.IncompleteReadError, OSError, asyncio.CancelledError):
             pass
         finally:
-            upstream.close()
             writer.transport.abort()
             # What is sent last must have left before the port counts as shut.
             await asyncio.sleep(0)
             self._tasks.discard(task)
 
-    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upstream: _Upstream) -> bool:
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request and its response; whether the connection goes on."""
         head, body = await _message(reader)
         headers = _headers(head)
@@ -269,7 +267,7 @@ class Relay:
         response = b""
         if fault.forwards:
             self.forwarded.append(call)
-            response = await upstream.ask(head, body)
+            response = await self._ask(head, body)
         response = fault.answer(response)
         if fault.drip:
             start, separator, rest = response.partition(b"\r\n\r\n")
@@ -290,28 +288,18 @@ class Relay:
             await reader.read()
         return not fault.hangs_up
 
-
-class _Upstream:
-    """A connection to the server, made when it is first needed; or the function in its place."""
-
-    def __init__(self, upstream: str | Callable[[bytes], bytes]) -> None:
-        self._upstream = upstream
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-
-    async def ask(self, head: bytes, body: bytes) -> bytes:
+    async def _ask(self, head: bytes, body: bytes) -> bytes:
         if callable(self._upstream):
             return self._upstream(body)
-        if self._streams is None:
-            address = urlsplit(self._upstream)
-            self._streams = await asyncio.open_connection(address.hostname, address.port)
-        reader, writer = self._streams
-        writer.write(head + body)
-        head, body = await _message(reader)
-        return head + body
-
-    def close(self) -> None:
-        if self._streams is not None:
-            self._streams[1].transport.abort()
+        # A new connection for each request: the server may be about to close an old one.
+        address = urlsplit(self._upstream)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        try:
+            writer.write(head + body)
+            head, body = await _message(reader)
+            return head + body
+        finally:
+            writer.transport.abort()
 
 
 async def _message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:

@@ -23,7 +23,7 @@ from prebuilds.options import DEFAULT_RETRIES
 from .both import KINDS, TOKEN
 from .relay import CALL, FAULTS, PASSED, PASSING, Fault, Playground, Relay
 
-WORKERS = 40
+WORKERS = 20
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Call:
 
     @property
     def timeout(self) -> float:
-        return 0.7 if any(fault.never_ends for fault in self.faults) else 5.0
+        return 1.0 if any(fault.never_ends for fault in self.faults) else 5.0
 
 
 def calls(faults: tuple[Fault, ...], count: int, again: float, seed: int) -> list[Call]:
@@ -180,7 +180,7 @@ def test_a_thousand_creates_through_faults_never_make_two_and_never_lie(kind, en
 
 
 def retrieve(client: Any, call: Call, on_attempt: Callable[[object], None]) -> Any:
-    return client.prebuilds.retrieve(prebuild_id=call.id, timeout=5, headers={CALL: call.id}, on_attempt=on_attempt)
+    return client.prebuilds.retrieve(prebuild_id=call.id, timeout=6, headers={CALL: call.id}, on_attempt=on_attempt)
 
 
 @pytest.mark.campaign(quick=100, full=1000)
