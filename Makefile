@@ -124,7 +124,7 @@ matrix: .venv/.dev ## the client's and generator's tests on all Pythons found, a
 	@$(BIN)/python -m tests.interpreters $(ARGS)
 
 .PHONY: check
-check: lint types imports gen-check upstream test campaigns matrix ## what CI runs: everything above that can fail
+check: lint types imports gen-check upstream test matrix ## lint, types, imports, gen-check, upstream, test and matrix, as CI does
 
 # The vendor's clients, each in an environment of its own: the two cannot be installed side by side.
 INTEROP := $(patsubst tests/interop/%.txt,.venv-interop/%/set-up,$(wildcard tests/interop/*.txt))

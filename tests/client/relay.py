@@ -171,6 +171,7 @@ class Playground:
     def __exit__(self, *_: object) -> None:
         for relay in self._relays:
             relay.stop()
+        self.run(_settle())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -184,6 +185,16 @@ class Playground:
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the thread, and wait for its result."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+
+
+async def _settle() -> None:
+    """End what a connection that came at the last moment has begun, and let transports close."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 class Relay:
