@@ -97,8 +97,8 @@ class Suite:
         found: set[str] = set()
         for line in _statement(self.root / mutant.path, mutant.line):
             found |= lines.get(line, set())
-        if "" in found:
-            # Run when a module is imported, or in a thread or process that belongs to no test.
+        if "" in found or (not found and _runs_on_import(self.root / mutant.path, mutant.line)):
+            # Run when a module is imported, maybe before coverage begins, or in a thread that belongs to no test.
             return list(self.area.tests)
         return sorted(found - self._unmeasurable, key=lambda test: (self._seconds.get(test, 0.0), test))
 
@@ -197,6 +197,16 @@ def _statement(path: Path, line: int) -> range:
         if start <= line <= max(start, end) and end - start < size:
             best, size = range(start, max(start, end) + 1), end - start
     return best
+
+
+def _runs_on_import(path: Path, line: int) -> bool:
+    """Whether a line stands outside of all functions. Their decorators and defaults do as well."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            end = node.end_lineno or node.lineno
+            if node.body[0].lineno <= line <= end:
+                return False
+    return True
 
 
 def _failure(output: str) -> str:
