@@ -50,13 +50,17 @@ class FastEngine:
         connection = self._connected(route, target, request.deadline)
         try:
             response, headers = connection.begin(request, target)
-            body = Body(response.status, headers, request.max_bytes)
-            connection.read_body(response, body)
-            received = body.response()
+            try:
+                body = Body(response.status, headers, request.max_bytes)
+                connection.read_body(response, body)
+                received = body.response()
+                reusable = connection.is_reusable(response)
+            finally:
+                response.close()
         except BaseException:
             connection.close()
             raise
-        if connection.is_reusable(response):
+        if reusable:
             self._keep(route, connection)
         else:
             connection.close()
@@ -179,10 +183,15 @@ class _Connection:
             try:
                 response.begin()
             except (HTTPException, OSError, ValueError) as error:
+                response.close()
                 said = lost or _said(error)
                 raise ExchangeError(said, maybe_executed=True) from error
+            except BaseException:
+                response.close()
+                raise
             if not 100 < response.status < 200:
                 return response, Headers(response.getheaders())
+            response.close()
         raise ExchangeError("the server sends one interim response after the other", maybe_executed=True)
 
     def read_body(self, response: HTTPResponse, body: Body) -> None:
@@ -260,6 +269,7 @@ class _Stream:
         return piece
 
     def close(self) -> None:
+        self._http.close()
         self._connection.close()
 
 
@@ -295,6 +305,7 @@ def _through_proxy(proxy: str, target: _Target, deadline: Deadline) -> _Connecti
         raise ExchangeError(
             f"the proxy {host}:{port} does not connect: {error}", maybe_executed=False, timed_out=error.timed_out
         ) from error
+    response.close()
     if response.status != 200:
         connection.close()
         raise proxy_error(response.status, f"the proxy {host}:{port} responded {response.status}")
