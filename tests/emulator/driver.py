@@ -28,8 +28,8 @@ class Driver:
         self.url = server.url
         self.clock = clock
         headers = {"Authorization": "Bearer somebody"}
-        self.http = httpx.Client(base_url=server.url, headers=headers, timeout=10, verify=NO_CERTIFICATES)
-        self._control_http = httpx.Client(timeout=10, verify=NO_CERTIFICATES)
+        self.http = httpx.Client(base_url=server.url, headers=headers, timeout=30, verify=NO_CERTIFICATES)
+        self._control_http = httpx.Client(timeout=30, verify=NO_CERTIFICATES)
         self.control = EmulatorControl(server.url, http_client=self._control_http)
 
     def close(self) -> None:

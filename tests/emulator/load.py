@@ -1,6 +1,8 @@
 """Calls an emulator on many connections at once, and tells what came of it.
 
-python -m tests.emulator.load URL SECONDS [CONNECTIONS]
+python -m tests.emulator.load URL SECONDS [CALLS [CONNECTIONS]]
+
+It lasts so many seconds, and longer if so many calls take longer.
 
 It is a program of its own, so that the server has a processor for itself. Nobody waits for anybody: each connection
 makes calls of all methods, reads logs, vanishes in the middle of a call, or sends a body byte by byte.
@@ -25,22 +27,27 @@ PHASES = ["PREBUILD_PHASE_COMPLETED", "PREBUILD_PHASE_RUNNING", "PREBUILD_PHASE_
 
 
 class Load:
-    def __init__(self, url, until):
+    def __init__(self, url, until, least):
         self.host, port = url.removeprefix("http://").split(":")
         self.port = int(port)
         self.until = until
+        self.least = least
         self.prebuilds = []
         self.pools = []
         self.outcomes = Counter()
         self.faults = []
 
+    @property
+    def over(self):
+        return time.monotonic() >= self.until and self.outcomes.total() >= self.least
+
     async def worker(self, number):
         chance = random.Random(number)
-        while time.monotonic() < self.until:
+        while not self.over:
             reader, writer = await asyncio.open_connection(self.host, self.port)
             with suppress(ConnectionError, asyncio.IncompleteReadError):
                 for _ in range(chance.randint(1, 50)):
-                    if time.monotonic() >= self.until:
+                    if self.over:
                         break
                     if chance.random() < 0.02:
                         await self.vanish(chance, reader, writer)
@@ -144,8 +151,8 @@ class Load:
         return int(head.split()[1]), await reader.readexactly(length)
 
 
-async def main(url, seconds, connections=64):
-    load = Load(url, time.monotonic() + seconds)
+async def main(url, seconds, calls=0, connections=64):
+    load = Load(url, time.monotonic() + seconds, calls)
     async with asyncio.TaskGroup() as group:
         for number in range(connections):
             group.create_task(load.worker(number))
@@ -153,4 +160,4 @@ async def main(url, seconds, connections=64):
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], *map(float, sys.argv[2:3]), *map(int, sys.argv[3:])))
+    asyncio.run(main(sys.argv[1], float(sys.argv[2]), *map(int, sys.argv[3:])))

@@ -106,6 +106,7 @@ def refused(capsys: pytest.CaptureFixture[str], call: Callable[[], int]) -> str:
 
 def post(url, method, body):
     headers = {"Authorization": "Bearer somebody"}
-    response = httpx.post(f"{url}{SERVICE}/{method}", json=body, headers=headers, verify=NO_CERTIFICATES)
+    address = f"{url}{SERVICE}/{method}"
+    response = httpx.post(address, json=body, headers=headers, timeout=PATIENCE, verify=NO_CERTIFICATES)
     assert response.status_code == 200, response.text
     return response.json()

@@ -6,7 +6,7 @@ from google.protobuf import json_format
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prebuild_wire import OPERATIONS
@@ -174,7 +174,7 @@ def test_the_bounds_of_a_duration_are_exact(emulator):
 # -- Turning messages
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_the_tables_say_what_the_reference_says(data):
     """Random messages of every request and response, against `json_format`."""

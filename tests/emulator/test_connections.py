@@ -72,7 +72,7 @@ def request(method: str, fields: object, *headers: str, verb: str = "POST") -> b
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[*HealthCheck])
 @given(cuts=st.lists(st.integers(0, 600), max_size=6))
 def test_requests_may_come_in_any_pieces_and_one_behind_the_other(emulator, cuts):
     stream = request("CreatePrebuild", {"projectId": PROJECT, "spec": {}}) + request("ListPrebuilds", {})

@@ -423,7 +423,7 @@ def test_a_clock_that_runs_stands_still_at_the_end_of_time():
     assert clock.now() == END_OF_TIME
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.one_of(st.floats(0, 1e6), st.sampled_from(["freeze", "resume"])), max_size=20))
 def test_a_clock_never_runs_backwards(moves):
     clock = Clock(datetime(2030, 1, 1, tzinfo=UTC), speed=100)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from google.protobuf import json_format
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prebuild_wire import OPERATIONS
@@ -41,6 +41,9 @@ def send():
         yield lambda *arguments: runner.run(send(*arguments))
 
 
+# The machine may be busy with other tests.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
 LEAVES = (
     st.none()
     | st.booleans()
@@ -65,7 +68,7 @@ def bodies(method):
 
 @pytest.mark.campaign(quick=40, full=3000)
 def test_no_json_does_harm(send, size):
-    @settings(max_examples=size, deadline=None)
+    @settings(UNHURRIED, max_examples=size)
     @given(st.data())
     def harmless(data):
         method = data.draw(st.sampled_from([*OPERATIONS]))
@@ -77,7 +80,7 @@ def test_no_json_does_harm(send, size):
 
 @pytest.mark.campaign(quick=80, full=3000)
 def test_no_bytes_do_harm(send, size):
-    @settings(max_examples=size, deadline=None)
+    @settings(UNHURRIED, max_examples=size)
     @given(st.sampled_from([*OPERATIONS]), st.binary(max_size=60))
     def harmless(method, body):
         assert send(method, body, b"application/proto") in (200, 400, 404, 409)

@@ -29,7 +29,8 @@ def test_64_connections_get_no_fault_and_leave_nothing_behind(tmp_path, size):
     program = launch(tmp_path / "data", speed=3000)
 
     def call_it(seconds):
-        command = [sys.executable, "-m", "tests.emulator.load", program.url, str(seconds)]
+        # At least so many calls that each method is among them.
+        command = [sys.executable, "-m", "tests.emulator.load", program.url, str(seconds), "1000"]
         found = subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE, timeout=size + PATIENCE)
         return json.loads(found.stdout)
 

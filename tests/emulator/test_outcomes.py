@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -194,7 +194,7 @@ def test_an_outcome_that_makes_no_sense_is_refused(fields):
 PHASES = st.one_of(st.none(), st.sampled_from(get_args(ActivePhase)))
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(fails=PHASES, stalls=PHASES, takes=st.one_of(st.none(), st.floats(0, 8000)), timeout=st.integers(300, 7200))
 def test_whatever_is_planned_the_steps_are_in_order_and_end_in_time(fails, stalls, takes, timeout):
     try:
