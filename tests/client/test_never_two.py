@@ -112,7 +112,11 @@ def carry_out(kind: str, engine: str, all_calls: list[Call], ask: Ask, url: str,
         async with AsyncPrebuildClient(TOKEN, base_url=relay.url, **connection(kind, engine, tls)) as client:
             for call in taken():
                 try:
-                    call.result = await ask(client, call, play(call, relay))
+                    on_attempt = play(call, relay)
+                    for _ in range(3):
+                        # The loop has to read that an idle connection was closed before anybody can know of it.
+                        await asyncio.sleep(0)
+                    call.result = await ask(client, call, on_attempt)
                 except CallError as error:
                     call.error = error
 

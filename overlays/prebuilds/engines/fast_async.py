@@ -73,6 +73,9 @@ class AsyncFastEngine:
 
     async def _begin(self, request: Request) -> aiohttp.ClientResponse:
         progress = SimpleNamespace(sent=False)
+        # Let the loop notice idle connections that the server has closed: a request on one of them would fail, and a
+        # create could not be repeated.
+        await asyncio.sleep(0)
         try:
             async with asyncio.timeout(request.deadline.limit()):
                 response: aiohttp.ClientResponse = await self._send(request, progress)
