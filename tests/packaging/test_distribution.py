@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from prebuilds.cli import EXTRAS
+from prebuilds.extras import EXTRAS
 
 # One worker builds the wheel, and installs it.
 pytestmark = pytest.mark.xdist_group("wheel")
@@ -180,3 +180,11 @@ def test_a_command_whose_extra_is_missing_names_it(
     (line,) = done.stderr.splitlines()
     assert line.startswith("prebuilds: this command needs the ")
     assert line.endswith(f": pip install 'prebuilds[{extras}]'")
+
+
+@pytest.mark.parametrize(("name", "extra"), [("emulator.EmulatorServer", "emulator"), ("contract.run", "contract")])
+def test_a_package_whose_extra_is_missing_names_it(installed: Path, tmp_path: Path, name: str, extra: str):
+    done = run(installed, "-c", f"import prebuilds; prebuilds.{name}", cwd=tmp_path)
+    package = f"prebuilds.{extra}"
+    expected = f"ImportError: {package} needs the \"{extra}\" extra: pip install 'prebuilds[{extra}]'"
+    assert done.stderr.splitlines()[-1] == expected

@@ -24,7 +24,7 @@ from rich.console import Console
 
 from prebuild_api.models import Prebuild, WarmPool
 from prebuilds import NotFoundError, PrebuildClient
-from prebuilds.cli import how_to_install, missing_extras
+from prebuilds.extras import how_to_install, missing_extras
 from prebuilds.options import BASE_URL_VARIABLES, TOKEN_VARIABLES
 
 SPEED = 30
@@ -249,7 +249,7 @@ def _emulator() -> Generator[str]:
     """Run the bundled emulator on a free port, as a process of its own; yields its address."""
     missing = missing_extras(["emulator"])
     if missing:
-        raise DemoError(how_to_install(missing))
+        raise DemoError(how_to_install(missing, "this command"))
     command = [sys.executable, "-m", "prebuilds", "emulator", "--port", "0", "--speed", str(SPEED)]
     with tempfile.TemporaryDirectory() as folder, _ended_by_signals():
         output = Path(folder, "output")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, Self, cast
 
@@ -240,6 +240,7 @@ class AsyncHttpxEngine:
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self._context = context
         self._idle: IdleStack[httpx.AsyncHTTPTransport] = IdleStack()
+        self._streams: set[_AsyncStream] = set()
         self._closed = False
 
     async def exchange(self, request: Request) -> RawResponse:
@@ -274,7 +275,9 @@ class AsyncHttpxEngine:
         transport = self._new(url, _route(url)[1])
         try:
             with anyio.fail_after(_with_grace(request.deadline)):
-                return _AsyncStream(transport, *await _begin(transport, request, url))
+                stream = _AsyncStream(transport, *await _begin(transport, request, url), self._streams.discard)
+            self._streams.add(stream)
+            return stream
         except BaseException as error:
             await _discard(transport)
             if isinstance(error, TimeoutError):
@@ -282,10 +285,13 @@ class AsyncHttpxEngine:
             raise
 
     async def aclose(self) -> None:
-        """Close all connections that are idle. One that is in use is closed when its exchange ends."""
+        """Close all idle connections and all streams. A connection that carries a call is closed when the call ends."""
         self._closed = True
         for transport in self._idle.clear():
             await _discard(transport)
+        # An asynchronous generator that was left halfway closes its stream late, maybe too late for the event loop.
+        for stream in list(self._streams):
+            await stream.aclose()
 
     def _new(self, url: httpx.URL, proxy: str | None) -> httpx.AsyncHTTPTransport:
         if self._context is None:
@@ -304,7 +310,14 @@ class AsyncHttpxEngine:
 class _AsyncStream:
     """Implements `AsyncStream`."""
 
-    def __init__(self, transport: httpx.AsyncHTTPTransport, response: httpx.Response, headers: Headers) -> None:
+    def __init__(
+        self,
+        transport: httpx.AsyncHTTPTransport,
+        response: httpx.Response,
+        headers: Headers,
+        on_close: Callable[[_AsyncStream], object],
+    ) -> None:
+        self._on_close = on_close
         self.response = RawResponse(response.status_code, headers)
         self._transport = transport
         self._http = response
@@ -329,6 +342,7 @@ class _AsyncStream:
         return piece
 
     async def aclose(self) -> None:
+        self._on_close(self)
         await _discard(self._transport, self._http)
 
 
