@@ -238,7 +238,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets=sockets)
         # uvicorn gives up on a connection whose client does not read its response.
         for connection in list(self.server_state.connections):
-            cast("asyncio.Transport", connection.transport).abort()
+            connection.transport.abort()
         await asyncio.sleep(0)
 
 
