@@ -11,6 +11,8 @@ import json
 import os
 import pickle
 import socket
+import subprocess
+import sys
 import time
 import tracemalloc
 import warnings
@@ -29,7 +31,7 @@ from prebuilds import (
     UnavailableError,
 )
 
-from .both import ID, TOKEN, using
+from .both import ID, KINDS, TOKEN, using
 from .hostile import LEEWAY, MIB, OK, each_engine, each_name, raw, repeated, retrieve
 from .scripted import Answer, ScriptedServer, a_prebuild, an_error
 
@@ -248,6 +250,24 @@ def test_a_proxy_is_not_used_for_this_machine(kind, engine, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     with ScriptedServer() as server:
         assert retrieve(kind, engine, server.url).prebuild
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_fast_engine_does_not_load_httpx(kind):
+    program = """
+import asyncio, inspect, sys
+import prebuilds
+client = getattr(prebuilds, sys.argv[2])("a-token-0123456789", base_url=sys.argv[1], engine="fast")
+outcome = client.prebuilds.retrieve(prebuild_id="1")
+if inspect.isawaitable(outcome):
+    asyncio.run(asyncio.wait_for(outcome, 10))
+print("httpx" in sys.modules)
+"""
+    with ScriptedServer() as server:
+        name = "PrebuildClient" if kind == "sync" else "AsyncPrebuildClient"
+        command = [sys.executable, "-c", program, server.url, name]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.stdout, done.stderr) == ("False\n", "")
 
 
 @each_engine

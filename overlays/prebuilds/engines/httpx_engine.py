@@ -19,7 +19,7 @@ import httpx
 from prebuild_api.http import Headers, RawResponse
 from prebuilds.engines import network
 from prebuilds.engines.body import Body, Pieces
-from prebuilds.engines.environment import proxy_for, tls_context, unusable_proxy
+from prebuilds.engines.environment import Proxies, tls_context, unusable_proxy
 from prebuilds.engines.exchange import (
     CONNECT_TIMEOUT,
     MAX_IDLE_SECONDS,
@@ -44,13 +44,14 @@ class HttpxEngine:
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self._context = context
         self._idle: IdleStack[_Transport] = IdleStack()
+        self._proxies = Proxies()
         self._forwarding: dict[str, ForwardingEngine] = {}
         self._closed = False
 
     def exchange(self, request: Request) -> RawResponse:
         """Send a request, and read the whole response."""
         url = _url(request.url)
-        where, proxy = _route(url)
+        where, proxy = _route(url, self._proxies)
         if proxy is not None and not proxy.startswith("http:"):
             return self._forward(proxy).exchange(request)
         transport = self._idle.pop(where) or self._new(url, proxy)
@@ -71,7 +72,7 @@ class HttpxEngine:
     def open(self, request: Request) -> Stream:
         """Send a request, and read the head of the response."""
         url = _url(request.url)
-        _, proxy = _route(url)
+        _, proxy = _route(url, self._proxies)
         if proxy is not None and not proxy.startswith("http:"):
             return self._forward(proxy).open(request)
         transport = self._new(url, proxy)
@@ -240,6 +241,7 @@ class AsyncHttpxEngine:
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self._context = context
         self._idle: IdleStack[httpx.AsyncHTTPTransport] = IdleStack()
+        self._proxies = Proxies()
         self._streams: set[_AsyncStream] = set()
         self._closed = False
 
@@ -248,7 +250,7 @@ class AsyncHttpxEngine:
         import anyio  # httpx brings it
 
         url = _url(request.url)
-        where, proxy = _route(url)
+        where, proxy = _route(url, self._proxies)
         transport = self._idle.pop(where) or self._new(url, proxy)
         try:
             with anyio.fail_after(_with_grace(request.deadline)):
@@ -272,7 +274,7 @@ class AsyncHttpxEngine:
         import anyio
 
         url = _url(request.url)
-        transport = self._new(url, _route(url)[1])
+        transport = self._new(url, _route(url, self._proxies)[1])
         try:
             with anyio.fail_after(_with_grace(request.deadline)):
                 stream = _AsyncStream(transport, *await _begin(transport, request, url), self._streams.discard)
@@ -441,7 +443,7 @@ def _url(text: str) -> httpx.URL:
     return httpx.URL(text)
 
 
-def _route(url: httpx.URL) -> tuple[tuple[str, str, int | None, str | None], str | None]:
+def _route(url: httpx.URL, proxies: Proxies) -> tuple[tuple[str, str, int | None, str | None], str | None]:
     """Where a connection for the URL leads, and the proxy that it goes through."""
-    proxy = proxy_for(str(url))
+    proxy = proxies.get(url.scheme, url.host, url.port)
     return (url.scheme, url.host, url.port, proxy), proxy
