@@ -221,6 +221,16 @@ def test_a_client_says_why_it_cannot_be_copied(make):
             work(client)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_page_says_why_it_cannot_be_copied(kind):
+    with ScriptedServer(Answer(body={"prebuilds": [a_prebuild()]})) as server:
+        page = using(kind, lambda client: client.prebuilds.list(), base_url=server.url)
+    for work in (pickle.dumps, copy.deepcopy):
+        with pytest.raises(TypeError, match="take its items"):
+            work(page)
+    assert pickle.loads(pickle.dumps(page.items)) == page.items
+
+
 @each_name
 def test_a_client_can_be_used_in_several_event_loops_without_a_warning(engine):
     with ScriptedServer() as server, warnings.catch_warnings():
