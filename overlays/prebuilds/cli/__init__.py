@@ -13,7 +13,7 @@ from importlib.util import find_spec
 __all__ = ["main"]
 
 EXTRAS = {
-    "cli": ("click", "rich", "dateutil"),
+    "cli": ("click", "rich", "dateutil", "yaml", "tzdata"),
     "emulator": ("starlette", "uvicorn", "httptools", "pydantic", "google.protobuf"),
     "contract": ("pydantic", "schemathesis", "hypothesis", "pytest"),
 }
