@@ -30,6 +30,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "cancel": ("removing:cancel_command", "Cancel prebuilds."),
         "delete": ("removing:delete_command", "Delete prebuilds."),
         "prune": ("removing:prune_command", "Delete old prebuilds."),
+        "refresh": ("fleet.command:refresh_command", "Create new prebuilds of many projects."),
     },
     "Warm pools": {
         "warm-pool": ("warm_pools:warm_pool_command", "List, create, resize and delete warm pools."),
@@ -92,9 +93,12 @@ def run(arguments: Sequence[str], runtime: Runtime | None = None) -> int:
         arguments: the command line.
         runtime: time and chance; by default the real ones.
     """
+    from prebuilds.cli.session import Invocation
+
     prepare_streams()
+    invocation = Invocation(tuple(arguments), runtime)
     try:
-        code: Any = prebuilds.main(list(arguments), prog_name="prebuilds", standalone_mode=False, obj=runtime)
+        code: Any = prebuilds.main(list(arguments), prog_name="prebuilds", standalone_mode=False, obj=invocation)
     except click.UsageError as error:
         return _report_usage(error)
     except click.ClickException as error:

@@ -21,7 +21,8 @@ SUMMARY_VARIABLE: Final = "GITHUB_STEP_SUMMARY"
 OUTPUT_VARIABLE: Final = "GITHUB_OUTPUT"
 
 _MAX_ROWS: Final = 1000
-"""GitHub refuses a summary of more than a megabyte."""
+_MAX_SUMMARY: Final = 1_000_000
+"""The number of characters of a summary; GitHub refuses more than a megabyte."""
 
 
 def check(session: Session) -> None:
@@ -69,9 +70,14 @@ def write(prebuilds: Sequence[Prebuild]) -> None:
 
 def append_summary(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Append a table to the summary of the job."""
+    append_text(f"### {title}\n\n{markdown_table(header, rows[:_MAX_ROWS])}\n")
+
+
+def append_text(text: str) -> None:
+    """Append Markdown to the summary of the job."""
     path = os.environ.get(SUMMARY_VARIABLE)
     if path:
-        _append(path, f"### {title}\n\n{markdown_table(header, rows[:_MAX_ROWS])}\n")
+        _append(path, text[:_MAX_SUMMARY])
 
 
 def write_outputs(outputs: Mapping[str, Sequence[str]]) -> None:

@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, TypeGuard, cast
 
 import click
 
@@ -156,9 +156,9 @@ class _Node:
     def mapping(self, *required: str, optional: Sequence[str] = ()) -> Mapping[str, _Node]:
         """The values of a mapping with these keys."""
         known = (*required, *optional)
-        if not isinstance(self.value, dict):
+        value = self.value
+        if not _is_mapping(value):
             raise self.fail(f"a mapping with {', '.join(known)}")
-        value = cast("Mapping[str, Any]", self.value)
         for key in value:
             if key not in known:
                 raise click.UsageError(f"{self.path}: unknown key {key!r}, expected {', '.join(known)}")
@@ -170,9 +170,9 @@ class _Node:
 
     def items(self) -> list[_Node]:
         """The values of a list."""
-        if not isinstance(self.value, list):
+        values = self.value
+        if not _is_list(values):
             raise self.fail("a list")
-        values = cast("Sequence[Any]", self.value)
         return [_Node(each, f"{self.path}[{number}]") for number, each in enumerate(values)]
 
     def text(self) -> str:
@@ -216,6 +216,14 @@ class _Node:
             return ZoneInfo(self.text())
         except (KeyError, ValueError, OSError):
             raise self.fail("a time zone such as Europe/Berlin or UTC") from None
+
+
+def _is_mapping(value: object) -> TypeGuard[Mapping[str, object]]:
+    return isinstance(value, dict)
+
+
+def _is_list(value: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(value, list)
 
 
 def _pool(node: _Node) -> DeclaredPool:

@@ -150,9 +150,8 @@ def _paced(session: Session) -> Prebuilds:
     """The methods of the client, with a limited number of calls per second."""
     from prebuilds.cli.fleet.pacing import Pace
 
-    runtime = session.runtime
-    pace = Pace(runtime.clock)
-    return session.client.with_options(on_attempt=pace.after_attempt(runtime.sleep)).prebuilds
+    pace = Pace(session.runtime)
+    return session.client.with_options(on_attempt=pace.after_attempt).prebuilds
 
 
 def _deleted(item_id: str, _response: object) -> str:

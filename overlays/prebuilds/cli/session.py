@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
 from importlib.util import find_spec
@@ -25,6 +26,20 @@ if TYPE_CHECKING:
 
 _PROXY_STATUSES = (403, 407, 502, 503, 504)
 """The statuses that a proxy may respond with in place of the service."""
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """How the program was called; the object of click's context."""
+
+    arguments: tuple[str, ...]
+    runtime: Runtime | None
+
+
+def invocation() -> Invocation:
+    """How the program was called."""
+    found: Invocation = click.get_current_context().obj
+    return found
 
 
 class Session:
@@ -200,7 +215,7 @@ def with_session(command: Callable[..., int | None]) -> Callable[..., int | None
             token_env=token_env,
             no_color=no_color,
             quiet=quiet,
-            runtime=click.get_current_context().obj,
+            runtime=invocation().runtime,
         )
         from prebuilds.errors import PrebuildsError
 

@@ -23,42 +23,42 @@ _MAX_BACKOFF: Final = 60.0
 
 
 class Pace:
-    """When the next call may start. It may be shared by threads.
+    """When the next call may start.
 
     Args:
-        clock: seconds that only go forward.
+        runtime: time and chance.
         rate: calls per second.
     """
 
-    def __init__(self, clock: Callable[[], float], rate: float = MAX_CALLS_PER_SECOND) -> None:
-        self._clock = clock
+    def __init__(self, runtime: Runtime, rate: float = MAX_CALLS_PER_SECOND) -> None:
+        self._runtime = runtime
         self._interval = 1 / rate
-        self._next = clock()
+        self._next = runtime.clock()
+        self._turn = asyncio.Lock()
         self._lock = threading.Lock()
 
-    def remaining(self) -> float:
-        """Seconds until the next call may start."""
-        return self._next - self._clock()
-
-    def take(self) -> None:
-        """Start a call now."""
-        self._next = max(self._next, self._clock()) + self._interval
+    async def turn(self) -> None:
+        """Wait until a call may start, and count it. Callers get their turns in the order in which they ask."""
+        async with self._turn:
+            # Another call may have been told to wait in the meantime.
+            while (delay := self._next - self._runtime.clock()) > 0:
+                await self._runtime.async_sleep(delay)
+            self._count()
 
     def hold(self, seconds: float) -> None:
         """Start no call for so many seconds."""
-        self._next = max(self._next, self._clock() + seconds)
+        self._next = max(self._next, self._runtime.clock() + seconds)
 
-    def after_attempt(self, sleep: Callable[[float], None]) -> Callable[[Attempt], None]:
-        """A callback that paces all calls of a synchronous client, retries included."""
+    def after_attempt(self, _attempt: Attempt) -> None:
+        """Pace all calls of a synchronous client, retries included: pass this as its `on_attempt`."""
+        with self._lock:
+            delay = self._next - self._runtime.clock()
+            self._count()
+        if delay > 0:
+            self._runtime.sleep(delay)
 
-        def wait(_attempt: Attempt) -> None:
-            with self._lock:
-                delay = self.remaining()
-                self.take()
-            if delay > 0:
-                sleep(delay)
-
-        return wait
+    def _count(self) -> None:
+        self._next = max(self._next, self._runtime.clock()) + self._interval
 
 
 class PacedCalls:
@@ -68,13 +68,12 @@ class PacedCalls:
 
     Args:
         runtime: time and chance.
-        rate: calls per second.
+        paces: each call waits for its turn in all of them. The last one is that of all calls.
     """
 
-    def __init__(self, runtime: Runtime, rate: float = MAX_CALLS_PER_SECOND) -> None:
+    def __init__(self, runtime: Runtime, *paces: Pace) -> None:
         self._runtime = runtime
-        self._pace = Pace(runtime.clock, rate)
-        self._turn = asyncio.Lock()
+        self._paces = paces
 
     async def __call__(self, send: Callable[[], Awaitable[T]]) -> T:
         """Make a call. `send` sends it once, without retries of its own.
@@ -85,7 +84,8 @@ class PacedCalls:
         attempt = 0
         while True:
             attempt += 1
-            await self._wait_for_turn()
+            for pace in self._paces:
+                await pace.turn()
             try:
                 return await send()
             except CallError as error:
@@ -94,17 +94,11 @@ class PacedCalls:
                     raise
             await self._runtime.async_sleep(delay)
 
-    async def _wait_for_turn(self) -> None:
-        async with self._turn:
-            # Another worker may have been told to wait in the meantime.
-            while (delay := self._pace.remaining()) > 0:
-                await self._runtime.async_sleep(delay)
-            self._pace.take()
-
     def _retry_in(self, error: CallError, attempt: int) -> float | None:
+        """Seconds until the next attempt, or None if there is none."""
         retry_after = error.retry_after if isinstance(error, APIError) else None
         if retry_after is not None:
-            self._pace.hold(retry_after)
+            self._paces[-1].hold(retry_after)
         if not error.retryable or attempt >= MAX_ATTEMPTS:
             return None
         return retry_after or self._runtime.uniform(0.5, 1.0) * min(2.0**attempt, _MAX_BACKOFF)
