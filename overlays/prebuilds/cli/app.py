@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import click
 
 from prebuilds.cli.exit_codes import INTERRUPTED, USAGE, CommandError
+from prebuilds.cli.invocation import Invocation
 from prebuilds.cli.terminal import one_line, prepare_streams
 from prebuilds.version import __version__
 
@@ -93,8 +94,6 @@ def run(arguments: Sequence[str], runtime: Runtime | None = None) -> int:
         arguments: the command line.
         runtime: time and chance; by default the real ones.
     """
-    from prebuilds.cli.session import Invocation
-
     prepare_streams()
     invocation = Invocation(tuple(arguments), runtime)
     try:

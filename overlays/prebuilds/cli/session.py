@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
 from importlib.util import find_spec
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 import click
 
 from prebuilds.cli.exit_codes import DENIED, CommandError, code_of
+from prebuilds.cli.invocation import invocation
 from prebuilds.cli.options import connection_options
 from prebuilds.cli.output import Format, Output
 from prebuilds.cli.terminal import has_colour, is_terminal, one_line
@@ -26,20 +26,6 @@ if TYPE_CHECKING:
 
 _PROXY_STATUSES = (403, 407, 502, 503, 504)
 """The statuses that a proxy may respond with in place of the service."""
-
-
-@dataclass(frozen=True)
-class Invocation:
-    """How the program was called; the object of click's context."""
-
-    arguments: tuple[str, ...]
-    runtime: Runtime | None
-
-
-def invocation() -> Invocation:
-    """How the program was called."""
-    found: Invocation = click.get_current_context().obj
-    return found
 
 
 class Session:

@@ -8,14 +8,15 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
 
 from prebuilds.cli.durations import seconds_text
 from prebuilds.cli.exit_codes import FAILED, INTERRUPTED, code_of_many
+from prebuilds.cli.invocation import invocation
 from prebuilds.cli.options import DURATION, RateType, github_option, read_ids
-from prebuilds.cli.session import Session, invocation, with_session
+from prebuilds.cli.session import Session, with_session
 
 if TYPE_CHECKING:
     from prebuilds.cli.fleet.refresh import RefreshOptions
@@ -200,5 +201,5 @@ def _failures(text: str | None, targets: int) -> int | None:
 
 def _first(group: BaseExceptionGroup[Any]) -> BaseException:
     """The first error of a group that is not a group itself."""
-    error: Any = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    error: BaseException = group.exceptions[0]
+    return _first(cast("Any", error)) if isinstance(error, BaseExceptionGroup) else error
