@@ -225,9 +225,18 @@ def _report(session: Session, count: int, errors: Sequence[PrebuildsError]) -> i
 
 @contextmanager
 def _lines(session: Session, layout: Layout[Prebuild]) -> Generator[Callable[[Prebuild], None]]:
-    """Prints a line for each change."""
+    """Prints a line for each change. A table does not show every change; it gets a line for those that it shows."""
+    shown: dict[str, object] = {}
+
     with session.output.writer(layout) as writer:
-        yield writer.add
+
+        def on_update(prebuild: Prebuild) -> None:
+            row = (prebuild.status.phase, layout.notes(prebuild))
+            if session.output.format != "table" or shown.get(prebuild.id or "") != row:
+                shown[prebuild.id or ""] = row
+                writer.add(prebuild)
+
+        yield on_update
 
 
 @contextmanager
@@ -238,7 +247,6 @@ def _live_table(session: Session) -> Generator[Callable[[Prebuild], None]]:
 
     from prebuilds.cli.layouts import prebuild_layout
     from prebuilds.cli.output import table_lines
-    from prebuilds.cli.terminal import is_unicode
 
     console = new_console(session.output.stream, no_color=session.no_color)
     seen: dict[str, Prebuild] = {}
@@ -246,13 +254,7 @@ def _live_table(session: Session) -> Generator[Callable[[Prebuild], None]]:
     def table() -> Text:
         # Rich calls this in a thread of its own.
         rows = list(seen.copy().values())
-        lines = table_lines(
-            rows,
-            prebuild_layout(session.now),
-            width=console.width,
-            colour=session.output.colour,
-            ellipsis="\N{HORIZONTAL ELLIPSIS}" if is_unicode(session.output.stream) else "..",
-        )
+        lines = table_lines(rows, prebuild_layout(session.now), session.output, console.width)
         return Text.from_ansi("\n".join(lines))
 
     with Live(get_renderable=table, console=console, refresh_per_second=2) as live:

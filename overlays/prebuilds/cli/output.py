@@ -13,6 +13,7 @@ from typing import Any, Generic, Literal, Self, TextIO, TypeVar, cast, get_args
 import click
 
 from prebuilds.cli.terminal import (
+    encodable,
     escaped_json,
     has_colour,
     is_terminal,
@@ -207,23 +208,20 @@ class _Table(Writer[T]):
     def finish(self) -> None:
         """Print the table."""
         stream = self.output.stream
-        for line in table_lines(
-            self._items,
-            self.layout,
-            width=width_of(stream),
-            colour=self.output.colour,
-            ellipsis="\N{HORIZONTAL ELLIPSIS}" if is_unicode(stream) else "..",
-        ):
+        for line in table_lines(self._items, self.layout, self.output, width_of(stream)):
             self.output.line(line)
 
 
-def table_lines(items: Sequence[T], layout: Layout[T], *, width: int, colour: bool, ellipsis: str) -> list[str]:
-    """The lines of a table that is at most `width` columns wide."""
+def table_lines(items: Sequence[T], layout: Layout[T], output: Output, width: int) -> list[str]:
+    """The lines of a table that is at most `width` columns wide on an output."""
     from rich.cells import cell_len
+
+    colour, stream = output.colour, output.stream
+    ellipsis = "\N{HORIZONTAL ELLIPSIS}" if is_unicode(stream) else ".."
 
     if not items:
         return []
-    columns, texts, widths = _fitted(items, layout.columns, width)
+    columns, texts, widths = _fitted(items, layout.columns, stream, width)
 
     def cell(text: str, at: int) -> str:
         text = _cut(text, widths[at], ellipsis)
@@ -242,7 +240,7 @@ def table_lines(items: Sequence[T], layout: Layout[T], *, width: int, colour: bo
         ]
         lines.append(_GAP.join(cells).rstrip())
         for note in layout.notes(item):
-            lines += [styled(line, "yellow") for line in wrapped(one_line(note), width, indent="  ")]
+            lines += [styled(line, "yellow") for line in wrapped(encodable(one_line(note), stream), width, indent="  ")]
     return lines
 
 
@@ -258,13 +256,13 @@ def wrapped(text: str, width: int, indent: str = "") -> list[str]:
 
 
 def _fitted(
-    items: Sequence[T], columns: Sequence[Column[T]], width: int
+    items: Sequence[T], columns: Sequence[Column[T]], stream: TextIO, width: int
 ) -> tuple[Sequence[Column[T]], list[list[str]], list[int]]:
     """The columns that fit, the texts of each row, and the widths of the columns."""
     from rich.cells import cell_len
 
     columns = list(columns)
-    texts = [[one_line(column.text(item)) for column in columns] for item in items]
+    texts = [[encodable(one_line(column.text(item)), stream) for column in columns] for item in items]
     widths = [max(cell_len(column.header), *(cell_len(row[at]) for row in texts)) for at, column in enumerate(columns)]
 
     def excess() -> int:

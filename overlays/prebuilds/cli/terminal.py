@@ -56,6 +56,14 @@ def is_unicode(stream: TextIO) -> bool:
     return (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf")
 
 
+def encodable(text: str, stream: TextIO) -> str:
+    """Text with an escape for each character that the stream cannot show, so that its width can be measured."""
+    if is_unicode(stream):
+        return text
+    encoding = stream.encoding
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
 def is_terminal(stream: TextIO) -> bool:
     """Whether a person reads the stream."""
     try:
