@@ -85,9 +85,12 @@ def shared() -> Iterator[Service]:
         sleep=sleep,
         async_sleep=clock.async_sleep,
     )
-    with EmulatorServer(clock=clock) as server, EmulatorControl(server.url) as control:
-        with PrebuildClient(TOKEN, base_url=server.url, _runtime=runtime) as client:
-            yield Service(server.url, clock, control, client, runtime)
+    with (
+        EmulatorServer(clock=clock) as server,
+        EmulatorControl(server.url) as control,
+        PrebuildClient(TOKEN, base_url=server.url, _runtime=runtime) as client,
+    ):
+        yield Service(server.url, clock, control, client, runtime)
 
 
 @pytest.fixture
@@ -98,7 +101,6 @@ def service(shared: Service, monkeypatch: pytest.MonkeyPatch) -> Service:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("GITPOD_API_KEY", TOKEN)
     monkeypatch.setenv("GITPOD_BASE_URL", shared.url)
-    # A second later than before: the client's clock must not run backwards within a test.
     shared.control.reset()
     return shared
 
@@ -153,9 +155,9 @@ class Terminal:
         self._received = b""
         self._encoding = encoding
         self.streams: dict[str, Any] = {
-            "stdin": open(os.dup(slave), encoding=encoding),
-            "stdout": open(os.dup(slave), "w", encoding=encoding),
-            "stderr": open(os.dup(slave), "w", encoding=encoding),
+            "stdin": os.fdopen(os.dup(slave), encoding=encoding),
+            "stdout": os.fdopen(os.dup(slave), "w", encoding=encoding),
+            "stderr": os.fdopen(os.dup(slave), "w", encoding=encoding),
         }
         os.close(slave)
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -177,8 +177,7 @@ def test_call_reaches_every_method_and_pages(cli: Run, service: Service, tmp_pat
         assert cli("call", *arguments).code in (1, 2)
 
 
-@pytest.mark.parametrize("columns", [80, 120])
-@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii"])
+@pytest.mark.parametrize(("columns", "encoding"), [(80, "utf-8"), (120, "utf-8"), (80, "cp1252"), (120, "ascii")])
 def test_every_command_fits_the_terminal(terminal: Run, service: Service, columns: int, encoding: str, pools_file):
     service.control.plan_outcome(Outcome(warning="das Gerät \u2713 \u4e2d\u6587 " * 20))
     made = service.completed()

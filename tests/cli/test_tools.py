@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -158,7 +159,8 @@ def test_the_demo_tells_its_story_in_plain_lines(prebuilds_here, impatient, serv
 def test_the_demo_runs_an_emulator_of_its_own_and_ends_it(prebuilds_here, monkeypatch):
     monkeypatch.setattr(demo, "SPEED", 2000)
     before = running(os.getpid())
-    done = prebuilds_here("demo")
+    # A proxy has no way to this machine.
+    done = prebuilds_here("demo", HTTP_PROXY="http://127.0.0.1:1", ALL_PROXY="socks5://127.0.0.1:1")
     assert (done.returncode, done.stderr) == (0, "")
     assert "Everything that was created is deleted again" in done.stdout
     assert running(os.getpid()) == before
@@ -261,3 +263,22 @@ def test_a_fault_in_our_own_code_is_not_taken_for_a_missing_extra(monkeypatch: p
     monkeypatch.setitem(sys.modules, "prebuilds.cli.app", None)
     with pytest.raises(ImportError, match="prebuilds.cli.app"):
         main(["--version"])
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_the_demo_needs_no_unicode(service: PrebuildClient, impatient, monkeypatch, encoding: str):
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(demo, "_emulator", lambda: nullcontext(url(service)))
+
+    class Terminal(io.TextIOWrapper):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal(io.BytesIO(), encoding=encoding)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", terminal)
+        assert main(["demo"]) == 0
+    terminal.flush()
+    assert b"Everything that was created is deleted again" in terminal.buffer.getvalue()
