@@ -291,6 +291,7 @@ def test_two_thousand_projects_with_ten_kills(tmp_path: Path):
     listed.write_text("\n".join(names))
     with EmulatorServer(speed=60) as server, PrebuildClient(TOKEN, base_url=server.url) as client:
         with EmulatorControl(server.url) as control:
+            before = {str(client.prebuilds.create(project_id=name).prebuild.id) for name in names[::50]}
             for name in names[:100]:
                 control.declare_project(name, outcome=Outcome(fails_in="RUNNING"))
             for name in names[100:120]:
@@ -307,7 +308,6 @@ def test_two_thousand_projects_with_ten_kills(tmp_path: Path):
                         after=30 * number + 9,
                     )
                 )
-            before = {str(client.prebuilds.create(project_id=name).prebuild.id) for name in names[::50]}
             command = [
                 *(sys.executable, "-m", "prebuilds", "refresh", "--projects-from", str(listed), "--state", str(state)),
                 *("--concurrency", "2000", "--stalled-after", "30s", "--report", f"json={report}", "-o", "id", "-q"),
