@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import re
 import signal
@@ -313,7 +314,7 @@ def test_two_thousand_projects_with_ten_kills(tmp_path: Path):
                 *("--concurrency", "2000", "--stalled-after", "30s", "--report", f"json={report}", "-o", "id", "-q"),
                 *("--base-url", server.url),
             ]
-            environment = {"GITPOD_API_KEY": TOKEN, "PATH": ""}
+            environment = {**os.environ, "GITPOD_API_KEY": TOKEN}
             for _ in range(10):
                 process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
                 try:

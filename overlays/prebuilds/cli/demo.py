@@ -22,10 +22,10 @@ import click
 
 from prebuild_api.models import Prebuild, WarmPool, WarmPoolPhase
 from prebuilds import NotFoundError, PrebuildClient
-from prebuilds.cli import how_to_install, missing_extras
 from prebuilds.cli.exit_codes import SUCCESS, USAGE, CommandError
 from prebuilds.cli.session import Session, first_set
 from prebuilds.cli.terminal import is_unicode, new_console, one_line
+from prebuilds.extras import how_to_install, missing_extras
 from prebuilds.options import BASE_URL_VARIABLES, TOKEN_VARIABLES
 
 SPEED = 30
@@ -247,7 +247,7 @@ def _emulator() -> Generator[str]:
     """Run the bundled emulator on a free port, as a process of its own; yields its address."""
     missing = missing_extras(["emulator"])
     if missing:
-        raise CommandError(how_to_install(missing))
+        raise CommandError(how_to_install(missing, "this command"))
     command = [sys.executable, "-m", "prebuilds", "emulator", "--port", "0", "--speed", str(SPEED)]
     with tempfile.TemporaryDirectory() as folder, _ended_by_signals():
         output = Path(folder, "output")

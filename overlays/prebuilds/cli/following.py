@@ -287,9 +287,14 @@ def _start_log(session: Session, prebuild: str | Prebuild, *, github: bool) -> t
 
 
 def _copy_log(lines: Iterator[str], stream: TextIO, now: Callable[[], float] | None) -> None:
+    from prebuilds import LINE_CONTINUES
+
     terminal = is_terminal(stream)
+    begins = True
     for line in lines:
-        text = log_line(line) if terminal else line
-        if now is not None:
+        piece = line.removesuffix(LINE_CONTINUES)
+        text = log_line(piece) if terminal else piece
+        if begins and now is not None:
             text = f"{datetime.fromtimestamp(now(), UTC):%Y-%m-%dT%H:%M:%SZ} {text}"
-        print(text, file=stream, flush=True)
+        begins = piece == line
+        print(text, end="\n" if begins else "", file=stream, flush=True)

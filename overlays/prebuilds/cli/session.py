@@ -257,7 +257,8 @@ def proxy_of(base_url: str) -> str | None:
     from prebuilds.errors import ConfigurationError
 
     try:
-        return proxy_for(base_url)
+        parts = urlsplit(base_url)
+        return proxy_for(parts.scheme, parts.hostname or "", parts.port)
     except (ConfigurationError, ValueError):
         return None  # the client raises an error that says so
 

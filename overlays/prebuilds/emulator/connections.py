@@ -66,6 +66,9 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Somebody has connected."""
         super().connection_made(cast("asyncio.Transport", _InOnePiece(transport, self.loop)))
+        if self._stopping():
+            # uvicorn has already closed the connections that it knows.
+            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Take what comes."""

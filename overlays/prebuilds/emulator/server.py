@@ -219,13 +219,27 @@ def run(
 
 
 class _Server(uvicorn.Server):
-    """A server that tells when it is ready."""
+    """A server that calls back when it is ready, and that leaves no connection open when it stops."""
 
     on_ready: Callable[[], object] = staticmethod(lambda: None)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         self.on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, asyncio.SelectorEventLoop):
+            # A connection that was just accepted gets its transport before the server closes. asyncio would fail to
+            # make it afterwards, and leave the socket open.
+            for listener in (each for server in self.servers for each in server.sockets):
+                loop.remove_reader(listener.fileno())
+            await asyncio.sleep(0)
+        await super().shutdown(sockets=sockets)
+        # uvicorn gives up on a connection whose client does not read its response.
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
 
 
 def _clock_for(store: Store, speed: float) -> Clock:
