@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -130,6 +131,18 @@ def test_a_proxy_that_refuses_is_named_without_its_password(cli: Run, service: S
     # This machine needs no proxy.
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     assert cli("list").code == 0
+
+
+def test_the_log_of_the_client_is_shown_on_request_only(service: Service):
+    assert run_here("list", service) == ""
+    assert "prebuilds.list: attempt 1: 200" in run_here("list", service, PREBUILDS_LOG="debug")
+
+
+def run_here(command: str, service: Service, **variables: str) -> str:
+    """What a process prints to standard error."""
+    environment = {**os.environ, "GITPOD_BASE_URL": service.url, **variables}
+    arguments = [sys.executable, "-m", "prebuilds", command]
+    return subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=60, check=True).stderr
 
 
 def test_completion_scripts_and_choices_need_no_network(cli: Run, monkeypatch, capsys):

@@ -161,6 +161,11 @@ def _checked_id(text: str, noun: str) -> str:
     return text
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def confirm(question: str, *, yes: bool) -> None:
     """Ask for confirmation on a terminal.
 

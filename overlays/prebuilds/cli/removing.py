@@ -11,6 +11,7 @@ from prebuilds.cli.options import (
     DURATION,
     class_option,
     confirm,
+    counted,
     ids_argument,
     projects_option,
     read_ids,
@@ -68,7 +69,7 @@ def cancel_command(
 def delete_command(session: Session, *, ids: tuple[str, ...], yes: bool) -> int:
     """Delete prebuilds and their snapshots. - reads ids from standard input."""
     wanted = read_ids(ids, "prebuild")
-    confirm(f"Delete {_count(len(wanted), 'prebuild')}?", yes=yes or not wanted)
+    confirm(f"Delete {counted(len(wanted), 'prebuild')}?", yes=yes or not wanted)
     client = _paced(session)
     deleted, code = for_each(session, wanted, lambda each: _deleted(each, client.delete(prebuild_id=each)))
     session.output.show(deleted, id_layout())
@@ -115,9 +116,9 @@ def prune_command(
     layout = prebuild_layout(session.now)
     if dry_run or not doomed:
         session.output.show(doomed, layout)
-        session.info(f"{_count(len(doomed), 'prebuild')} would be deleted" if doomed else "there is nothing to delete")
+        session.info(f"{counted(len(doomed), 'prebuild')} would be deleted" if doomed else "there is nothing to delete")
         return 0
-    confirm(f"Delete {_count(len(doomed), 'prebuild')} of {_count(len(wanted), 'project')}?", yes=yes)
+    confirm(f"Delete {counted(len(doomed), 'prebuild')} of {counted(len(wanted), 'project')}?", yes=yes)
     by_id: dict[str, Prebuild] = {each.id or "": each for each in doomed}
 
     def delete(prebuild_id: str) -> Prebuild | None:
@@ -156,7 +157,3 @@ def _paced(session: Session) -> Prebuilds:
 
 def _deleted(item_id: str, _response: object) -> str:
     return item_id
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -275,6 +275,8 @@ def _silence_log() -> None:
     """The client logs warnings that commands print themselves. Python would print them a second time."""
     import logging
 
+    from prebuilds.logging import VARIABLE
+
     logger = logging.getLogger("prebuilds")
-    if not logger.hasHandlers():
+    if not os.environ.get(VARIABLE) and not logger.hasHandlers():
         logger.addHandler(logging.NullHandler())

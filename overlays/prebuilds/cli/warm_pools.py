@@ -14,6 +14,7 @@ from prebuilds.cli.options import (
     WARM_POOL_PHASE,
     class_option,
     confirm,
+    counted,
     ids_argument,
     max_wait_option,
     projects_option,
@@ -141,7 +142,7 @@ def delete_command(session: Session, *, ids: tuple[str, ...], yes: bool) -> int:
     from prebuilds.cli.removing import id_layout
 
     wanted = read_ids(ids, "warm pool")
-    confirm(f"Delete {len(wanted)} warm pool{'' if len(wanted) == 1 else 's'}?", yes=yes or not wanted)
+    confirm(f"Delete {counted(len(wanted), 'warm pool')}?", yes=yes or not wanted)
     client = session.client.prebuilds
 
     def delete(pool_id: str) -> str:

@@ -13,6 +13,7 @@ from prebuilds.cli.durations import short_duration
 from prebuilds.cli.fleet.progress import counts_of
 from prebuilds.cli.fleet.targets import Item
 from prebuilds.cli.github import markdown_table
+from prebuilds.cli.options import counted
 from prebuilds.cli.output import Column, Layout
 
 KINDS: Final = ("json", "md")
@@ -116,7 +117,9 @@ def as_markdown(items: Sequence[Item]) -> str:
 def summary_of(items: Sequence[Item]) -> str:
     """The numbers in one line."""
     counts = counts_of(items)
-    return f"{len(items)} targets: " + ", ".join(f"{number} {stage}" for stage, number in counts.items() if number)
+    return f"{counted(len(items), 'target')}: " + ", ".join(
+        f"{number} {stage}" for stage, number in counts.items() if number
+    )
 
 
 def _took(item: Item) -> str:
