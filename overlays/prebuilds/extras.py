@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from types import ModuleType
 
 EXTRAS = {
-    "cli": ("click", "rich", "dateutil"),
+    "cli": ("click", "rich", "dateutil", "yaml", "tzdata"),
     "emulator": ("starlette", "uvicorn", "httptools", "pydantic", "google.protobuf"),
     "contract": ("pydantic", "schemathesis", "hypothesis", "pytest"),
 }

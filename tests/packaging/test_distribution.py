@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from prebuilds.extras import EXTRAS
 
@@ -155,7 +156,7 @@ def requirements(wheel: Path, extra: str) -> set[str]:
 def test_the_command_line_knows_the_modules_of_each_extra(wheel: Path, extra: str):
     distributions = packages_distributions()
     # A namespace such as `google` can be shared: any of its distributions will do.
-    known = {name for module in EXTRAS[extra] for name in distributions[module.partition(".")[0]]}
+    known = {canonicalize_name(name) for module in EXTRAS[extra] for name in distributions[module.partition(".")[0]]}
     assert requirements(wheel, extra) <= known
     assert len(requirements(wheel, extra)) == len(EXTRAS[extra])
 
