@@ -13,8 +13,10 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
+import prebuilds
 from prebuilds.emulator import EmulatorServer, ManualClock, ScaledClock, StoreError, connections
 from prebuilds.emulator.server import run
 
@@ -219,6 +221,24 @@ def test_a_call_in_JSON_is_answered_without_what_only_other_calls_need():
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_it_tells_that_it_is_ready(tmp_path):
+    ready = tmp_path / "ready"
+    command = [sys.executable, "-m", "prebuilds", "emulator", "--ready-file", ready, "--allowed-host", "emulator"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        line = process.stdout.readline()
+        url = ready.read_text(encoding="utf-8").strip()
+        assert line == f"listening on {url}\n"
+        response = httpx.get(f"{url}/health", headers={"Host": "emulator"})
+        assert (response.status_code, response.json()) == (200, {"status": "ok", "version": prebuilds.__version__})
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ready_file_that_cannot_be_written_is_told_in_one_line(capsys, tmp_path):
+    assert "cannot write the ready file" in refused(capsys, lambda: run(ready_file=tmp_path / "none" / "ready"))
 
 
 # -- Limits

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -189,6 +189,7 @@ def run(
     allow_remote: bool = False,
     options: Options | None = None,
     projects: Path | None = None,
+    ready_file: Path | None = None,
     log: LogStyle = "none",
 ) -> int:
     """Serve until SIGTERM or SIGINT, and return the exit code of the program: 0 then, 1 if it could not start.
@@ -205,6 +206,7 @@ def run(
         allow_remote: whether the address may be one that others can reach.
         options: what else there is to choose.
         projects: a file of JSON with the projects that are declared from the start, see `read_projects`.
+        ready_file: gets the base URL once the socket accepts, and is removed at the end.
         log: how requests are told of.
     """
     options = options or Options()
@@ -230,11 +232,22 @@ def run(
         except ValueError as error:
             store.close()
             return _fail(f"{error} (see {projects})" if projects is not None else str(error))
-        server.on_ready = lambda: _announce(url, options, remote=not _is_local(listener))
+
+        def announce() -> None:
+            if ready_file is not None:
+                _write_whole(ready_file, f"{url}\n")
+            _announce(url, options, remote=not _is_local(listener))
+
+        server.on_ready = announce
         try:
             with _stopped_by_signals(server):
                 _serve(server, listener)
+        except OSError as error:
+            return _fail(f"cannot write the ready file {ready_file}: {error}")
         finally:
+            if ready_file is not None:
+                with suppress(OSError):  # it may be gone
+                    ready_file.unlink()
             store.close()
             printer.close()
     return 0
@@ -413,6 +426,13 @@ def _announce(url: str, options: Options, *, remote: bool) -> None:
     lines.append("It runs until Ctrl-C.")
     sys.stderr.write("\n".join(lines) + "\n")
     sys.stderr.flush()
+
+
+def _write_whole(file: Path, text: str) -> None:
+    """Write a file in one step, so that nobody reads the half of it."""
+    beside = file.with_name(f"{file.name}.new")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(file)
 
 
 def _fail(reason: str) -> int:
