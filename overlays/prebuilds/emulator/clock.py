@@ -35,7 +35,7 @@ class Clock:
         self._first = start
         self._first_speed = speed
         self._lock = threading.Lock()
-        self.changes = 0
+        self.changes: int = 0
         """Counts up each time the clock is moved, stopped or started."""
         self._speed = DEFAULT_SPEED if speed is None else _checked_speed(speed)
         self._begin(datetime.now(UTC) if start is None else start, frozen=speed is None)

@@ -74,11 +74,13 @@ class RequestRecord:
 class Observation(Protocol):
     """What an observer sees of one request."""
 
-    receive: Receive
-    """Takes the place of the request's own."""
+    async def receive(self) -> Message:
+        """Takes the place of the request's own."""
+        ...
 
-    send: Send
-    """Takes the place of the request's own."""
+    async def send(self, message: Message) -> None:
+        """Takes the place of the request's own."""
+        ...
 
     def finish(self, record: RequestRecord) -> None:
         """The request was answered, or broken off."""

@@ -5,7 +5,7 @@
 
 from typing import Final
 
-from ..recording import CONTROL_PATH
+from prebuilds.emulator.recording import CONTROL_PATH
 
 PAGE_PATH: Final = f"{CONTROL_PATH}/page"
 """The path of everything that belongs to the page, which itself is at `/`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -17,10 +18,9 @@ from urllib.parse import parse_qsl
 from starlette.types import Message, Receive, Scope, Send
 
 from prebuild_wire import OPERATIONS
-
-from .. import compression
-from ..errors import ConnectError
-from ..recording import RequestRecord, call_name
+from prebuilds.emulator import compression
+from prebuilds.emulator.errors import ConnectError
+from prebuilds.emulator.recording import RequestRecord, call_name
 
 MAX_CAPTURES: Final = 200
 """How many requests are kept with their bodies, the latest ones."""
@@ -186,6 +186,9 @@ def _kept(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 def _readable(body: _Body, headers: dict[str, str], method: str | None, *, is_request: bool) -> dict[str, Any]:
     """A body as a person reads it, and how long it was on its way."""
     found: dict[str, Any] = {"length": body.length, "truncated": body.length > len(body.content)}
+    if is_request and not body.length and headers.get("content-length", "0") != "0":
+        # A request that meets a fault, or is refused, is answered before its body is read.
+        return found | {"text": None, "note": "the body was not read"}
     content = bytes(body.content)
     try:
         content = compression.decompress(content, headers.get("content-encoding", ""), MAX_BODY)
@@ -194,15 +197,13 @@ def _readable(body: _Body, headers: dict[str, str], method: str | None, *, is_re
     if headers.get("content-type", "").startswith("application/proto"):
         return found | _from_protobuf(content, method, is_request=is_request)
     text = content.decode("utf-8", "replace")
-    try:
+    with suppress(ValueError, RecursionError):
         text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        pass
     return found | {"text": text}
 
 
 def _from_protobuf(content: bytes, method: str | None, *, is_request: bool) -> dict[str, Any]:
-    from ..binary import decode, request_class, response_class
+    from prebuilds.emulator.binary import decode, request_class, response_class
 
     if method in OPERATIONS:
         try:

@@ -11,18 +11,20 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from ..control import ControlError, authorize, refusal
-from ..errors import ConnectError
-from ..protocol import base_url
+from prebuilds.emulator.control import ControlError, authorize, refusal
+from prebuilds.emulator.errors import ConnectError
+from prebuilds.emulator.protocol import base_url
+
 from . import PAGE_PATH
 from .feed import MAX_WATCHERS, Feed, TooManyWatchersError
 from .files import HEADERS, file_response
 from .rows import prebuild_details
 
 if TYPE_CHECKING:
-    from ..recording import Recorder
-    from ..service import PrebuildService
+    from prebuilds.emulator.recording import Recorder
+    from prebuilds.emulator.service import PrebuildService
 
+_PAGE: Final = "index.html"
 _MAX_LINES: Final = 1000
 _MAX_DIGITS: Final = 15
 
@@ -50,8 +52,10 @@ class PageEndpoint:
         try:
             if scope["method"] not in ("GET", "HEAD"):
                 raise ControlError(HTTPStatus.METHOD_NOT_ALLOWED, "the page takes GET only")
-            name = scope["path"].removeprefix(PAGE_PATH).strip("/") or "index.html"
-            file = file_response(name)
+            path: str = scope["path"]
+            name = path.removeprefix(PAGE_PATH).removeprefix("/")
+            # The page links to its files relative to its own place.
+            file = file_response(_PAGE if path == "/" else name) if path == "/" or name != _PAGE else None
             if file is not None:
                 await file(scope, receive, send)
                 return

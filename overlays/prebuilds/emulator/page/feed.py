@@ -16,14 +16,15 @@ from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import ConnectError
-from ..store import Filter, Transaction
+from prebuilds.emulator.errors import ConnectError
+from prebuilds.emulator.store import Filter, Transaction
+
 from .captures import Captures, request_row
 from .rows import MAX_PREBUILDS, Parts, clock_state, constants, prebuild_row
 
 if TYPE_CHECKING:
-    from ..recording import Recorder
-    from ..service import PrebuildService
+    from prebuilds.emulator.recording import Recorder
+    from prebuilds.emulator.service import PrebuildService
 
 MAX_WATCHERS: Final = 16
 """How many streams can be open at once."""
@@ -141,6 +142,9 @@ class Feed:
         self._stopping = stopping
         self._watchers = 0
         self._task: asyncio.Task[None] | None = None
+        self._log = EventLog()
+        self._parts = Parts(service)
+        self._clock_changes: int = 0
         self._written: set[str] = set()
         self._is_stale = False
 
@@ -163,7 +167,7 @@ class Feed:
             self._watchers -= 1
 
     async def events(self, last_event_id: str) -> AsyncIterator[bytes]:
-        """What a watcher is sent: the events behind the last one that it has seen, or a snapshot and those behind it."""
+        """What a watcher is sent: the events after the last one that it has seen, or else after a snapshot."""
         log = self._log
         seen = log.number_of(last_event_id)
         # What is sent at once tells that the stream is open.
@@ -252,7 +256,8 @@ class Feed:
                 try:
                     self._look()
                 except ConnectError:
-                    pass  # the data file cannot be read now; who calls the service is told why
+                    # The data file cannot be read now, and what was missed is unknown.
+                    self._is_stale = True
                 took = time.monotonic() - begin
                 due = begin + min(_MAX_INTERVAL, max(_INTERVAL, took / _SHARE))
         finally:

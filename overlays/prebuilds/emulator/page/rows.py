@@ -6,14 +6,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from prebuild_wire import OPERATIONS
-
-from ..lifecycle import PrebuildRecord, Step
-from ..store import Filter, Transaction
-from ..views import prebuild_view, warm_pool_view
+from prebuilds.emulator.lifecycle import PrebuildRecord, Step
+from prebuilds.emulator.store import Filter, Transaction
+from prebuilds.emulator.views import prebuild_view, warm_pool_view
 
 if TYPE_CHECKING:
-    from ..declarations import ControlModel
-    from ..service import PrebuildService
+    from prebuilds.emulator.declarations import ControlModel
+    from prebuilds.emulator.service import PrebuildService
 
 MAX_PREBUILDS: Final = 20_000
 """How many prebuilds the page gets, the newest ones."""

@@ -74,12 +74,12 @@ function fault({ id, fault: planned, consumed, pending }) {
   const details = Object.entries(rest)
     .filter(([, value]) => value !== null && value !== "" && JSON.stringify(value) !== "{}")
     .map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`);
-  const wanted = times === null ? "all calls" : `${times} ${times === 1 ? "call" : "calls"}`;
+  const met = times === null ? `${consumed} calls, and every further one` : `${consumed} of ${times} ${times === 1 ? "call" : "calls"}`;
   return [
     element("strong", {}, `${kind} for ${method ?? "any method"}`),
     element("span", { class: "dim" }, [...details, after ? `after ${after}` : ""].filter(Boolean).join(", ")),
     element("span", { class: "consumed", "data-pending": String(pending) },
-      `${pending ? "pending" : "consumed"}: met ${consumed} of ${wanted}`),
+      `${pending ? "pending" : "consumed"}: met ${met}`),
     formButton(actions.removeFault, { values: { fault_id: id }, label: "Remove…" }),
   ];
 }
@@ -87,7 +87,7 @@ function fault({ id, fault: planned, consumed, pending }) {
 function project({ id, prebuilds, outcome: own }) {
   const said = prebuilds
     ? [
-        prebuilds.environment_class_ids.length ? `${prebuilds.environment_class_ids.length} prebuild classes` : "any class",
+        prebuilds.environment_class_ids.length ? `prebuild classes: ${prebuilds.environment_class_ids.length}` : "any class",
         prebuilds.daily_at_hour === null ? "" : `daily at ${String(prebuilds.daily_at_hour).padStart(2, "0")}:00 UTC`,
         own ? describe(own) : "",
       ]

@@ -21,7 +21,7 @@ export function poolsView(target) {
   const note = element("p", { class: "empty" });
   target.append(
     element("div", { class: "bar" },
-      formButton(actions.createPool, { presets: () => ({ project_id: projectIds()[0] ?? "" }) }), search),
+      formButton(actions.createPool, { label: "Create a warm pool…", presets: () => ({ project_id: projectIds()[0] ?? "" }) }), search),
     list,
     note,
   );

@@ -63,7 +63,7 @@ export function prebuildsView(target) {
     element(
       "div",
       { class: "bar" },
-      formButton(actions.createPrebuild, { presets: () => ({ project_id: projectIds()[0] ?? crypto.randomUUID?.() }) }),
+      formButton(actions.createPrebuild, { label: "Create a prebuild…", presets: () => ({ project_id: projectIds()[0] ?? crypto.randomUUID?.() }) }),
       search,
       element("div", { class: "chips", role: "group", "aria-label": "Phases" }, ...[...chips.values()].map(({ chip }) => chip)),
       spans,
@@ -102,7 +102,7 @@ function matches(prebuild, step, words) {
   return words.every((word) => text.includes(word));
 }
 
-const TICKS = [1, 5, 10, 30, 60, 300, 600, 1800, 3600, 10800, 21600, 43200, 86400, 172800];
+const TICKS = [1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 10800, 21600, 43200, 86400, 172800];
 
 function drawAxis(axis, now, span) {
   const begin = now - span * 1000 * NOW_AT;
