@@ -10,13 +10,14 @@ from typing import Any, Final, cast, get_args, get_type_hints
 import click
 from click.shell_completion import CompletionItem
 
+from prebuilds.cli.options import ParamType
 from prebuilds.cli.output import Column, Layout
 from prebuilds.cli.session import Session, with_session
 
 _MAX_BYTES: Final = 4 * 2**20
 
 
-class _MethodType(click.ParamType[Any]):
+class _MethodType(ParamType[Any]):
     """A method of the service, by its name in the protocol or on the client."""
 
     name = "method"
