@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from xml.etree import ElementTree
 
@@ -18,7 +19,7 @@ from prebuilds import cli
 from prebuilds.contract import report as reports
 from prebuilds.contract.findings import State, read_known, write_known
 from prebuilds.contract.properties import METHODS
-from prebuilds.contract.runner import Options
+from prebuilds.contract.runner import LAYERS, Options
 from prebuilds.contract.wire import Answer
 from prebuilds.emulator import EmulatorServer
 from prebuilds.emulator.server import Options as EmulatorOptions
@@ -53,7 +54,7 @@ def test_the_emulator_conforms(server, options):
     assert report.exit_code == 0
     assert [result for result in report.results if result.state is State.BROKEN] == []
     reached = report.session.findings.reached
-    assert {method for method in METHODS if reached[method].missing} == set()
+    assert {method for method in METHODS if reached[method].missing()} == set()
 
 
 def test_the_probes_are_few(server, options):
@@ -94,6 +95,59 @@ def test_a_method_that_takes_everything_is_not_tested(server, options):
 
     report = kit(server, Watched(server, after=after), options)
     assert State.KEPT not in {result.state for result in report.results if result.method == "ListWarmPools"}
+
+
+@pytest.mark.parametrize("layer", ["probes", "lifecycle"])
+def test_each_layer_is_right_on_its_own(server, options, layer):
+    report = kit(server, Watched(server), {**options, "layers": (layer,)})
+    assert report.exit_code == 0, reports.as_text(report)
+
+
+def test_a_server_that_takes_any_token_is_not_accused_by_a_layer_alone(options):
+    server = Server()
+
+    def any_token(count, request):
+        headers = tuple(pair for pair in request.headers if pair[0] != "Authorization")
+        known = request.header("authorization") is not None and request.path is None
+        return (
+            transport.forward(replace(request, headers=(*headers, ("Authorization", f"Bearer {TOKEN}"))))
+            if known
+            else None
+        )
+
+    transport = Watched(server, before=any_token)
+    try:
+        report = kit(server, transport, {**options, "layers": ("lifecycle",)})
+    finally:
+        server.close()
+    assert report.broken == []
+
+
+@pytest.mark.parametrize("status", [501, 404])
+def test_a_method_that_is_not_implemented_is_one_line(server, options, status):
+    body = b'{"code":"unimplemented"}' if status == 501 else b"404 page not found"
+    kind = "application/json" if status == 501 else "text/plain"
+
+    def after(count, request, answer):
+        missing = request.method in ("CancelPrebuild", "CreateWarmPool") and answer.status not in (401, 415)
+        return Answer(status, {"content-type": kind}, body, 0.0, request) if missing else None
+
+    report = kit(server, Watched(server, after=after), options)
+    assert report.broken == []
+    assert report.not_implemented == ("CancelPrebuild", "CreateWarmPool")
+    assert report.exit_code == 2
+    assert report.clean_up.is_complete
+    assert reports.as_text(report).count("NOT IMPLEMENTED") == 1
+    others = tuple(method for method in METHODS if "Pool" not in method and method != "CancelPrebuild")
+    report = kit(server, Watched(server, after=after), {**options, "methods": others})
+    assert report.exit_code == 0
+    assert {result.method for result in report.results} == set(others)
+
+
+def test_one_property_takes_a_few_requests(server, options):
+    report = kit(server, Watched(server), {**options, "layers": LAYERS, "only": ("unknown-id-is-not-found",)})
+    assert report.exit_code == 0
+    assert len(report.session.log) < 30
 
 
 def test_known_failures_do_no_harm_until_they_pass(server, options, tmp_path):

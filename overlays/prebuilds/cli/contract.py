@@ -68,6 +68,9 @@ _SEVERAL: Final = "may be given several times"
 @click.option("--only", metavar="PROPERTY", multiple=True, help=f"Look at this property; {_SEVERAL}.")
 @click.option("--skip", metavar="PROPERTY", multiple=True, help=f"Leave this out; {_SEVERAL}.")
 @click.option(
+    "--method", "methods", metavar="METHOD", multiple=True, help=f"Check this method of the service; {_SEVERAL}."
+)
+@click.option(
     "--layer",
     "layers",
     metavar="LAYER",
@@ -115,6 +118,7 @@ def contract(
     patience: float | None,
     only: tuple[str, ...],
     skip: tuple[str, ...],
+    methods: tuple[str, ...],
     layers: tuple[str, ...],
     known_failing: Path | None,
     record_known_failing: Path | None,
@@ -164,6 +168,7 @@ def contract(
             patience=patience,
             only=only,
             skip=skip,
+            methods=methods,
             known=read_known(known_failing) if known_failing else (),
             layers=_layers(layers, runner.LAYERS),
             deep=deep,

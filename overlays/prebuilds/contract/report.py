@@ -163,6 +163,9 @@ def _text(report: Report) -> Iterator[str]:
         yield f"nothing was tested: {report.unfinished}"
         yield from _left_behind(report)
         return
+    if report.not_implemented:
+        yield f"NOT IMPLEMENTED by the server: {', '.join(report.not_implemented)} (leave them out with --method)"
+        yield ""
     width = max(len(name) for name in PROPERTIES) + 2
     yield " " * width + " ".join(SHORT.values())
     for name, cells in _rows(report.results):

@@ -19,14 +19,15 @@ from types import FrameType
 from typing import Final
 from urllib.parse import urlsplit
 
+from prebuilds.contract import schema
 from prebuilds.contract.cleanup import CleanUp, clean_up
-from prebuilds.contract.findings import Findings, Result, State
+from prebuilds.contract.findings import Findings, Result, Scope, State
 from prebuilds.contract.ledger import Ledger, LedgerError
 from prebuilds.contract.lifecycle import Lifecycle
 from prebuilds.contract.observations import phase_of
 from prebuilds.contract.plan import PlanTransport
 from prebuilds.contract.probes import run_probes
-from prebuilds.contract.properties import ID_FIELD
+from prebuilds.contract.properties import HAND_WRITTEN, ID_FIELD, METHODS, PROPERTIES, WRITES
 from prebuilds.contract.secrets import masked
 from prebuilds.contract.session import (
     LimitReachedError,
@@ -36,6 +37,7 @@ from prebuilds.contract.session import (
     ServerGoneError,
     Session,
 )
+from prebuilds.contract.survey import reach
 from prebuilds.contract.transports import HttpTransport, Transport, TransportError
 from prebuilds.contract.wire import JSON, Request, encode
 
@@ -74,6 +76,7 @@ class Options:
         patience: for how many seconds to wait for what a server does in its own time.
         only: the properties to look at, all if empty.
         skip: the properties to leave out.
+        methods: the methods to check, all if empty.
         known: the known failures, pairs of a property and a method, which is "" for all of them.
         layers: the layers to run.
         deep: whether schemathesis runs its longer phases as well.
@@ -95,6 +98,7 @@ class Options:
     patience: float | None = None
     only: Collection[str] = ()
     skip: Collection[str] = ()
+    methods: Collection[str] = ()
     known: Collection[tuple[str, str]] = ()
     layers: Sequence[str] = LAYERS
     deep: bool = False
@@ -127,6 +131,7 @@ class Report:
         assumptions: whether assumptions were held against the server.
         results: each property and method.
         passing: the known failures that were kept.
+        not_implemented: the methods that the server says it does not have.
         layers: what was run.
         seconds: how long it all took.
         clean_up: what was deleted, None if there was nothing.
@@ -142,6 +147,7 @@ class Report:
     assumptions: bool
     results: tuple[Result, ...]
     passing: tuple[Result, ...]
+    not_implemented: tuple[str, ...]
     layers: tuple[LayerRun, ...]
     seconds: float
     clean_up: CleanUp | None
@@ -175,7 +181,10 @@ class Report:
         return [
             result
             for result in self.results
-            if result.state is State.NOT_TESTED and not result.excused and result.property.level == "MUST"
+            if result.state is State.NOT_TESTED
+            and not result.excused
+            and not result.known
+            and result.property.level == "MUST"
         ]
 
     @property
@@ -187,7 +196,7 @@ class Report:
             return LEFT_BEHIND
         if self.broken or self.passing:
             return BROKEN
-        return NOT_TESTED if self.not_tested or self.unfinished else CONFORMS
+        return NOT_TESTED if self.not_tested or self.not_implemented or self.unfinished else CONFORMS
 
 
 def run(
@@ -228,7 +237,13 @@ def run(
     assumptions = options.assumptions
     if assumptions is None:
         assumptions = local and plan is None and not unfinished and _is_emulator(way)
-    findings = Findings(assumptions=assumptions, only=options.only, skip=options.skip, known=options.known)
+    findings = Findings(
+        assumptions=assumptions,
+        only=options.only,
+        skip=options.skip,
+        known=options.known,
+        scope=_scope(options, mode),
+    )
     path = None if mode in ("plan", "read") or unfinished else options.ledger or _ledger_path()
     ledger = (
         Ledger(None, options.url)
@@ -281,6 +296,7 @@ def run(
         assumptions=assumptions,
         results=tuple(results),
         passing=findings.passing(results),
+        not_implemented=() if unfinished and not layers else findings.not_implemented,
         layers=tuple(layers),
         seconds=time.perf_counter() - begun,
         clean_up=cleaned,
@@ -337,6 +353,27 @@ def clean_up_ledger(
             way.close()
 
 
+def _scope(options: Options, mode: Mode) -> Scope:
+    """What a run of these options can test at all."""
+    unknown = sorted(set(options.methods) - set(METHODS))
+    if unknown:
+        raise ValueError(f"unknown method {', '.join(unknown)}: expected one of {', '.join(METHODS)}")
+    limits = ""
+    if set(options.layers) != set(LAYERS):
+        limits = f"the choice of layers ({', '.join(options.layers)})"
+    if mode != "full":
+        limits = f"the mode {mode}"
+    writes, none = frozenset(WRITES), frozenset[str]()
+    return Scope(
+        methods=frozenset(options.methods),
+        limits=limits,
+        # What a method that is not known by its name takes to succeed, nobody knows.
+        without_success=frozenset(METHODS) - set(HAND_WRITTEN) | (writes if mode in ("read", "reject") else none),
+        without_error=writes if mode in ("read", "lifecycle") else none,
+        uncalled=writes if mode == "read" else none,
+    )
+
+
 def is_local(url: str) -> bool:
     """Whether a URL is of this machine: what is sent there reaches nobody else."""
     host = urlsplit(url).hostname or ""
@@ -385,16 +422,14 @@ def _settle_down(session: Session) -> str:
     """Make a first prebuild, and return what is in the way of making any."""
     if not session.allows(writes=True) or session.mode == "plan":
         return ""
-    if session.is_open:
-        session.keep_away()
-    else:
+    if not session.is_open:
         _wait_for_draining(session)
     pair = session.new_pair() if session.is_open else session.home
     if pair is None:
         return ""
     named = {"environmentClassId": pair.environment_class} if pair.environment_class else {}
     why = ""
-    for spec in ({}, {"timeout": "3600s"}):
+    for spec in ({}, {"timeout": schema.timeouts()[1]}):
         try:
             answer = session.call("CreatePrebuild", {"projectId": pair.project, **named, "spec": spec})
         except (TransportError, LimitReachedError):
@@ -454,8 +489,9 @@ def _why_unfinished(
 
 def _run_layers(session: Session, options: Options, layers: list[LayerRun], tell: Callable[[str], None]) -> None:
     writes = session.allows(writes=True)
+    session.is_selective = bool(options.only)
     lifecycle = Lifecycle(session) if writes and "lifecycle" in options.layers else None
-    if lifecycle is not None:
+    if lifecycle is not None and not session.is_selective:
         session.layer = "lifecycle"
         lifecycle.begin()
     steps: list[tuple[str, Callable[[], None]]] = []
@@ -467,7 +503,14 @@ def _run_layers(session: Session, options: Options, layers: list[LayerRun], tell
         steps.append(("lifecycle", lifecycle.finish))
     if session.mode == "full" and "schemathesis" in options.layers:
         steps.append(("schemathesis", lambda: _run_schemathesis(session, deep=options.deep)))
+    if session.is_selective or "probes" not in options.layers:
+        steps.insert("probes" in options.layers, ("survey", lambda: reach(session, _methods_of(session))))
+    if session.is_selective:
+        # The layers that send most come last, and are needed least.
+        steps.sort(key=lambda each: each[0] in ("machine", "schemathesis"))
     for name, step in steps:
+        if name in ("machine", "schemathesis") and not any(map(session.wants_more, PROPERTIES)):
+            continue
         session.layer = name
         tell(name)
         before, begun = len(session.log), time.perf_counter()
@@ -475,6 +518,13 @@ def _run_layers(session: Session, options: Options, layers: list[LayerRun], tell
             step()
         finally:
             layers.append(LayerRun(name, len(session.log) - before, time.perf_counter() - begun))
+
+
+def _methods_of(session: Session) -> list[str]:
+    """The methods that the properties of the run are about."""
+    findings = session.findings
+    wanted = {method for name in findings.selected for method in PROPERTIES[name].methods}
+    return [method for method in METHODS if method in wanted and findings.scope.covers(method)]
 
 
 def _run_machine(session: Session) -> None:
