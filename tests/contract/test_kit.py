@@ -70,7 +70,8 @@ def test_what_is_broken_is_told_with_the_calls_that_show_it(server, options):
     assert "'600s'" in echo.why
     assert [answer.request.method for answer in echo.failure.sequence] == ["CreatePrebuild"]
     text = reports.as_text(report)
-    assert "BROKEN: echo CreatePrebuild" in text
+    assert text.startswith("FAILED  echo  CreatePrebuild: ")
+    assert "FAILED: echo CreatePrebuild" in text
     assert '"Authorization: Bearer $TOKEN"' in text
 
 
@@ -230,7 +231,9 @@ def test_the_reports_for_programs(server, options):
     suite = ElementTree.fromstring(reports.as_junit(report)).find("testsuite")
     assert int(suite.get("failures")) == len(suite.findall("testcase/failure")) == len(report.broken)
     assert int(suite.get("tests")) == len(report.results)
-    assert "<td class='broken'>X</td>" in reports.as_html(report)
+    page = reports.as_html(report)
+    assert "<td class='failed'><a href='#echo-CreatePrebuild'>X</a></td>" in page
+    assert "<section id='echo-CreatePrebuild'>" in page
 
 
 def test_the_test_for_a_failure_fails_until_it_is_mended(tmp_path, monkeypatch):
@@ -268,15 +271,17 @@ def test_the_command_over_a_socket(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "which server"),
+        ([], "missing argument URL"),
         (["ftp://127.0.0.1"], "no address of HTTP"),
         (["http://127.0.0.1:9", "--only", "nonsense"], "no property nonsense"),
         (["http://127.0.0.1:9", "--rate", "fast"], "no rate"),
         (["http://127.0.0.1:9", "--report", "pdf=x"], "no report"),
-        (["http://127.0.0.1:9", "--layer", "cake"], "no layer cake"),
+        (["http://127.0.0.1:9", "--layer", "cake"], "'cake' is not one of"),
         (["http://127.0.0.1:9", "--token-env", "NOT_SET_AT_ALL"], "NOT_SET_AT_ALL"),
         (["https://prebuilds.example", "--mode", "full", "--token-env", "HOME"], "add --project"),
-        (["cleanup"], "which ledger"),
+        (["cleanup"], "Missing argument 'LEDGER'"),
+        (["cleanup", "a-ledger", "--token-env", "HOME"], "name the server"),
+        (["http://127.0.0.1:9", "--method", "Nonsense"], "unknown method Nonsense"),
         (["cleanup", "/nonexistent"], "cannot be read"),
     ],
 )
@@ -293,7 +298,7 @@ def test_a_server_that_is_not_there(capsys, tmp_path, monkeypatch):
 
 
 def test_all_properties_can_be_listed(capsys):
-    assert cli.main(["contract", "--properties"]) == 0
+    assert cli.main(["contract", "properties"]) == 0
     assert "echo (MUST): The answer to a change shows what was asked for." in capsys.readouterr().out
 
 

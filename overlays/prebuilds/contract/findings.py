@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from prebuilds.contract.properties import METHODS, PROPERTIES, Property
 from prebuilds.contract.wire import Answer
@@ -28,23 +28,6 @@ class State(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
-    """What the last answer of a sequence had to be, where that can be said in general.
-
-    Attributes:
-        status: the HTTP status.
-        code: the Connect code.
-        path: a field of the answer, `prebuild.spec.timeout`.
-        value: what that field had to be.
-    """
-
-    status: int | None = None
-    code: str | None = None
-    path: str | None = None
-    value: Any = None
-
-
-@dataclass(frozen=True, slots=True)
 class Failure:
     """A property that a method has broken.
 
@@ -53,14 +36,14 @@ class Failure:
         method: the method.
         why: what was asked, what came back, what should have.
         sequence: the shortest sequence of calls that shows it.
-        expected: what the last of them had to answer, if that can be said.
+        layer: the layer that has found it.
     """
 
     property: Property
     method: str
     why: str
     sequence: tuple[Answer, ...]
-    expected: Expected | None = None
+    layer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +183,10 @@ class Findings:
     def add(self, failure: Failure) -> None:
         """The method has broken the property."""
         self._failures.setdefault((failure.property.name, failure.method), []).append(failure)
+
+    def length_of(self, name: str, method: str) -> int | None:
+        """How many requests the shortest known failure of the property takes, None if there is none."""
+        return min((len(each.sequence) for each in self._failures.get((name, method), ())), default=None)
 
     def excuse(self, name: str, method: str, why: str) -> None:
         """The property cannot be tested here, and that says nothing against the server."""

@@ -460,6 +460,10 @@ class Lifecycle:
         token = answer.at("accessToken")
         if not answer.ok or not isinstance(token, str) or not token:
             return
+        if not (token.isascii() and token.isprintable()):
+            why = "the logs token has a character that the header Authorization cannot carry"
+            session.judge("log-opens", "CreatePrebuildLogsToken", ok=False, why=why, shows=[answer])
+            return
         self._use_as_api_token(token)
         url = at(session.latest(self._first) or {}, "status.logUrl")
         path = self._own_path(url)

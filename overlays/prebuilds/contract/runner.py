@@ -16,18 +16,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from prebuilds.contract import schema
 from prebuilds.contract.cleanup import CleanUp, clean_up
-from prebuilds.contract.findings import Findings, Result, Scope, State
+from prebuilds.contract.escaping import one_line
+from prebuilds.contract.findings import UNIMPLEMENTED, Findings, Result, Scope, State
 from prebuilds.contract.ledger import Ledger, LedgerError
 from prebuilds.contract.lifecycle import Lifecycle
 from prebuilds.contract.observations import phase_of
 from prebuilds.contract.plan import PlanTransport
 from prebuilds.contract.probes import run_probes
-from prebuilds.contract.properties import HAND_WRITTEN, ID_FIELD, METHODS, PROPERTIES, WRITES
+from prebuilds.contract.properties import HAND_WRITTEN, ID_FIELD, LISTS, METHODS, PROPERTIES, WRITES
 from prebuilds.contract.secrets import masked
 from prebuilds.contract.session import (
     LimitReachedError,
@@ -39,7 +40,7 @@ from prebuilds.contract.session import (
 )
 from prebuilds.contract.survey import reach
 from prebuilds.contract.transports import HttpTransport, Transport, TransportError
-from prebuilds.contract.wire import JSON, Request, encode
+from prebuilds.contract.wire import CODES, JSON, Answer, Request, encode
 
 LAYERS: Final = ("probes", "lifecycle", "machine", "schemathesis")
 """The layers of a run, in their order."""
@@ -51,6 +52,7 @@ LEFT_BEHIND: Final = 3
 
 _REMOTE_RATE = 5.0
 _GREETING_TIMEOUT = 10.0
+_GREETING_CONNECT_TIMEOUT = 1.5
 _LOCAL_PATIENCE = 15.0
 _REMOTE_PATIENCE = 60.0
 
@@ -78,9 +80,10 @@ class Options:
         skip: the properties to leave out.
         methods: the methods to check, all if empty.
         known: the known failures, pairs of a property and a method, which is "" for all of them.
+        thorough: whether the layers send all that they have, even if `only` a few properties are looked at.
         layers: the layers to run.
         deep: whether schemathesis runs its longer phases as well.
-        ledger: the file to write down what was made in; by default one in the current directory.
+        ledger: the file to write down what was made in; by default one in the user's directory for state.
     """
 
     url: str = ""
@@ -100,6 +103,7 @@ class Options:
     skip: Collection[str] = ()
     methods: Collection[str] = ()
     known: Collection[tuple[str, str]] = ()
+    thorough: bool = False
     layers: Sequence[str] = LAYERS
     deep: bool = False
     ledger: Path | None = None
@@ -307,10 +311,32 @@ def run(
     )
 
 
+def check(property_name: str, method: str, *, url: str, token: str, **options: Any) -> None:
+    """Check one property of one method, as the tests do that a run writes for its failures.
+
+    Args:
+        property_name: the property.
+        method: the method.
+        url: where the server is.
+        token: the API token.
+        options: further attributes of `Options`.
+
+    Raises:
+        AssertionError: the property is broken, or could not be checked.
+    """
+    # What else is sent makes a difference to some failures.
+    report = run(Options(url=url, token=token, only=(property_name,), methods=(method,), thorough=True, **options))
+    for result in report.results:
+        problem = result.state is State.BROKEN or (result.state is State.NOT_TESTED and not result.excused)
+        if problem or report.unfinished:
+            raise AssertionError(masked(f"{property_name} {method}: {result.why}", report.session.secrets))
+
+
 def clean_up_ledger(
     path: Path,
     *,
     token: str,
+    url: str = "",
     transport: Transport | None = None,
     tell: Callable[[str], None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
@@ -321,16 +347,24 @@ def clean_up_ledger(
     Args:
         path: the ledger.
         token: the API token.
-        transport: the way to the server, by default HTTP to the one that the ledger names.
+        url: where the server is; by default where the ledger says, if that is this machine. Whoever wrote the ledger
+            must not choose where the token goes.
+        transport: the way to the server, by default HTTP to `url`.
         tell: what to do with news.
         sleep: how to let time pass.
         clock: the seconds that have passed, from any beginning.
 
     Raises:
         LedgerError: the file is no ledger.
-        ValueError: its server has no address.
+        ValueError: the server has no address, or is not the one that the ledger is about.
     """
     ledger = Ledger.read(path)
+    if url and url.rstrip("/") != ledger.url.rstrip("/"):
+        ledger.close()
+        raise ValueError(f"the ledger {path} is about {one_line(ledger.url)}, not about {url}")
+    if not url and transport is None and not is_local(ledger.url):
+        ledger.close()
+        raise ValueError(f"name the server: prebuilds contract cleanup {path} {one_line(ledger.url)}")
     way = transport or HttpTransport(ledger.url)
     local = is_local(ledger.url)
     rate = 0.0 if local else _REMOTE_RATE
@@ -393,6 +427,7 @@ def _greet(way: Transport, options: Options) -> str:
     headers = (("Content-Type", JSON), ("Connect-Protocol-Version", "1"), ("Authorization", f"Bearer {options.token}"))
     if isinstance(way, HttpTransport):
         way.timeout = min(_GREETING_TIMEOUT, options.max_time / 4 or _GREETING_TIMEOUT)
+        way.connect_timeout = _GREETING_CONNECT_TIMEOUT
     why = ""
     for method in ("ListPrebuilds", "GetPrebuild", "ListWarmPools", "GetWarmPool"):
         fields = {ID_FIELD[method]: str(uuid.uuid4())} if method in ID_FIELD else {}
@@ -404,18 +439,27 @@ def _greet(way: Transport, options: Options) -> str:
             why = f"the server does not answer: {error}"
             continue
         url, came = f"{way.base_url}{answer.request.target}", f"{answer.outcome} {answer.media_type}".rstrip()
-        if answer.status in (401, 403):
+        if answer.status in (401, 403) and answer.code is not None:
             why = f"the server refuses the token: POST {url} got {came}. Is it the right one (--token-env)?"
         elif 300 <= answer.status < 400:
             where = answer.headers.get("location", "nowhere")
             why = f"the server redirects, which is not followed: POST {url} got {answer.status}, to {where}"
         elif answer.status >= 500:
             why = f"the server fails at everything: POST {url} got {came}"
-        elif not answer.json and answer.body.strip() != b"{}":
-            why = f"this is no PrebuildService: POST {url} got {came}. Is the URL the whole base URL?"
+        elif not _is_of_the_service(answer):
+            why = f"there is no PrebuildService: POST {url} got {came}. Is the URL the whole base URL (.../api)?"
         else:
             return ""
     return masked(why, {options.token})
+
+
+def _is_of_the_service(answer: Answer) -> bool:
+    """Whether only a PrebuildService answers like this: a list in JSON, or an error that a method of it gives."""
+    if answer.ok:
+        return answer.request.method in LISTS and isinstance(answer.content, dict)
+    if answer.code == "not_found":
+        return answer.request.method not in LISTS
+    return answer.code in CODES and answer.code != UNIMPLEMENTED
 
 
 def _settle_down(session: Session) -> str:
@@ -489,7 +533,9 @@ def _why_unfinished(
 
 def _run_layers(session: Session, options: Options, layers: list[LayerRun], tell: Callable[[str], None]) -> None:
     writes = session.allows(writes=True)
-    session.is_selective = bool(options.only)
+    session.is_thorough = options.thorough
+    # Layers that were asked for by name look at everything once more.
+    session.is_selective = bool(options.only) and not options.thorough and set(options.layers) == set(LAYERS)
     lifecycle = Lifecycle(session) if writes and "lifecycle" in options.layers else None
     if lifecycle is not None and not session.is_selective:
         session.layer = "lifecycle"
@@ -503,7 +549,7 @@ def _run_layers(session: Session, options: Options, layers: list[LayerRun], tell
         steps.append(("lifecycle", lifecycle.finish))
     if session.mode == "full" and "schemathesis" in options.layers:
         steps.append(("schemathesis", lambda: _run_schemathesis(session, deep=options.deep)))
-    if session.is_selective or "probes" not in options.layers:
+    if options.only or "probes" not in options.layers:
         steps.insert("probes" in options.layers, ("survey", lambda: reach(session, _methods_of(session))))
     if session.is_selective:
         # The layers that send most come last, and are needed least.
@@ -549,12 +595,20 @@ def _is_emulator(way: Transport) -> bool:
 
 
 def _ledger_path() -> Path:
+    """A file of its own for each run, where programs keep what has to outlive them."""
+    state = os.environ.get("XDG_STATE_HOME", "")
+    home = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
+    folder = home / "prebuilds" / "contract"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerError(f"the folder {folder} for ledgers cannot be created: {error}. Use --ledger FILE") from None
     stamp = datetime.now(tz=UTC).strftime("%Y%m%d-%H%M%S")
-    return Path(f"prebuilds-contract-{stamp}-{os.getpid()}.ledger")
+    return folder / f"{stamp}-{os.getpid()}-{uuid.uuid4().hex[:6]}.ledger"
 
 
 class _Interrupts:
-    """What Ctrl-C does: it ends the run, and is heard twice before it ends the clean-up."""
+    """What Ctrl-C does: the first one ends the run, or is a warning during the clean-up; the second ends that, too."""
 
     def __init__(self, session: Session, tell: Callable[[str], None]) -> None:
         self._session = session
@@ -568,10 +622,10 @@ class _Interrupts:
         if self.is_heeded and self._count == 1:
             self._session.is_interrupted = True
             raise KeyboardInterrupt
-        if self._count > 2:
+        if self._count > 1:
             raise KeyboardInterrupt
         with suppress(RuntimeError):  # the very same text may be on its way to the terminal
-            self._tell("still deleting what was made; once more leaves it, and its ledger, as they are")
+            self._tell("Deleting what the run has created. Ctrl-C once more leaves it, and the ledger that lists it.")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, cast
 
 from prebuild_wire.scalars import parse_uuid
 from prebuilds.contract import schema
-from prebuilds.contract.findings import PROOF, UNIMPLEMENTED, Expected, Failure, Findings
+from prebuilds.contract.findings import PROOF, UNIMPLEMENTED, Failure, Findings
 from prebuilds.contract.ledger import Intent, Ledger
 from prebuilds.contract.observations import Observer, items_in
 from prebuilds.contract.properties import CREATES, DELETES, ID_FIELD, LISTS, METHODS, PROPERTIES, WRITES
@@ -77,6 +77,9 @@ _UNCERTAIN_STATUSES: Final = frozenset({408, 425, 429, 499})
 # How many seconds an answer may take, at most.
 _TIMEOUT = 30.0
 _TIMEOUT_OF_CLEAN_UP = 10.0
+
+# For how many seconds the clean-up goes on, at most. What is left then is in the ledger.
+_MAX_CLEAN_UP = 120.0
 
 # For how many seconds, in all, a call is put off that a server limits by its rate.
 _LONGEST_PAUSE = 60.0
@@ -183,6 +186,8 @@ class Session:
         self.patience = patience
         self.seed = seed
         self.local = local
+        self.is_thorough = False
+        """Whether everything is sent, even what only shows properties that are not looked at."""
         self.is_selective = False
         """Whether the run is about a few properties, and sends no more than it takes to check them."""
         self.log: list[Answer] = []
@@ -247,7 +252,7 @@ class Session:
 
     def wants(self, *names: str) -> bool:
         """Whether any of these properties is looked at."""
-        return any(name in self._findings.selected for name in names)
+        return self.is_thorough or any(name in self._findings.selected for name in names)
 
     def wants_more(self, name: str) -> bool:
         """Whether a later layer has to look at a property: in a run of a few properties, not at what is known by now.
@@ -262,8 +267,11 @@ class Session:
         """Whether a request that shows a property of a method is worth sending: its response shows others as well."""
         # A server may take what is refused by an assumption, and act on it.
         beside = (*EVERY_RESPONSE, "refused-changes-nothing") if method in CREATES else EVERY_RESPONSE
-        wanted = self.wants(name) or (self.wants(*beside) and not PROPERTIES[name].assumption)
-        return wanted and self._findings.scope.covers(method)
+        if name in self._findings.selected:
+            return self.is_thorough or self._findings.scope.covers(method)
+        if PROPERTIES[name].assumption and not self.assumptions:
+            return False
+        return self.is_thorough or (self.wants(*beside) and self._findings.scope.covers(method))
 
     # -- Where to work
 
@@ -393,9 +401,15 @@ class Session:
     def pause(self, seconds: float) -> None:
         """Let time pass, but not beyond the run's own."""
         self.catch_up()
-        if self._deadline is not None and not self._cleaning and self._clock() + seconds > self._deadline:
-            raise OutOfTimeError
+        if self._deadline is not None and self._clock() + seconds > self._deadline:
+            raise self._over()
         self._sleep(seconds)
+
+    def _over(self) -> Exception:
+        """What is raised when the time of the run, or of its clean-up, is over."""
+        if self._cleaning:
+            return ServerGoneError(f"the clean-up was given up after {_MAX_CLEAN_UP:g} s")
+        return OutOfTimeError()
 
     def now(self) -> float:
         """The seconds that have passed, from any beginning."""
@@ -421,7 +435,7 @@ class Session:
     def start_cleaning(self) -> None:
         """From now on the limits of the run do not count, so that all can be deleted."""
         self._cleaning = True
-        self._deadline = None
+        self._deadline = self._clock() + _MAX_CLEAN_UP
         self._missing = 0
         self.ledger.is_winding_up = True
 
@@ -443,7 +457,6 @@ class Session:
         why: str = "",
         *,
         shows: Sequence[Answer] = (),
-        expected: Expected | None = None,
     ) -> bool:
         """Record whether a method has kept a property, this time.
 
@@ -454,7 +467,6 @@ class Session:
             why: what was asked, what came back and what should have, for when it was not.
             shows: the answers that show it together, by default the latest. The calls that made what they are about
                 are added by themselves.
-            expected: what the last of them had to be, so that a test can be written.
 
         Returns:
             `ok`.
@@ -472,8 +484,12 @@ class Session:
         else:
             # A lone surrogate cannot be printed.
             why = masked(why.encode("utf-8", "backslashreplace").decode(), self.secrets)
-            steps = shortest(self.log, shows or self.log[-1:], self.made)
-            self._findings.add(Failure(PROPERTIES[name], method, why, steps, expected))
+            shown = shows or self.log[-1:]
+            known = self._findings.length_of(name, method)
+            if known is not None and len(shown) >= known:
+                return ok  # a sequence that is not longer shows it already
+            steps = shortest(self.log, shown, self.made)
+            self._findings.add(Failure(PROPERTIES[name], method, why, steps, self.layer))
         return ok
 
     def excuse(self, name: str, why: str, *methods: str) -> None:
@@ -490,15 +506,12 @@ class Session:
     def accepted(self, name: str, answer: Answer, what: str) -> bool:
         """Judge that a call has to succeed, `what` it asks for in words."""
         why = f"{what} has to succeed, and got {answer.outcome}"
-        return self.judge(
-            name, answer.request.method, answer.status == 200, why, shows=[answer], expected=Expected(status=200)
-        )
+        return self.judge(name, answer.request.method, answer.status == 200, why, shows=[answer])
 
     def refused(self, name: str, answer: Answer, what: str, *codes: str) -> bool:
         """Judge that a call has to be refused with one of the codes, `what` it asks for in words."""
         why = f"{what} has to be {' or '.join(codes)}, and got {answer.outcome}"
-        expected = Expected(code=codes[0]) if len(codes) == 1 else None
-        return self.judge(name, answer.request.method, answer.code in codes, why, shows=[answer], expected=expected)
+        return self.judge(name, answer.request.method, answer.code in codes, why, shows=[answer])
 
     def takes_any_token(self) -> bool:
         """Whether the server takes tokens that are made up, as a test server may. It is asked once."""
@@ -522,7 +535,7 @@ class Session:
         if self.is_interrupted and not self._cleaning:
             raise KeyboardInterrupt
         if self._deadline is not None and self._clock() > self._deadline:
-            raise OutOfTimeError
+            raise self._over()
         if request.method not in WRITES or self._cleaning or request.path is not None:
             return
         if not self.allows(writes=True) and not (refused and self.allows_refusals):
@@ -627,7 +640,7 @@ class Session:
                     self.ledger.settle(intent, [])
                     intent = None
                 if self._deadline is not None and self._clock() > self._deadline:
-                    raise OutOfTimeError from error
+                    raise self._over() from error
                 if self._missing >= _PATIENCE:
                     raise ServerGoneError(f"the server does not answer: {error}") from error
                 if request.method in WRITES or attempt == 1:
@@ -736,7 +749,6 @@ class Session:
             agrees,
             f"{code} has the status {CODES[code]}, and came with {status}",
             shows=[answer],
-            expected=Expected(status=CODES[code]),
         )
         if agrees:
             older = status != CODES[code] and status == OLDER_STATUSES.get(code)
