@@ -282,7 +282,7 @@ class Prebuilds(PrebuildsResource):
             NotFoundError: there is no such prebuild.
             CallError: the service rejects the request for the token, for lack of permission for instance.
         """
-        from prebuilds.logs import logs
+        from prebuilds.logs.reading import logs
 
         return self._driver.iterate(logs(self._executor, prebuild_id, follow=follow, timeout=timeout))
 
@@ -552,7 +552,7 @@ class AsyncPrebuilds(AsyncPrebuildsResource):
         self, prebuild_id: str | models.Prebuild, *, follow: bool = True, timeout: Seconds | None = None
     ) -> AsyncIterator[str]:
         """The lines of the log of a prebuild, without line ends; see `Prebuilds.logs`."""
-        from prebuilds.logs import logs
+        from prebuilds.logs.reading import logs
 
         return self._driver.iterate(logs(self._executor, prebuild_id, follow=follow, timeout=timeout))
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from generator import api, document, skeleton, spec, stamp
 from generator.problems import PipelineError
+from prebuilds.cli.app import run
+from prebuilds.cli.session import Session
 
 from .conftest import Make, Schema, imported, small
 from .test_lint import SCHEMAS, at
@@ -118,6 +123,25 @@ def test_client_methods_build_requests(package: Any) -> None:
     ]
     assert page.pots == []
     assert page.has_next_page()
+
+
+def test_the_command_line_calls_a_method_that_only_this_schema_has(
+    package: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorder = Recorder(package)
+    recorder.resource._call = lambda operation, request, options: (  # type: ignore[method-assign]
+        recorder.sent.append((operation.name, request.to_dict(), dict(options))) or operation.decode({"pot": POT})
+    )
+    for name in ("operations", "pages", "types"):
+        monkeypatch.setitem(sys.modules, f"prebuild_api.{name}", getattr(package, name))
+        monkeypatch.setattr(f"prebuild_api.{name}", getattr(package, name))
+    monkeypatch.setattr(Session, "client", SimpleNamespace(prebuilds=recorder.resource))
+    assert run(["call", "Brew", '{"kind": "TEA_GREEN", "cups": 2, "sugar": true}']) == 0
+    assert recorder.sent == [("Brew", {"kind": "TEA_GREEN", "cups": 2}, {"extra_body": {"sugar": True}})]
+    assert json.loads(capsys.readouterr().out)["pot"]["brewedAt"] == POT["brewedAt"]
+    assert run(["call", "ListPots", '{"page": {"size": 5}}', "--json"]) == 0
+    assert run(["call", "GetPrebuild", "{}"]) == 2
+    assert "expected one of Brew, ListPots" in capsys.readouterr().err
 
 
 def test_what_a_request_cannot_be_is_refused(package: Any) -> None:

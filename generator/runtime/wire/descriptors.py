@@ -6,7 +6,7 @@ They live in a pool of their own, so that they get along with any other package 
 from __future__ import annotations
 
 import functools
-from pathlib import Path
+from importlib.resources import files
 
 from google.protobuf import descriptor_pb2, message_factory
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 
 __all__ = ["file", "message_class", "pool", "request_class", "response_class"]
 
-_DESCRIPTOR_SET = Path(__file__).with_name("descriptor_set.binpb")
+_DESCRIPTOR_SET = files(__package__ or "").joinpath("descriptor_set.binpb")
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -158,7 +159,8 @@ def test_the_demo_tells_its_story_in_plain_lines(prebuilds_here, impatient, serv
 def test_the_demo_runs_an_emulator_of_its_own_and_ends_it(prebuilds_here, monkeypatch):
     monkeypatch.setattr(demo, "SPEED", 2000)
     before = running(os.getpid())
-    done = prebuilds_here("demo")
+    # A proxy has no way to this machine.
+    done = prebuilds_here("demo", HTTP_PROXY="http://127.0.0.1:1", ALL_PROXY="socks5://127.0.0.1:1")
     assert (done.returncode, done.stderr) == (0, "")
     assert "Everything that was created is deleted again" in done.stdout
     assert running(os.getpid()) == before
@@ -231,21 +233,21 @@ def test_told_to_create_a_process_of_its_own_deletes_what_it_created():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "variables", "reason"),
+    ("arguments", "variables", "code", "reason"),
     [
-        (["--base-url", "http://127.0.0.1:1"], {}, "there is no token"),
-        (["--base-url", "http://127.0.0.1:1", "--token-env", "MINE"], {}, "MINE is not set"),
-        (["--base-url", "http://127.0.0.1:1", "--create"], {"ONA_TOKEN": "t"}, "add --project"),
-        (["--create"], {}, "add --base-url"),
-        (["--base-url", "http://127.0.0.1:1"], {"ONA_TOKEN": "t"}, "127.0.0.1:1"),
-        (["--base-url", "ftp://example.test"], {"ONA_TOKEN": "t"}, "ftp://example.test"),
+        (["--base-url", "http://127.0.0.1:1"], {}, 4, "there is no token"),
+        (["--base-url", "http://127.0.0.1:1", "--token-env", "MINE"], {}, 4, "set MINE"),
+        (["--base-url", "http://127.0.0.1:1", "--create"], {"ONA_TOKEN": "t"}, 2, "add --project"),
+        (["--create"], {}, 2, "add --base-url"),
+        (["--base-url", "http://127.0.0.1:1"], {"ONA_TOKEN": "t"}, 1, "127.0.0.1:1"),
+        (["--base-url", "ftp://example.test"], {"ONA_TOKEN": "t"}, 2, "ftp://example.test"),
     ],
 )
-def test_what_cannot_be_told_is_explained_in_a_line_or_two(
-    prebuilds_here, arguments: list[str], variables: dict[str, str], reason: str
+def test_a_demo_that_cannot_run_says_why_in_a_line_and_a_hint(
+    prebuilds_here, arguments: list[str], variables: dict[str, str], code: int, reason: str
 ):
     done = prebuilds_here("demo", *arguments, **variables)
-    assert done.returncode == 1
+    assert done.returncode == code
     assert done.stderr.startswith("prebuilds: ")
     assert reason in done.stderr
     assert len(done.stderr.splitlines()) <= 2
@@ -254,10 +256,29 @@ def test_what_cannot_be_told_is_explained_in_a_line_or_two(
 def test_a_process_ends_with_the_code_of_what_went_wrong():
     assert prebuilds("no-such-command").returncode == 2
     done = prebuilds("demo", "--create")
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 2)
 
 
 def test_a_fault_in_our_own_code_is_not_taken_for_a_missing_extra(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "prebuilds.cli.app", None)
     with pytest.raises(ImportError, match="prebuilds.cli.app"):
         main(["--version"])
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_the_demo_needs_no_unicode(service: PrebuildClient, impatient, monkeypatch, encoding: str):
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(demo, "_emulator", lambda: nullcontext(url(service)))
+
+    class Terminal(io.TextIOWrapper):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal(io.BytesIO(), encoding=encoding)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", terminal)
+        assert main(["demo"]) == 0
+    terminal.flush()
+    assert b"Everything that was created is deleted again" in terminal.buffer.getvalue()
