@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote
 
+from prebuild_wire import OPERATIONS
 from prebuild_wire.enums import PrebuildPhase
 from prebuild_wire.scalars import parse_duration, parse_uuid
 from prebuilds.contract import schema
@@ -111,6 +112,8 @@ class _Probing:
             return {"projectId": pair.project, "environmentClassId": environment_class, "minSize": 0, "maxSize": 1}
         if method in LISTS:
             return self.listing()
+        if method not in ID_FIELD:
+            return schema.minimal(method)
         return {ID_FIELD[method]: self.session.new_id()}
 
     def listing(self, **more: Any) -> dict[str, Any]:
@@ -375,11 +378,11 @@ class _Probing:
         for method in CREATES:
             mark = session.mark()
             base = self.fresh(method)
-            required = schema.component(f"{method}Request")["required"]
+            required = schema.component(OPERATIONS[method].request_name)["required"]
             for name in required:
                 fields = {key: value for key, value in base.items() if key != name}
                 self.refuse("required-fields", method, fields, f"no {name}")
-            for name, field in schema.fields(f"{method}Request").items():
+            for name, field in schema.fields(OPERATIONS[method].request_name).items():
                 if field.get("format") == "uuid":
                     what, text = self.malformed(method, name)
                     self.refuse("malformed-id-is-refused", method, {**base, name: text}, f"{what} in {name}")

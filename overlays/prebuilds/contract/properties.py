@@ -17,14 +17,16 @@ Level = Literal["MUST", "SHOULD"]
 METHODS: Final = tuple(OPERATIONS)
 """All methods of the service, in the order of the schema."""
 
-READS: Final = tuple(name for name, operation in OPERATIONS.items() if operation.idempotency == "no_side_effects")
+SIDE_EFFECT_FREE: Final = tuple(
+    name for name, operation in OPERATIONS.items() if operation.idempotency == "no_side_effects"
+)
 """The methods that change nothing."""
 
-WRITES: Final = tuple(name for name in METHODS if name not in READS)
+WRITES: Final = tuple(name for name in METHODS if name not in SIDE_EFFECT_FREE)
 """The methods that may change something."""
 
-LISTS: Final = tuple(name for name, operation in OPERATIONS.items() if operation.paged)
-"""The methods that answer page by page."""
+LISTS: Final = ("ListPrebuilds", "ListWarmPools")
+"""The methods that answer page by page, of which the probes know the filters."""
 
 CREATES: Final = ("CreatePrebuild", "CreateWarmPool")
 """The methods that make something that has to be deleted again."""
@@ -46,6 +48,9 @@ ID_FIELD: Final = {
     **dict.fromkeys(OF_POOL, "warmPoolId"),
 }
 """The field of the request that carries that id."""
+
+READS: Final = tuple(name for name in SIDE_EFFECT_FREE if name in (*LISTS, *OF_ID))
+"""The methods that change nothing and that the probes know. Others are checked by what the schema says of them."""
 
 SHOWS_PREBUILD: Final = ("CreatePrebuild", "GetPrebuild", "ListPrebuilds", "CancelPrebuild")
 """The methods that answer with prebuilds."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -19,9 +20,19 @@ from prebuilds.contract.secrets import masked
 from prebuilds.contract.wire import Request
 from prebuilds.version import __version__
 
-SHORT: Final = dict(
-    zip(METHODS, ("CrP", "LiP", "GeP", "CaP", "DeP", "Log", "CrW", "GeW", "LiW", "UpW", "DeW"), strict=True)
-)
+
+def _short(methods: tuple[str, ...]) -> dict[str, str]:
+    """Each method in three characters: the beginning of its first and last word, or a number where that is taken."""
+    result: dict[str, str] = {}
+    for number, method in enumerate(methods):
+        words = re.findall(r"[A-Z]+[a-z0-9]*|[a-z0-9]+", method) or [method]
+        noun = "W" if "WarmPool" in method else words[-1][:1]
+        short = "Log" if "Logs" in method else f"{words[0][:2]:.2}{noun}"
+        result[method] = short if len(short) == 3 and short not in result.values() else f"{number:03}"
+    return result
+
+
+SHORT: Final = _short(METHODS)
 """The methods in three letters, for the head of the table."""
 
 _MARK: Final = {State.KEPT: "+", State.BROKEN: "X", State.NOT_TESTED: "?"}
