@@ -89,6 +89,8 @@ def test_help_loads_neither_the_client_nor_rich():
         (("warm-pool", "update", MISSING), 2, "--min, --max"),
         (("warm-pool", "apply", "/no/such/file"), 2, "does not exist"),
         (("logs", MISSING), 5, "not_found"),
+        (("wait", MISSING), 5, "not_found"),
+        (("call", "CreatePrebuild", f'{{"projectId": "{PROJECT}"}}', "--paginate"), 2, "does not return a list"),
         (("list", "--base-url", "ftp://x"), 2, "ftp://x"),
         (("list", "--token-env", "MINE"), 4, "set MINE"),
         (("list", "--base-url", "http://127.0.0.1:1"), 1, "127.0.0.1:1"),

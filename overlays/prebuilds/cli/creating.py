@@ -84,6 +84,8 @@ def create_command(
             session.info(f"interrupted; the prebuild goes on. To cancel it: prebuilds cancel {ids}")
             return INTERRUPTED
         code = code_of_many([code, waited]) if code else waited
+    elif created and session.is_watched:
+        session.info(f"hint: prebuilds watch {created[0].id} shows its progress")
     if _prints_objects(session):
         session.output.show(ended, prebuild_layout(session.now))
     if github:

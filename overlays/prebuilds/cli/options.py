@@ -15,7 +15,7 @@ from prebuilds.cli.durations import parse_duration
 from prebuilds.cli.output import FORMATS
 
 if TYPE_CHECKING:
-    from click import ParamType as ParamType
+    from click import ParamType as ParamType  # noqa: PLC0414  otherwise mypy does not let others import it
 else:
 
     class ParamType(click.ParamType):

@@ -111,11 +111,14 @@ class Output:
             return _Ids(self, layout)
         return _Table(self, layout) if self.is_terminal else _TabSeparated(self, layout)
 
-    def show(self, items: Iterable[T], layout: Layout[T]) -> None:
-        """Print items."""
+    def show(self, items: Iterable[T], layout: Layout[T]) -> int:
+        """Print items. Returns their number."""
+        count = 0
         with self.writer(layout) as writer:
             for item in items:
                 writer.add(item)
+                count += 1
+        return count
 
     def show_details(self, items: Iterable[T], layout: Layout[T]) -> None:
         """Print items: on a terminal with each of their values on a line of its own."""

@@ -77,8 +77,12 @@ def list_command(
     )
     found = of_class(since_then(found, oldest), environment_class)
     shown = found if everything else islice(found, limit)
-    session.output.show(shown, prebuild_layout(session.now))
-    if not everything and session.is_watched and next(iter(found), None) is not None:
+    count = session.output.show(shown, prebuild_layout(session.now))
+    if not session.is_watched:
+        return
+    if not count:
+        session.info("no prebuild matches")
+    elif not everything and next(found, None) is not None:
         session.info(f"hint: only the newest {limit} are shown; --all shows all")
 
 

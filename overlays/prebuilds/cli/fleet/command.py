@@ -92,6 +92,8 @@ def refresh_command(
         keep_baseline=keep_baseline,
         skip_fresher_than=skip_fresher_than,
     )
+    if state is None and len(targets) > 1:
+        session.info("hint: with --state FILE, a run that is interrupted can be resumed")
     with StateFile(state, session.base_url, targets) as states:
         try:
             interrupted = not _run(session, states, options)
