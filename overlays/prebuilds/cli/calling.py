@@ -32,7 +32,7 @@ class _MethodType(ParamType[Any]):
         return self.fail(f"expected one of {', '.join(each.name for each in OPERATIONS)}, found {value!r}", param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """The names that begin with what was typed."""
+        """The names that complete the typed text."""
         from prebuild_api.operations import OPERATIONS
 
         return [CompletionItem(each.name) for each in OPERATIONS if each.name.lower().startswith(incomplete.lower())]

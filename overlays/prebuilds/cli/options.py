@@ -73,7 +73,7 @@ class EnumType(ParamType[str]):
         return self.fail(f"expected one of {', '.join(members)}, found {value!r}", param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """The short names that begin with what was typed."""
+        """The short names that complete the typed text."""
         return [CompletionItem(short) for short in self.members() if short.startswith(incomplete.lower())]
 
 

@@ -1,4 +1,4 @@
-"""What commands print to standard output: tables for people, and four formats for programs."""
+"""Printing to standard output: tables for people, and four formats for programs."""
 
 from __future__ import annotations
 
@@ -59,7 +59,10 @@ class Layout(Generic[T]):
 
 
 class Writer(Generic[T]):
-    """A `with` block that prints items one by one. What was printed is complete at its end, even if it fails."""
+    """A `with` block that prints items one by one.
+
+    Its output is complete at the end of the block, even if the block fails.
+    """
 
     def __init__(self, output: Output, layout: Layout[T]) -> None:
         self.output = output
@@ -70,7 +73,7 @@ class Writer(Generic[T]):
         raise NotImplementedError
 
     def finish(self) -> None:
-        """Print what was kept."""
+        """Print the items that were kept."""
 
     def __enter__(self) -> Self:
         return self
@@ -306,7 +309,7 @@ def _value(record: Mapping[str, Any], path: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text as a spreadsheet may show it: one that looks like a formula would be calculated."""
+    """Text that a spreadsheet shows as it is, rather than as a formula."""
     text = one_line(text)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) and not _is_number(text) else text
 

@@ -107,7 +107,7 @@ def get_command(session: Session, ids: tuple[str, ...]) -> int:
 def status_command(
     session: Session, projects: tuple[str, ...], environment_class: str | None, max_age: timedelta | None
 ) -> int:
-    """Show the newest completed prebuild of each project, and what is running."""
+    """Show the newest completed prebuild of each project, and its active ones."""
     found, code = for_each(
         session,
         read_ids(projects, "project"),

@@ -1,4 +1,4 @@
-"""What a command works with: the client, the output, and messages on standard error."""
+"""The session of a command: the client, the output, and messages on standard error."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PROXY_STATUSES = (403, 407, 502, 503, 504)
 
 
 class Session:
-    """The settings of one command, and what follows from them.
+    """The settings of one command, with the client and the output that they describe.
 
     Args:
         output_format: how to print.
@@ -144,7 +144,7 @@ class Session:
 
         Args:
             error: the error.
-            about: the id of what it is about, if the error does not name it.
+            about: an id that is printed first, unless the error names it.
         """
         from prebuilds.errors import WaitManyError
 
@@ -231,7 +231,7 @@ def print_error(text: str, hint: str = "", *, no_color: bool = False) -> None:
 
 
 def explained(error: Exception, base_url: str) -> tuple[str, str]:
-    """An error in one line, and what the person can do about it."""
+    """An error in one line, and advice for the person."""
     from prebuilds.errors import APIError, CallError, ConnectionFailedError
 
     if isinstance(error, CommandError):
@@ -265,10 +265,10 @@ def proxy_of(base_url: str) -> str | None:
 
 def _without_advice(text: str) -> tuple[str, str]:
     """The text of an error of the client, and the advice that it ends with in brackets."""
-    said, opened, advice = text.partition(" [")
+    summary, opened, advice = text.partition(" [")
     if not opened or not text.endswith("]"):
         return text, ""
-    return said, advice[:-1].replace("] [", " ")
+    return summary, advice[:-1].replace("] [", " ")
 
 
 def _silence_log() -> None:

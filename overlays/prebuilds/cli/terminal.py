@@ -1,4 +1,4 @@
-"""What the output streams can show: their width, colours and characters."""
+"""The abilities of the output streams: their width, colours and characters."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ def has_colour(stream: TextIO, *, no_color: bool) -> bool:
 
 def width_of(stream: TextIO) -> int:
     """The number of columns of a terminal."""
-    said = os.environ.get("COLUMNS", "")
-    if said.isascii() and said.isdigit() and int(said) > 0:
-        return max(int(said), _MIN_WIDTH)
+    columns_variable = os.environ.get("COLUMNS", "")
+    if columns_variable.isascii() and columns_variable.isdigit() and int(columns_variable) > 0:
+        return max(int(columns_variable), _MIN_WIDTH)
     try:
         columns = os.get_terminal_size(stream.fileno()).columns
     except (AttributeError, ValueError, OSError):

@@ -42,7 +42,7 @@ _MAX_SINGLE_POLLS: Final = 10
 """The number of prebuilds that a poll reads one by one because no list shows them."""
 
 CREATE_TIMEOUT: Final = 20.0
-"""Seconds for a create. The service is told, and does not carry it out later."""
+"""Seconds for a create. The request carries this deadline, so that the service does not execute it later."""
 
 SETTLE: Final = 30.0
 """Seconds after which a create whose response was lost either shows in the list, or did not take effect."""
@@ -104,7 +104,7 @@ class Refresh:
         client: the client; it is used without retries of its own.
         state: the targets, and their state on disk.
         options: the options.
-        progress: is told what happens.
+        progress: shows the events.
         runtime: time and chance.
     """
 
@@ -173,7 +173,7 @@ class Refresh:
                 tasks.create_task(self._counted(self._recover(item)))
             while self._waiting and not self.is_stopped:
                 free = self._options.concurrency - len(self._active) - self._starting
-                # What is read before a create must not be old when it is sent.
+                # The lists that are read before a create must not be old when it is sent.
                 if free <= 0 or self._queued >= MAX_FILTER:
                     await self._runtime.async_sleep(min(0.5, self._options.poll_interval.total_seconds()))
                     continue
@@ -291,7 +291,7 @@ class Refresh:
         item.changed_at = self._runtime.clock()
         self._progress.event(item, how)
 
-    # -- What is read before creates
+    # -- Before creates
 
     async def _newest(self, group: Sequence[Item]) -> tuple[datetime | None, frozenset[str]]:
         """When the newest prebuild of the projects was created, and the ids of those created at that moment."""
