@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from .enum_types import CodeEnum, ProtobufEnum
+from . import enum_types as _enum_types
 
 __all__ = [
     "ConnectCode",
@@ -15,7 +15,7 @@ __all__ = [
 ]
 
 
-class PrebuildPhase(ProtobufEnum):
+class PrebuildPhase(_enum_types.ProtobufEnum):
     """Where a prebuild is in its lifecycle."""
 
     UNSPECIFIED = "PREBUILD_PHASE_UNSPECIFIED", 0
@@ -55,7 +55,7 @@ class PrebuildPhase(ProtobufEnum):
     """The prebuild is gone. A server may answer `not_found` in place of this phase."""
 
 
-class PrebuildTrigger(ProtobufEnum):
+class PrebuildTrigger(_enum_types.ProtobufEnum):
     """What sets a prebuild off."""
 
     UNSPECIFIED = "PREBUILD_TRIGGER_UNSPECIFIED", 0
@@ -68,7 +68,7 @@ class PrebuildTrigger(ProtobufEnum):
     """The daily schedule of the project."""
 
 
-class Principal(ProtobufEnum):
+class Principal(_enum_types.ProtobufEnum):
     """The kind of thing that acts."""
 
     UNSPECIFIED = "PRINCIPAL_UNSPECIFIED", 0
@@ -93,7 +93,7 @@ class Principal(ProtobufEnum):
     """A manager of runners."""
 
 
-class WarmPoolPhase(ProtobufEnum):
+class WarmPoolPhase(_enum_types.ProtobufEnum):
     """Where a warm pool is in its lifecycle."""
 
     UNSPECIFIED = "WARM_POOL_PHASE_UNSPECIFIED", 0
@@ -115,7 +115,7 @@ class WarmPoolPhase(ProtobufEnum):
     """The pool is gone. A server may answer `not_found` in place of this phase."""
 
 
-class ConnectCode(CodeEnum):
+class ConnectCode(_enum_types.CodeEnum):
     """The kinds of failure that the Connect protocol knows."""
 
     CANCELED = "canceled", 499

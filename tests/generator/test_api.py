@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from generator import api, document, normalise, spec, stamp
+from generator import api, document, skeleton, spec, stamp
 from generator.problems import PipelineError
 from prebuilds.cli.app import run
 from prebuilds.cli.session import Session
@@ -218,9 +218,12 @@ def test_text_cannot_break_out_of_a_docstring(tiny: Schema, make: Make) -> None:
     assert package.models.Pot.__doc__ == text
 
 
-def test_what_openapi_python_client_drops_is_an_error(tiny: Schema, read: Read, tmp_path: Path) -> None:
-    loaded, model = read(tiny)
-    plain = normalise.for_openapi_python_client(loaded.data)
-    plain["components"]["schemas"]["Pot"]["properties"]["id"] = {"type": "nonsense"}
+def test_what_openapi_python_client_drops_is_an_error(
+    tiny: Schema, read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, model = read(tiny)
+    bones = skeleton.build(model)
+    next(iter(bones.document["components"]["schemas"].values()))["type"] = "nonsense"
+    monkeypatch.setattr(skeleton, "build", lambda api: bones)
     with pytest.raises(PipelineError, match="openapi-python-client"):
-        api.generate(plain, model, tmp_path / "package")
+        api.generate(model, tmp_path / "package")

@@ -40,6 +40,14 @@ _FILE: Final = click.Path(path_type=Path, dir_okay=False)
     is_flag=True,
     help="Permit a --host that others can reach. Whoever reaches it can read and change everything here.",
 )
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    metavar="NAME",
+    multiple=True,
+    help="Answer under this host name, too, as in a network of containers. May be repeated.",
+)
+@click.option("--ready-file", metavar="FILE", type=_FILE, help="Write the URL to this file once it can be called.")
 @click.option("--control/--no-control", default=True, help="Have the control plane, below /_emulator/.")
 @click.option(
     "--control-token",
@@ -66,6 +74,8 @@ def emulator_command(
     strict_projects: bool,
     relaxed_ids: bool,
     allow_remote: bool,
+    allowed_hosts: tuple[str, ...],
+    ready_file: Path | None,
     control: bool,
     control_token: str | None,
     log: LogStyle,
@@ -78,6 +88,7 @@ def emulator_command(
             tokens=tokens,
             read_only_tokens=read_only_tokens,
             strict_projects=strict_projects,
+            allowed_hosts=allowed_hosts,
             relaxed_ids=relaxed_ids,
             control=control,
             control_token=control_token,
@@ -92,5 +103,6 @@ def emulator_command(
         allow_remote=allow_remote,
         options=options,
         projects=projects,
+        ready_file=ready_file,
         log=log,
     )
