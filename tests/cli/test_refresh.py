@@ -254,6 +254,8 @@ def test_a_rejected_token_ends_the_run_and_can_be_resumed(cli: Run, service: Ser
     service.control.plan_fault(ErrorFault(method="CreatePrebuild", code=ConnectCode.UNAUTHENTICATED))
     done = cli("refresh", PROJECT, "--state", state)
     assert done.code == 4
+    assert "To resume: prebuilds refresh" in done.err
+    assert "The token came from $GITPOD_API_KEY" in done.err
     assert ids(service.client) == set()
     assert cli("refresh", PROJECT, "--state", state).code == 0
     assert len(ids(service.client)) == 1

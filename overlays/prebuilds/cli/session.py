@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from prebuilds.flows.effects import Runtime
     from prebuilds.options import EngineName
 
+_CLIENT_ARGUMENT = "the argument bearer_token"
+
 _PROXY_STATUSES = (403, 407, 502, 503, 504)
 """The statuses that a proxy may respond with in place of the service."""
 
@@ -71,7 +73,7 @@ class Session:
 
             _silence_log()
             self._client = PrebuildClient(
-                self.token, base_url=self.base_url, engine=self._engine(), _runtime=self._runtime
+                self._given_token(), base_url=self.base_url, engine=self._engine(), _runtime=self._runtime
             )
         return self._client
 
@@ -86,7 +88,7 @@ class Session:
 
         _silence_log()
         return AsyncPrebuildClient(
-            self.token, base_url=self.base_url, engine=self._engine(), _runtime=self._runtime, **options
+            self._given_token(), base_url=self.base_url, engine=self._engine(), _runtime=self._runtime, **options
         )
 
     @property
@@ -153,6 +155,9 @@ class Session:
                 self.report(each)
         else:
             text, hint = explained(error, self.base_url)
+            if self._token_env is not None:
+                # The client knows the token of --token-env as its argument.
+                text, hint = (each.replace(_CLIENT_ARGUMENT, f"${self._token_env}") for each in (text, hint))
             named = not about or about in text
             print_error(text if named else f"{about}: {text}", hint, no_color=self.no_color)
         return code_of(error)
@@ -171,6 +176,11 @@ class Session:
     def is_watched(self) -> bool:
         """Whether a person sees progress on standard error."""
         return is_terminal(sys.stderr) and not self.quiet
+
+    def _given_token(self) -> str | None:
+        """The token for the client; None for the client's own environment variables, which its errors name."""
+        token = self.token
+        return None if self._token_env is None else token
 
     def _engine(self) -> EngineName:
         """The fast engine where its extra is installed. It cannot use a proxy that speaks TLS or SOCKS."""

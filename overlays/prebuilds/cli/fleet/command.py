@@ -76,8 +76,9 @@ def refresh_command(
     from prebuilds.cli.fleet.state_file import StateFile
     from prebuilds.cli.fleet.targets import targets_of
 
-    named = read_ids(projects, "project") if projects else []
-    targets = targets_of(named, _lines(projects_from), classes)
+    named = [each for each in projects if each != "-"]
+    lines = _lines(projects_from) + _lines("-" if "-" in projects else None)
+    targets = targets_of(read_ids(named, "project") if named else [], lines, classes)
     files = report_files(reports)
     if github:
         job.check(session)
@@ -122,19 +123,20 @@ def _run(session: Session, states: StateFile, options: RefreshOptions) -> bool:
     try:
         asyncio.run(main())
     except KeyboardInterrupt:
-        _say_how_to_resume(session, states)
+        _say_how_to_resume(session, states, "interrupted")
         return False
     except BaseExceptionGroup as group:
+        _say_how_to_resume(session, states, "the run ended early")
         raise _first(group) from None
     return True
 
 
-def _say_how_to_resume(session: Session, states: StateFile) -> None:
+def _say_how_to_resume(session: Session, states: StateFile, why: str) -> None:
     if states.path is None:
-        session.info("interrupted; the prebuilds that were created go on. A run with --state FILE can be resumed")
+        advice = "A run with --state FILE can be resumed"
     else:
-        command = shlex.join(["prebuilds", *invocation().arguments])
-        session.info(f"interrupted; the prebuilds that were created go on. To resume: {command}")
+        advice = f"To resume: {shlex.join(['prebuilds', *invocation().arguments])}"
+    session.info(f"{why}; the prebuilds that were created go on. {advice}")
 
 
 def _finish(session: Session, states: StateFile, files: dict[str, Path], *, github: bool) -> None:
