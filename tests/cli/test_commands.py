@@ -212,6 +212,26 @@ def test_every_command_fits_the_terminal(terminal: Run, service: Service, column
     assert "status.phase" in details.plain
 
 
+def test_a_long_command_shows_a_person_how_far_it_is(terminal: Run, cli: Run, service: Service):
+    made = [service.create() for _ in range(20)]
+    shown = terminal("cancel", *made).plain
+    assert "20/20" in shown
+    assert all(each in shown for each in made)
+    assert cli("cancel", *made).err == ""
+
+
+def test_bytes_that_are_no_text_are_an_error_like_any_other(cli: Run, service: Service, tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes(b"\xff\n" + PROJECT.encode())
+    done = cli("refresh", "--projects-from", str(file))
+    assert done.code == 7
+    assert [line.split("\t")[3] for line in done.lines] == ["refused", "completed"]
+    assert "\\xff" in done.lines[0]
+    assert cli("call", "GetPrebuild", f"@{file}").code == 1
+    file.write_bytes(b"\xff: [")
+    assert cli("warm-pool", "apply", str(file)).code == 2
+
+
 def test_colours_are_for_terminals_that_want_them(terminal: Run, cli: Run, service: Service, monkeypatch):
     service.completed()
     assert "\x1b[32mCOMPLETED" in terminal("list").out

@@ -57,7 +57,7 @@ def create_command(
     from prebuilds.cli import github as job
     from prebuilds.cli.following import Patience, follow
     from prebuilds.cli.layouts import prebuild_layout
-    from prebuilds.errors import PrebuildsError
+    from prebuilds.errors import CallError, PrebuildsError
 
     if logs and len(classes) > 1:
         raise click.UsageError("--logs follows one prebuild: expected one --class")
@@ -74,6 +74,8 @@ def create_command(
             created.append(_create(session, project, environment_class, timeout))
         except PrebuildsError as error:
             code = session.report(error)
+            if isinstance(error, CallError) and error.operation == "create" and error.maybe_executed:
+                session.info(f"hint: the prebuild may exist; to look for it: prebuilds list -p {project} -L 3")
             break
     ended = created
     if created and (wait or logs):

@@ -265,13 +265,14 @@ def for_each(
     codes: list[int] = []
 
     def results() -> Iterator[Any]:
-        for each in ids:
-            try:
-                result = work(each)
-            except PrebuildsError as error:
-                codes.append(session.report(error, each))
-            else:
-                codes.append(SUCCESS)
-                yield result
+        with session.counted(ids) as remaining:
+            for each in remaining:
+                try:
+                    result = work(each)
+                except PrebuildsError as error:
+                    codes.append(session.report(error, each))
+                else:
+                    codes.append(SUCCESS)
+                    yield result
 
     return results(), lambda: code_of_many(codes)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import wraps
 from importlib.util import find_spec
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from prebuilds.options import EngineName
 
 _CLIENT_ARGUMENT = "the argument bearer_token"
+
+_MIN_COUNTED = 20
+"""The number of items from which on a command shows its progress."""
 
 _PROXY_STATUSES = (403, 407, 502, 503, 504)
 """The statuses that a proxy may respond with in place of the service."""
@@ -140,6 +144,12 @@ class Session:
     def warn(self, text: str) -> None:
         """Print a warning of the service."""
         self._say(f"warning: {text}", "yellow")
+
+    def counted(self, ids: Sequence[str]) -> AbstractContextManager[Iterable[str]]:
+        """A `with` block that gives the ids one by one, and shows a person how far a long command is."""
+        if not self.is_watched or len(ids) < _MIN_COUNTED:
+            return nullcontext(ids)
+        return click.progressbar(ids, file=sys.stderr, show_pos=True)
 
     def report(self, error: Exception, about: str = "") -> int:
         """Print an error as one line and a hint. Returns the exit code.

@@ -19,8 +19,8 @@ _STYLES = re.compile(r"\x1b\[[0-9;:]*m")
 
 
 def prepare_streams() -> None:
-    """Let standard output and error show an escape for each character that their encoding lacks."""
-    for stream in (sys.stdout, sys.stderr):
+    """Escape characters that the encoding of an output lacks, and invalid bytes of standard input."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 

@@ -17,6 +17,7 @@ from prebuilds.cli.layouts import short_name
 from prebuilds.errors import (
     CallError,
     FailedPreconditionError,
+    InvalidArgumentError,
     NotFoundError,
     PermissionDeniedError,
     UnauthenticatedError,
@@ -52,6 +53,9 @@ _MAX_CREATES: Final = 3
 """The number of creates that are sent for one target, each only if the one before did not take effect."""
 
 _MAX_FAILED_POLLS: Final = 20
+
+_REJECTIONS: Final = (InvalidArgumentError, NotFoundError, PermissionDeniedError)
+"""Errors that may be about one of several projects."""
 
 _LONGEST_PREBUILD: Final = timedelta(hours=3)
 """Longer than the service lets a prebuild take."""
@@ -192,6 +196,16 @@ class Refresh:
 
     async def _prepared(self, group: list[Item]) -> list[Coroutine[Any, Any, None]]:
         """The creates of those targets of a group that need a new prebuild."""
+        try:
+            return await self._prepared_together(group)
+        except _REJECTIONS as error:
+            if len(group) == 1:
+                self._ended(group[0], Outcome.of("refused", str(error)))
+                return []
+        # One of them spoils the lists of all.
+        return [create for item in group for create in await self._prepared([item])]
+
+    async def _prepared_together(self, group: list[Item]) -> list[Coroutine[Any, Any, None]]:
         stale = await self._without_fresh_ones(group)
         if not stale:
             return []
@@ -364,7 +378,7 @@ class Refresh:
                     wanted[prebuild_id].polled_at = self._runtime.clock()
                     await self._poll_one(prebuild_id)
             self._failed_polls = 0
-        except (UnauthenticatedError, PermissionDeniedError):
+        except UnauthenticatedError:
             raise
         except CallError:
             # The prebuilds go on, whether they are watched or not.
