@@ -35,7 +35,8 @@ _MAX_SHOWN: Final = 50
 )
 @click.option("--class", "--environment-class-id", "classes", metavar="ID", multiple=True, help="Class; repeatable.")
 @click.option("--state", metavar="FILE", type=_FILE, help="Keep the state here; the same command resumes from it.")
-@click.option("--concurrency", metavar="N", type=click.IntRange(1), default=8, help="Prebuilds that run at a time.")
+@click.option("--concurrency", metavar="N", type=click.IntRange(1), default=8, help="Creates that are sent at a time.")
+@click.option("--max-active", metavar="N", type=click.IntRange(1), help="Prebuilds that run at a time; default: any.")
 @click.option("--rate", metavar="N/s", type=RateType(), default="5/s", help="Creates per second.")
 @click.option("--max-failures", metavar="N or N%", help="Create no more after so many failures.")
 @click.option("--stalled-after", metavar="TIME", type=DURATION, default="125m", help="Give up after no change.")
@@ -55,6 +56,7 @@ def refresh_command(
     classes: tuple[str, ...],
     state: Path | None,
     concurrency: int,
+    max_active: int | None,
     rate: float,
     max_failures: str | None,
     stalled_after: timedelta,
@@ -84,6 +86,7 @@ def refresh_command(
         job.check(session)
     options = RefreshOptions(
         concurrency=concurrency,
+        max_active=max_active,
         rate=rate,
         max_failures=_failures(max_failures, len(targets)),
         stalled_after=stalled_after,

@@ -75,7 +75,9 @@ class RefreshOptions:
     """The options of a run."""
 
     concurrency: int = 8
-    """The number of prebuilds that run at the same time."""
+    """The number of creates that are sent at the same time."""
+    max_active: int | None = None
+    """The number of prebuilds that run at the same time; None for no limit."""
     rate: float = 5.0
     """Creates per second."""
     max_failures: int | None = None
@@ -128,6 +130,7 @@ class Refresh:
         pace = Pace(runtime)
         self._calls = PacedCalls(runtime, pace)
         self._creates = PacedCalls(runtime, Pace(runtime, options.rate), pace)
+        self._workers = asyncio.Semaphore(options.concurrency)
         items = state.items.values()
         self._lost = [item for item in items if item.is_lost]
         self._waiting = deque(item for item in items if item.outcome is None and item.intent is None)
@@ -176,7 +179,7 @@ class Refresh:
                 self._starting += 1
                 tasks.create_task(self._counted(self._recover(item)))
             while self._waiting and not self.is_stopped:
-                free = self._options.concurrency - len(self._active) - self._starting
+                free = self._free()
                 # The lists that are read before a create must not be old when it is sent.
                 if free <= 0 or self._queued >= MAX_FILTER:
                     await self._runtime.async_sleep(min(0.5, self._options.poll_interval.total_seconds()))
@@ -187,6 +190,11 @@ class Refresh:
                     self._starting += 1
                     self._queued += 1
                     tasks.create_task(self._counted(create))
+
+    def _free(self) -> int:
+        """The number of prebuilds that may be created now."""
+        limit = self._options.max_active
+        return MAX_FILTER if limit is None else limit - len(self._active) - self._starting
 
     async def _counted(self, create: Coroutine[Any, Any, None]) -> None:
         try:
@@ -237,7 +245,8 @@ class Refresh:
             if self.is_stopped:
                 return
             try:
-                created = await self._creates(partial(self._send_create, item, since, known))
+                async with self._workers:
+                    created = await self._creates(partial(self._send_create, item, since, known))
             except UnauthenticatedError:
                 raise
             except CallError as error:
