@@ -9,7 +9,7 @@ import json
 import pytest
 from rich.cells import cell_len
 
-from prebuilds.emulator import Outcome
+from prebuilds.emulator import DropFault, Outcome
 
 from .conftest import CLASS, MISSING, OTHER, PROJECT, Run, Service
 
@@ -100,6 +100,17 @@ def test_create_for_programs_prints_the_object_at_the_end_and_the_id_to_standard
     assert made["status"]["phase"] == "PREBUILD_PHASE_COMPLETED"
     assert done.err.index(f"cancelled {active}") < done.err.index(f"created {made['id']}")
     assert "task output, line 3" in done.err
+
+
+def test_create_makes_one_prebuild_of_each_class_and_never_repeats_a_lost_request(cli: Run, service: Service):
+    done = cli("create", PROJECT, "--class", CLASS, "--class", OTHER)
+    made = {str(each.id): each.metadata.environment_class_id for each in service.client.prebuilds.list()}
+    assert {each: made[each] for each in done.lines} == dict(zip(done.lines, (CLASS, OTHER), strict=True))
+    service.control.plan_fault(DropFault(method="CreatePrebuild", when="after"))
+    lost = cli("create", OTHER)
+    assert (lost.code, lost.out) == (1, "")
+    assert f"the prebuild may exist; to look for it: prebuilds list -p {OTHER}" in lost.err
+    assert len(cli("list", "-p", OTHER, "-o", "id").lines) == 1
 
 
 def test_wait_and_watch_follow_to_the_end(cli: Run, service: Service):

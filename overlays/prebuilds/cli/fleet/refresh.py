@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequen
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from prebuild_api.models import PrebuildPhase, PrebuildTrigger
 from prebuilds.cli.fleet.pacing import Pace, PacedCalls
@@ -89,6 +89,15 @@ class RefreshOptions:
     cancel_active: bool = False
     keep_baseline: bool = False
     skip_fresher_than: timedelta | None = None
+
+
+class _Baseline(NamedTuple):
+    """The newest prebuilds of some projects before a create, by the clock of the service."""
+
+    since: datetime | None
+    """When they were created; None if there is none."""
+    known: frozenset[str]
+    """Their ids."""
 
 
 class Progress(Protocol):
@@ -186,10 +195,10 @@ class Refresh:
                     continue
                 # A group shares the lists that are read before its creates.
                 group = [self._waiting.popleft() for _ in range(min(free, MAX_FILTER, len(self._waiting)))]
-                for create in await self._prepared(group):
+                for item, baseline in await self._prepared(group):
                     self._starting += 1
                     self._queued += 1
-                    tasks.create_task(self._counted(create))
+                    tasks.create_task(self._counted(self._create_first(item, baseline)))
 
     def _free(self) -> int:
         """The number of prebuilds that may be created now."""
@@ -202,8 +211,8 @@ class Refresh:
         finally:
             self._starting -= 1
 
-    async def _prepared(self, group: list[Item]) -> list[Coroutine[Any, Any, None]]:
-        """The creates of those targets of a group that need a new prebuild."""
+    async def _prepared(self, group: list[Item]) -> list[tuple[Item, _Baseline]]:
+        """The targets of a group that need a new prebuild."""
         try:
             return await self._prepared_together(group)
         except _REJECTIONS as error:
@@ -211,16 +220,16 @@ class Refresh:
                 self._ended(group[0], Outcome.of("refused", str(error)))
                 return []
         # One of them spoils the lists of all.
-        return [create for item in group for create in await self._prepared([item])]
+        return [ready for item in group for ready in await self._prepared([item])]
 
-    async def _prepared_together(self, group: list[Item]) -> list[Coroutine[Any, Any, None]]:
+    async def _prepared_together(self, group: list[Item]) -> list[tuple[Item, _Baseline]]:
         stale = await self._without_fresh_ones(group)
         if not stale:
             return []
         if self._options.cancel_active:
             await self._cancel_active(stale)
-        since, known = await self._newest(stale)
-        return [self._create_first(item, since, known) for item in stale]
+        baseline = await self._newest(stale)
+        return [(item, baseline) for item in stale]
 
     async def _recover(self, item: Item) -> None:
         """Find out whether an earlier run created a prebuild, and create one if not."""
@@ -229,24 +238,24 @@ class Refresh:
             return
         found = await self._find(item, intent)
         if found is None:
-            await self._create(item, intent.since, intent.known)
+            await self._create(item, _Baseline(intent.since, intent.known))
         else:
             self._started(item, found, "found")
 
-    async def _create_first(self, item: Item, since: datetime | None, known: frozenset[str]) -> None:
+    async def _create_first(self, item: Item, baseline: _Baseline) -> None:
         try:
-            await self._create(item, since, known)
+            await self._create(item, baseline)
         finally:
             if item.intent is None:  # it was never sent
                 self._queued -= 1
 
-    async def _create(self, item: Item, since: datetime | None, known: frozenset[str]) -> None:
+    async def _create(self, item: Item, baseline: _Baseline) -> None:
         for attempt in range(1, _MAX_CREATES + 1):
             if self.is_stopped:
                 return
             try:
                 async with self._workers:
-                    created = await self._creates(partial(self._send_create, item, since, known))
+                    created = await self._creates(partial(self._send_create, item, baseline))
             except UnauthenticatedError:
                 raise
             except CallError as error:
@@ -261,11 +270,11 @@ class Refresh:
             self._started(item, created, "created")
             return
 
-    async def _send_create(self, item: Item, since: datetime | None, known: frozenset[str]) -> Prebuild:
+    async def _send_create(self, item: Item, baseline: _Baseline) -> Prebuild:
         if item.intent is None:
             self._queued -= 1
         # On disk before anything is sent, and as late as possible: the service ends a create after its timeout.
-        self._state.intend(item, Intent(at=self._runtime.now(), since=since, known=known))
+        self._state.intend(item, Intent(at=self._runtime.now(), since=baseline.since, known=baseline.known))
         timeout = self._options.timeout
         response = await self._prebuilds.create(
             project_id=item.target.project,
@@ -316,8 +325,8 @@ class Refresh:
 
     # -- Before creates
 
-    async def _newest(self, group: Sequence[Item]) -> tuple[datetime | None, frozenset[str]]:
-        """When the newest prebuild of the projects was created, and the ids of those created at that moment."""
+    async def _newest(self, group: Sequence[Item]) -> _Baseline:
+        """The newest prebuilds that the projects have."""
         since: datetime | None = None
         known: set[str] = set()
         async for each in self._listed([item.target.project for item in group]):
@@ -325,7 +334,7 @@ class Refresh:
                 break
             since = each.metadata.created_at
             known.add((each.id or "").lower())
-        return since, frozenset(known)
+        return _Baseline(since, frozenset(known))
 
     async def _without_fresh_ones(self, group: list[Item]) -> list[Item]:
         """The targets that have no prebuild that completed lately. The others are skipped."""
