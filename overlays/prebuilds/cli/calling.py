@@ -32,7 +32,7 @@ class _MethodType(ParamType[Any]):
         return self.fail(f"expected one of {', '.join(each.name for each in OPERATIONS)}, found {value!r}", param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """The names that begin with what was typed."""
+        """The names that complete the typed text."""
         from prebuild_api.operations import OPERATIONS
 
         return [CompletionItem(each.name) for each in OPERATIONS if each.name.lower().startswith(incomplete.lower())]
@@ -48,18 +48,17 @@ def call_command(session: Session, *, method: Any, request: str, paginate: bool)
 
     JSON is the request: a document, @FILE, or - for standard input.
     """
-    from prebuild_api.pages import Page
+    from prebuild_api.operations import PagedOperation
 
+    paged = isinstance(method, PagedOperation)
+    if paginate and not paged:
+        raise click.UsageError(f"--paginate: {method.name} does not return a list")
     arguments = _arguments(method, _document(request))
     response: Any = getattr(session.client.prebuilds, method.client_method)(**arguments)
-    if not isinstance(response, Page):
-        if paginate:
-            raise click.UsageError(f"--paginate: {method.name} does not return a list")
-        _print(session, [response])
-    elif paginate:
-        _print(session, cast("Any", response))
+    if paginate:
+        _print(session, response)
     else:
-        _print(session, [cast("Any", response).response])
+        _print(session, [response.response if paged else response])
 
 
 def _document(text: str) -> dict[str, Any]:

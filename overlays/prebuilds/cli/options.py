@@ -15,7 +15,7 @@ from prebuilds.cli.durations import parse_duration
 from prebuilds.cli.output import FORMATS
 
 if TYPE_CHECKING:
-    from click import ParamType as ParamType
+    from click import ParamType as ParamType  # noqa: PLC0414  otherwise mypy does not let others import it
 else:
 
     class ParamType(click.ParamType):
@@ -73,7 +73,7 @@ class EnumType(ParamType[str]):
         return self.fail(f"expected one of {', '.join(members)}, found {value!r}", param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """The short names that begin with what was typed."""
+        """The short names that complete the typed text."""
         return [CompletionItem(short) for short in self.members() if short.startswith(incomplete.lower())]
 
 
