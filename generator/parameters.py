@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import spec
 from .attributes import attribute_doc, value_type, zero_member
@@ -17,6 +17,8 @@ class Parameter:
     type: str
     default: str
     doc: str
+    positional: bool = False
+    """Whether it may be given without its name."""
 
 
 def param_type(field: spec.Field, place: str = "") -> str:
@@ -28,6 +30,8 @@ def param_type(field: spec.Field, place: str = "") -> str:
         inner = f"_models.{field.type} | {place}{field.type}Param"
     elif field.kind == "timestamp":
         inner = "datetime | str"
+    elif field.format.partition(":")[0] == "protobuf-duration":
+        inner = "str | _timedelta"
     if field.repeated:
         return f"_Sequence[{inner}]"
     if field.mapped:
@@ -36,8 +40,11 @@ def param_type(field: spec.Field, place: str = "") -> str:
 
 
 def parameters(api: spec.Api, operation: spec.Operation) -> list[Parameter]:
-    """The keywords of the method, those that have to be given first."""
-    return sorted((_parameter(api, keyword) for keyword in operation.keywords), key=lambda item: bool(item.default))
+    """The parameters of the method, required ones first. A required string in front, which is an id, is positional."""
+    found = sorted((_parameter(api, keyword) for keyword in operation.keywords), key=lambda item: bool(item.default))
+    if found and found[0].type == "str":
+        found[0] = replace(found[0], positional=True)
+    return found
 
 
 def request_arguments(api: spec.Api, operation: spec.Operation) -> list[str]:
@@ -103,9 +110,11 @@ def _converted(field: spec.Field, value: str, parameter: str) -> str:
     if field.kind == "message":
         return f"_to_model(_models.{field.type}, {value}, {literal(parameter)})"
     if field.kind == "enum":
-        return f"_models.{field.type}({value})"
+        return f"_to_member(_models.{field.type}, {value}, {literal(parameter)})"
     if field.kind == "timestamp":
         return f"_to_timestamp({value})"
+    if field.format.partition(":")[0] == "protobuf-duration":
+        return f"_to_duration({value})"
     return value
 
 

@@ -23,15 +23,30 @@ PrebuildPhaseValue = _Literal[
     "PREBUILD_PHASE_CANCELLED",
     "PREBUILD_PHASE_DELETING",
     "PREBUILD_PHASE_DELETED",
+    "unspecified",
+    "pending",
+    "starting",
+    "running",
+    "stopping",
+    "snapshotting",
+    "completed",
+    "failed",
+    "cancelling",
+    "cancelled",
+    "deleting",
+    "deleted",
 ]
-"""The members of `PrebuildPhase` as strings."""
+"""The members of `PrebuildPhase` as strings, by their full names or their short ones."""
 
 PrebuildTriggerValue = _Literal[
     "PREBUILD_TRIGGER_UNSPECIFIED",
     "PREBUILD_TRIGGER_MANUAL",
     "PREBUILD_TRIGGER_SCHEDULED",
+    "unspecified",
+    "manual",
+    "scheduled",
 ]
-"""The members of `PrebuildTrigger` as strings."""
+"""The members of `PrebuildTrigger` as strings, by their full names or their short ones."""
 
 
 class PrebuildSpecParam(_TypedDict, total=False):
