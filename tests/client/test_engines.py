@@ -213,6 +213,43 @@ def test_a_garbled_response_that_echoes_the_token_has_no_cause_that_shows_it(kin
         link = link.__cause__
 
 
+GARBLED = {
+    "a negative length": OK + b"content-length: -5\r\n\r\n{}",
+    "a length with a sign": OK + b"content-length: +2\r\n\r\n{}",
+    "two different lengths": OK + b"content-length: 2\r\ncontent-length: 3\r\n\r\n{} ",
+    "a chunk that is too large": OK + b"transfer-encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFFFFF\r\n{}",
+    "a body and no head": b'{"prebuild": {}}',
+    "bytes of another protocol": bytes(range(256)) * 20,
+    "no status": b"HTTP/1.1 1 X\r\n\r\n",
+    "nothing": b"",
+}
+
+
+@each_engine
+@pytest.mark.parametrize("name", GARBLED)
+def test_a_response_that_breaks_the_rules_of_http_is_an_error_in_one_line(kind, engine, name):
+    with (
+        raw(lambda connection: connection.sendall(GARBLED[name])) as url,
+        pytest.raises(ConnectionFailedError) as caught,
+    ):
+        retrieve(kind, engine, url, retries=0)
+    assert caught.value.maybe_executed
+    assert "\n" not in str(caught.value)
+
+
+@each_engine
+def test_another_protocol_is_not_waited_for(kind, engine):
+    def play(connection: Any) -> None:
+        connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n")
+        time.sleep(5)
+
+    begin = time.monotonic()
+    with raw(play) as url, pytest.raises(PrebuildsError) as caught:
+        retrieve(kind, engine, url, retries=0, timeout=4)
+    assert time.monotonic() - begin < 2
+    assert not isinstance(caught.value, RequestTimeoutError)
+
+
 @pytest.mark.parametrize("make", [PrebuildClient, AsyncPrebuildClient])
 def test_a_client_says_why_it_cannot_be_copied(make):
     client = make(TOKEN)

@@ -66,10 +66,15 @@ def clean_up(session: Session, tell: Callable[[str], None] = lambda _: None) -> 
         gone = {made.id for made in things if made.id in session.deleted and not _seen(session, made)}
         # All are deleted before the first is looked at, so that they go away at the same time.
         rest = [made for made in things if made.id not in gone]
+        failures = 0
         for made in rest:
-            refused[made.id] = _delete(session, made)
+            # A server that fails at several deletions in a row is not asked again and again for each of them.
+            refused[made.id] = _delete(session, made, attempts=1 if failures > 2 else _ATTEMPTS)
+            failures = failures + 1 if refused[made.id] else 0
         for made in things:
-            why = "" if made.id in gone else _still_there(session, made)
+            # What is refused for all is not waited for, one by one.
+            patient = failures <= 2 or not refused.get(made.id)
+            why = "" if made.id in gone else _still_there(session, made, patient=patient)
             if why:
                 left.append((made, refused[made.id] or why))
             else:
@@ -80,12 +85,12 @@ def clean_up(session: Session, tell: Callable[[str], None] = lambda _: None) -> 
     return CleanUp(count - len(left), tuple(left), tuple(ledger.open.values()))
 
 
-def _delete(session: Session, made: Made) -> str:
+def _delete(session: Session, made: Made, *, attempts: int) -> str:
     """Ask for the deletion, and return why it was refused, "" if it was not."""
     method = _DELETE[made.method]
     fields = {ID_FIELD[method]: made.id}
     why = ""
-    for attempt in range(_ATTEMPTS):
+    for attempt in range(attempts):
         if attempt:
             session.pause(0.2 * attempt)
         try:
@@ -105,7 +110,7 @@ def _delete(session: Session, made: Made) -> str:
     return why
 
 
-def _still_there(session: Session, made: Made) -> str:
+def _still_there(session: Session, made: Made, *, patient: bool) -> str:
     """Why it has to be taken for still there, "" if it is gone or on its way."""
     why = ""
 
@@ -114,7 +119,8 @@ def _still_there(session: Session, made: Made) -> str:
         why = _seen(session, made)
         return not why or _is_unlisted(session, made)
 
-    return "" if session.eventually(is_going, within=max(session.settle, 0.5), interval=0.25) else why
+    within = max(session.settle, 0.5) if patient else 0.0
+    return "" if session.eventually(is_going, within=within, interval=0.25) else why
 
 
 def _seen(session: Session, made: Made) -> str:

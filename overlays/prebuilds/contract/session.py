@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import itertools
 import json
-import random
 import re
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,12 +18,13 @@ from typing import Any, Final, Literal, cast
 
 from prebuild_wire.scalars import parse_uuid
 from prebuilds.contract import schema
-from prebuilds.contract.findings import Expected, Failure, Findings
+from prebuilds.contract.findings import PROOF, UNIMPLEMENTED, Failure, Findings
 from prebuilds.contract.ledger import Intent, Ledger
 from prebuilds.contract.observations import Observer, items_in
 from prebuilds.contract.properties import CREATES, DELETES, ID_FIELD, LISTS, METHODS, PROPERTIES, WRITES
 from prebuilds.contract.reproduction import shortest
 from prebuilds.contract.secrets import masked
+from prebuilds.contract.steps import EVERY_RESPONSE
 from prebuilds.contract.transports import HttpTransport, Transport, TransportError
 from prebuilds.contract.wire import CODES, JSON, OLDER_STATUSES, Answer, Request, are_details, at, encode
 
@@ -32,6 +33,9 @@ Mode = Literal["plan", "read", "reject", "lifecycle", "full"]
 
 Profile = Literal["protojson", "strict"]
 """How input has to be taken that protobuf JSON allows and the schema does not name: either way, or refused."""
+
+WRONG_TOKEN: Final = "no-token-of-this-server"  # noqa: S105  it is no secret
+"""A token that no server knows."""
 
 TOKEN_VARIABLE: Final = "$TOKEN"  # noqa: S105  stands for the token in reports
 """What stands for the API token where requests are shown."""
@@ -61,9 +65,21 @@ _OF_ONE_ANSWER: Final = frozenset(
 # So many answers in a row may be missing before the run, or its clean-up, ends.
 _PATIENCE = 5
 
+# After so many answers of `unimplemented`, and nothing else, a method is not called any more.
+_ENOUGH_UNIMPLEMENTED = 3
+
+# Errors that leave open whether a create has taken effect, by code and, where there is no code, by status.
+_UNCERTAIN: Final = frozenset(
+    {"canceled", "unknown", "deadline_exceeded", "aborted", "internal", "unavailable", "data_loss"}
+)
+_UNCERTAIN_STATUSES: Final = frozenset({408, 425, 429, 499})
+
 # How many seconds an answer may take, at most.
 _TIMEOUT = 30.0
 _TIMEOUT_OF_CLEAN_UP = 10.0
+
+# For how many seconds the clean-up goes on, at most. What is left then is in the ledger.
+_MAX_CLEAN_UP = 120.0
 
 # For how many seconds, in all, a call is put off that a server limits by its rate.
 _LONGEST_PAUSE = 60.0
@@ -87,6 +103,10 @@ class OutOfTimeError(Exception):
 
 class ServerGoneError(Exception):
     """The server does not answer any more, or not soon enough."""
+
+
+class NotImplementedByServerError(TransportError):
+    """The server has said several times that it does not have the method, which is not called any more."""
 
 
 class ForbiddenError(Exception):
@@ -166,7 +186,10 @@ class Session:
         self.patience = patience
         self.seed = seed
         self.local = local
-        self.random = random.Random(seed)  # noqa: S311  the same each time is what is wanted
+        self.is_thorough = False
+        """Whether everything is sent, even what only shows properties that are not looked at."""
+        self.is_selective = False
+        """Whether the run is about a few properties, and sends no more than it takes to check them."""
         self.log: list[Answer] = []
         """All answers, in their order."""
         self.made: dict[str, str] = {}
@@ -189,7 +212,6 @@ class Session:
         self._lost = 0
         self._foreign: set[str] = set()
         self._logs_tokens: set[str] = set()
-        self._occupied: set[str] = set()
         self._observer = Observer(settle)
         self._pairs = self._make_pairs()
         self.home = next(self._pairs if self.is_open else self._make_pairs())
@@ -203,6 +225,8 @@ class Session:
         if isinstance(transport, HttpTransport):
             transport.meanwhile = self.catch_up
         self._persistent: set[str] = set()
+        self._unimplemented: Counter[str] = Counter()
+        self._takes_any_token: bool | None = None
 
     @property
     def findings(self) -> Findings:
@@ -228,13 +252,35 @@ class Session:
 
     def wants(self, *names: str) -> bool:
         """Whether any of these properties is looked at."""
-        return any(name in self._findings.selected for name in names)
+        return self.is_thorough or any(name in self._findings.selected for name in names)
+
+    def wants_more(self, name: str) -> bool:
+        """Whether a later layer has to look at a property: in a run of a few properties, not at what is known by now.
+
+        A run of all properties looks at each of them in several ways.
+        """
+        if not self.wants(name):
+            return False
+        return not self.is_selective or self._findings.is_open(name)
+
+    def wants_to_see(self, name: str, method: str) -> bool:
+        """Whether a request that shows a property of a method is worth sending: its response shows others as well."""
+        # A server may take what is refused by an assumption, and act on it.
+        beside = (*EVERY_RESPONSE, "refused-changes-nothing") if method in CREATES else EVERY_RESPONSE
+        if name in self._findings.selected:
+            return self.is_thorough or self._findings.scope.covers(method)
+        if PROPERTIES[name].assumption and not self.assumptions:
+            return False
+        return self.is_thorough or (self.wants(*beside) and self._findings.scope.covers(method))
 
     # -- Where to work
 
     def new_id(self) -> str:
-        """A UUID of the run's own: of something that does not exist, or of a project of an open server."""
-        return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
+        """A UUID that no other run has used: of something that does not exist, or of a project of an open server.
+
+        It does not follow from the seed: a second run with the same seed must not meet what the first one left.
+        """
+        return str(uuid.uuid4())
 
     def new_pair(self) -> Pair | None:
         """A project and class that nothing of this run is in, or that were given back. None if there is no other."""
@@ -242,18 +288,6 @@ class Session:
         if pair is None and self._released:
             return self._released.pop(0)
         return pair
-
-    def keep_away(self) -> None:
-        """Make up no project in which there is something already.
-
-        The same seed makes up the same projects, and pools of an earlier run can still be draining in them.
-        """
-        for method in LISTS:
-            with suppress(TransportError):
-                items, _, _ = self.whole_list(method, {}, most=3)
-                self._occupied |= {str(at(item, "metadata.projectId")).lower() for item in items}
-        if self.home.project in self._occupied:
-            self.home = next(self._pairs)
 
     def elsewhere(self) -> Pair | None:
         """Another project than that of `home` to make prebuilds in, None if there is none."""
@@ -276,8 +310,7 @@ class Session:
             while True:
                 project = self.new_id()
                 environment_class = self.environment_classes[0] if self.environment_classes else self.new_id()
-                if project not in self._occupied:
-                    yield Pair(project, environment_class)
+                yield Pair(project, environment_class)
         # Each project comes before any comes a second time.
         for shift in range(max(len(self.environment_classes), 1)):
             for at_project, project in enumerate(self.projects):
@@ -337,6 +370,8 @@ class Session:
     def send(self, request: Request, *, refused: bool = False) -> Answer:
         """Send a request as it is, and judge what holds for every answer. Raises what `call` does."""
         self._guard(request, refused=refused)
+        if self._unimplemented[request.method] >= _ENOUGH_UNIMPLEMENTED and not self._cleaning:
+            raise NotImplementedByServerError(f"the server does not implement {request.method}", sent=False)
         intent = self._intend(request)
         answer = self._exchange_in_time(request, intent)
         answer.number = len(self.log)
@@ -344,6 +379,7 @@ class Session:
         if intent is not None:
             self._settle_intent(intent, answer)
         self.log.append(answer)
+        self._note_unimplemented(answer)
         if answer.ok and request.method in WRITES:
             self._changed = self._clock()
             if request.method in DELETES:
@@ -365,9 +401,15 @@ class Session:
     def pause(self, seconds: float) -> None:
         """Let time pass, but not beyond the run's own."""
         self.catch_up()
-        if self._deadline is not None and not self._cleaning and self._clock() + seconds > self._deadline:
-            raise OutOfTimeError
+        if self._deadline is not None and self._clock() + seconds > self._deadline:
+            raise self._over()
         self._sleep(seconds)
+
+    def _over(self) -> Exception:
+        """What is raised when the time of the run, or of its clean-up, is over."""
+        if self._cleaning:
+            return ServerGoneError(f"the clean-up was given up after {_MAX_CLEAN_UP:g} s")
+        return OutOfTimeError()
 
     def now(self) -> float:
         """The seconds that have passed, from any beginning."""
@@ -393,7 +435,7 @@ class Session:
     def start_cleaning(self) -> None:
         """From now on the limits of the run do not count, so that all can be deleted."""
         self._cleaning = True
-        self._deadline = None
+        self._deadline = self._clock() + _MAX_CLEAN_UP
         self._missing = 0
         self.ledger.is_winding_up = True
 
@@ -415,7 +457,6 @@ class Session:
         why: str = "",
         *,
         shows: Sequence[Answer] = (),
-        expected: Expected | None = None,
     ) -> bool:
         """Record whether a method has kept a property, this time.
 
@@ -426,7 +467,6 @@ class Session:
             why: what was asked, what came back and what should have, for when it was not.
             shows: the answers that show it together, by default the latest. The calls that made what they are about
                 are added by themselves.
-            expected: what the last of them had to be, so that a test can be written.
 
         Returns:
             `ok`.
@@ -444,8 +484,12 @@ class Session:
         else:
             # A lone surrogate cannot be printed.
             why = masked(why.encode("utf-8", "backslashreplace").decode(), self.secrets)
-            steps = shortest(self.log, shows or self.log[-1:], self.made)
-            self._findings.add(Failure(PROPERTIES[name], method, why, steps, expected))
+            shown = shows or self.log[-1:]
+            known = self._findings.length_of(name, method)
+            if known is not None and len(shown) >= known:
+                return ok  # a sequence that is not longer shows it already
+            steps = shortest(self.log, shown, self.made)
+            self._findings.add(Failure(PROPERTIES[name], method, why, steps, self.layer))
         return ok
 
     def excuse(self, name: str, why: str, *methods: str) -> None:
@@ -462,15 +506,22 @@ class Session:
     def accepted(self, name: str, answer: Answer, what: str) -> bool:
         """Judge that a call has to succeed, `what` it asks for in words."""
         why = f"{what} has to succeed, and got {answer.outcome}"
-        return self.judge(
-            name, answer.request.method, answer.status == 200, why, shows=[answer], expected=Expected(status=200)
-        )
+        return self.judge(name, answer.request.method, answer.status == 200, why, shows=[answer])
 
     def refused(self, name: str, answer: Answer, what: str, *codes: str) -> bool:
         """Judge that a call has to be refused with one of the codes, `what` it asks for in words."""
         why = f"{what} has to be {' or '.join(codes)}, and got {answer.outcome}"
-        expected = Expected(code=codes[0]) if len(codes) == 1 else None
-        return self.judge(name, answer.request.method, answer.code in codes, why, shows=[answer], expected=expected)
+        return self.judge(name, answer.request.method, answer.code in codes, why, shows=[answer])
+
+    def takes_any_token(self) -> bool:
+        """Whether the server takes tokens that are made up, as a test server may. It is asked once."""
+        if self._takes_any_token is None:
+            answers: list[Answer] = []
+            for method in LISTS:
+                with suppress(TransportError):
+                    answers.append(self.call(method, {}, token=WRONG_TOKEN, refused=True))
+            self._takes_any_token = bool(answers) and all(answer.ok for answer in answers)
+        return self._takes_any_token
 
     def latest(self, item_id: str) -> dict[str, Any] | None:
         """What was seen last of the prebuild or pool with that id."""
@@ -484,7 +535,7 @@ class Session:
         if self.is_interrupted and not self._cleaning:
             raise KeyboardInterrupt
         if self._deadline is not None and self._clock() > self._deadline:
-            raise OutOfTimeError
+            raise self._over()
         if request.method not in WRITES or self._cleaning or request.path is not None:
             return
         if not self.allows(writes=True) and not (refused and self.allows_refusals):
@@ -530,7 +581,7 @@ class Session:
         found: list[dict[str, Any]] = []
         tokens: list[str] = []
         while True:
-            page: dict[str, Any] = {"pageSize": 100, **({"token": tokens[-1]} if tokens else {})}
+            page: dict[str, Any] = {"pageSize": schema.max_page_size(), **({"token": tokens[-1]} if tokens else {})}
             answer = self.call(method, {"filter": filters, "pagination": page})
             found += [item for _, item in items_in(answer)]
             token = answer.at("pagination.nextToken")
@@ -592,7 +643,7 @@ class Session:
                     self.ledger.settle(intent, [])
                     intent = None
                 if self._deadline is not None and self._clock() > self._deadline:
-                    raise OutOfTimeError from error
+                    raise self._over() from error
                 if self._missing >= _PATIENCE:
                     raise ServerGoneError(f"the server does not answer: {error}") from error
                 if request.method in WRITES or attempt == 1:
@@ -634,9 +685,8 @@ class Session:
                 self.ledger.settle(intent, [made_id])
                 return
             self._lost += 1
-        elif answer.status < 500 and answer.code is not None:
+        elif _proves_nothing_was_made(answer):
             self.ledger.settle(intent, [])
-        # What failed within, or answered nothing to the point, may have made something all the same.
 
     def _judge_answer(self, answer: Answer) -> None:
         method = answer.request.method
@@ -687,6 +737,8 @@ class Session:
         code = answer.code
         message = answer.json.get("message", "")
         if code is None or code not in CODES or not isinstance(message, str):
+            if _says_unimplemented(answer):
+                self._findings.reached[method].codes.add(UNIMPLEMENTED)
             why = f"the error {status} has to be an object with a known code and a text, and is {answer.body[:80]!r}"
             self.judge("error-envelope", method, ok=False, why=why, shows=[answer])
             return
@@ -700,14 +752,21 @@ class Session:
             agrees,
             f"{code} has the status {CODES[code]}, and came with {status}",
             shows=[answer],
-            expected=Expected(status=CODES[code]),
         )
         if agrees:
             older = status != CODES[code] and status == OLDER_STATUSES.get(code)
             why = f"{code} has the status {CODES[code]} today, and came with {status} of an older version"
             self.judge("current-status-mapping", method, not older, why, shows=[answer])
-        if answer.request.http_method == "POST":
+        if answer.request.http_method == "POST" and (code != UNIMPLEMENTED or _says_unimplemented(answer)):
             self._findings.reached[method].codes.add(code)
+
+    def _note_unimplemented(self, answer: Answer) -> None:
+        """Count the answers by which the server says that it does not have a method."""
+        method = answer.request.method
+        if _says_unimplemented(answer):
+            self._unimplemented[method] += self._unimplemented[method] >= 0
+        elif answer.ok or (answer.code in PROOF and answer.code != "invalid_argument"):
+            self._unimplemented[method] = -1  # the server has it
 
     def _remember(self, answer: Answer) -> None:
         """Note secrets, what is not ours, and whether a secret has come out."""
@@ -726,6 +785,24 @@ class Session:
             self.secrets.add(token)
             if len(token) >= 8:
                 self._logs_tokens.add(token)
+
+
+def _says_unimplemented(answer: Answer) -> bool:
+    """Whether an answer to an ordinary call says that the server does not have the method.
+
+    A 404 or 501 that is not a Connect error stands for `unimplemented` as well, by the protocol.
+    """
+    request = answer.request
+    if request.path is not None or request.http_method != "POST" or request.header("content-encoding"):
+        return False
+    return answer.code == UNIMPLEMENTED or (answer.code not in CODES and answer.status in (404, 501))
+
+
+def _proves_nothing_was_made(answer: Answer) -> bool:
+    """Whether a create certainly had no effect. A failure inside the server, or a lost answer, leaves that open."""
+    if answer.code in CODES:
+        return answer.code not in _UNCERTAIN
+    return (300 <= answer.status < 500 and answer.status not in _UNCERTAIN_STATUSES) or answer.status in (501, 505)
 
 
 def _read(body: bytes | None) -> Mapping[str, Any]:

@@ -40,7 +40,7 @@ from prebuild_wire.scalars import UUID_PATTERN, parse_duration
 from prebuilds.contract.formats import register_formats, schema_document
 from prebuilds.contract.machine import without_files
 from prebuilds.contract.observations import items_in
-from prebuilds.contract.properties import CREATES, ID_FIELD, LISTS, OF_PREBUILD, SIDE_EFFECT_FREE
+from prebuilds.contract.properties import CREATES, ID_FIELD, LISTS, OF_PREBUILD, READS
 from prebuilds.contract.session import ForbiddenError, LimitReachedError, OutOfTimeError, Pair, ServerGoneError, Session
 from prebuilds.contract.transports import TransportError
 from prebuilds.contract.wire import JSON, Answer, Request, at
@@ -220,7 +220,7 @@ class _Run:
         config = SchemathesisConfig.from_dict(settings)  # pyright: ignore[reportUnknownMemberType] - likewise
         loaded: Any = schemathesis.openapi.from_dict(document, config=config)
         if not self.session.allows(writes=True):
-            loaded = loaded.include(operation_id=list(SIDE_EFFECT_FREE))
+            loaded = loaded.include(operation_id=list(READS))
         # The loader has no place for a class of one's own.
         loaded.__class__ = _Schema
         loaded.run = self

@@ -71,7 +71,7 @@ class _Bars:
         self._bars = {stage: self.display.add_task(stage.ljust(9), total=total, note="") for stage in STAGES}
 
     def event(self, item: Item, text: str) -> None:
-        """Print a line for an event that a person has to see."""
+        """Print a line for an event that a person must see."""
         if item.outcome is not None and item.outcome.name != "skipped" and item.outcome.message:
             from prebuilds.cli.terminal import one_line
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequen
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from prebuild_api.models import PrebuildPhase, PrebuildTrigger
 from prebuilds.cli.fleet.pacing import Pace, PacedCalls
@@ -17,6 +17,7 @@ from prebuilds.cli.layouts import short_name
 from prebuilds.errors import (
     CallError,
     FailedPreconditionError,
+    InvalidArgumentError,
     NotFoundError,
     PermissionDeniedError,
     UnauthenticatedError,
@@ -42,7 +43,7 @@ _MAX_SINGLE_POLLS: Final = 10
 """The number of prebuilds that a poll reads one by one because no list shows them."""
 
 CREATE_TIMEOUT: Final = 20.0
-"""Seconds for a create. The service is told, and does not carry it out later."""
+"""Seconds for a create. The request carries this deadline, so that the service does not execute it later."""
 
 SETTLE: Final = 30.0
 """Seconds after which a create whose response was lost either shows in the list, or did not take effect."""
@@ -52,6 +53,9 @@ _MAX_CREATES: Final = 3
 """The number of creates that are sent for one target, each only if the one before did not take effect."""
 
 _MAX_FAILED_POLLS: Final = 20
+
+_REJECTIONS: Final = (InvalidArgumentError, NotFoundError, PermissionDeniedError)
+"""Errors that may be about one of several projects."""
 
 _LONGEST_PREBUILD: Final = timedelta(hours=3)
 """Longer than the service lets a prebuild take."""
@@ -71,7 +75,9 @@ class RefreshOptions:
     """The options of a run."""
 
     concurrency: int = 8
-    """The number of prebuilds that run at the same time."""
+    """The number of creates that are sent at the same time."""
+    max_active: int | None = None
+    """The number of prebuilds that run at the same time; None for no limit."""
     rate: float = 5.0
     """Creates per second."""
     max_failures: int | None = None
@@ -83,6 +89,15 @@ class RefreshOptions:
     cancel_active: bool = False
     keep_baseline: bool = False
     skip_fresher_than: timedelta | None = None
+
+
+class _Baseline(NamedTuple):
+    """The newest prebuilds of some projects before a create, by the clock of the service."""
+
+    since: datetime | None
+    """When they were created; None if there is none."""
+    known: frozenset[str]
+    """Their ids."""
 
 
 class Progress(Protocol):
@@ -104,7 +119,7 @@ class Refresh:
         client: the client; it is used without retries of its own.
         state: the targets, and their state on disk.
         options: the options.
-        progress: is told what happens.
+        progress: shows the events.
         runtime: time and chance.
     """
 
@@ -124,6 +139,7 @@ class Refresh:
         pace = Pace(runtime)
         self._calls = PacedCalls(runtime, pace)
         self._creates = PacedCalls(runtime, Pace(runtime, options.rate), pace)
+        self._workers = asyncio.Semaphore(options.concurrency)
         items = state.items.values()
         self._lost = [item for item in items if item.is_lost]
         self._waiting = deque(item for item in items if item.outcome is None and item.intent is None)
@@ -172,17 +188,22 @@ class Refresh:
                 self._starting += 1
                 tasks.create_task(self._counted(self._recover(item)))
             while self._waiting and not self.is_stopped:
-                free = self._options.concurrency - len(self._active) - self._starting
-                # What is read before a create must not be old when it is sent.
+                free = self._free()
+                # The lists that are read before a create must not be old when it is sent.
                 if free <= 0 or self._queued >= MAX_FILTER:
                     await self._runtime.async_sleep(min(0.5, self._options.poll_interval.total_seconds()))
                     continue
                 # A group shares the lists that are read before its creates.
                 group = [self._waiting.popleft() for _ in range(min(free, MAX_FILTER, len(self._waiting)))]
-                for create in await self._prepared(group):
+                for item, baseline in await self._prepared(group):
                     self._starting += 1
                     self._queued += 1
-                    tasks.create_task(self._counted(create))
+                    tasks.create_task(self._counted(self._create_first(item, baseline)))
+
+    def _free(self) -> int:
+        """The number of prebuilds that may be created now."""
+        limit = self._options.max_active
+        return MAX_FILTER if limit is None else limit - len(self._active) - self._starting
 
     async def _counted(self, create: Coroutine[Any, Any, None]) -> None:
         try:
@@ -190,15 +211,25 @@ class Refresh:
         finally:
             self._starting -= 1
 
-    async def _prepared(self, group: list[Item]) -> list[Coroutine[Any, Any, None]]:
-        """The creates of those targets of a group that need a new prebuild."""
+    async def _prepared(self, group: list[Item]) -> list[tuple[Item, _Baseline]]:
+        """The targets of a group that need a new prebuild."""
+        try:
+            return await self._prepared_together(group)
+        except _REJECTIONS as error:
+            if len(group) == 1:
+                self._ended(group[0], Outcome.of("refused", str(error)))
+                return []
+        # One of them spoils the lists of all.
+        return [ready for item in group for ready in await self._prepared([item])]
+
+    async def _prepared_together(self, group: list[Item]) -> list[tuple[Item, _Baseline]]:
         stale = await self._without_fresh_ones(group)
         if not stale:
             return []
         if self._options.cancel_active:
             await self._cancel_active(stale)
-        since, known = await self._newest(stale)
-        return [self._create_first(item, since, known) for item in stale]
+        baseline = await self._newest(stale)
+        return [(item, baseline) for item in stale]
 
     async def _recover(self, item: Item) -> None:
         """Find out whether an earlier run created a prebuild, and create one if not."""
@@ -207,23 +238,24 @@ class Refresh:
             return
         found = await self._find(item, intent)
         if found is None:
-            await self._create(item, intent.since, intent.known)
+            await self._create(item, _Baseline(intent.since, intent.known))
         else:
             self._started(item, found, "found")
 
-    async def _create_first(self, item: Item, since: datetime | None, known: frozenset[str]) -> None:
+    async def _create_first(self, item: Item, baseline: _Baseline) -> None:
         try:
-            await self._create(item, since, known)
+            await self._create(item, baseline)
         finally:
             if item.intent is None:  # it was never sent
                 self._queued -= 1
 
-    async def _create(self, item: Item, since: datetime | None, known: frozenset[str]) -> None:
+    async def _create(self, item: Item, baseline: _Baseline) -> None:
         for attempt in range(1, _MAX_CREATES + 1):
             if self.is_stopped:
                 return
             try:
-                created = await self._creates(partial(self._send_create, item, since, known))
+                async with self._workers:
+                    created = await self._creates(partial(self._send_create, item, baseline))
             except UnauthenticatedError:
                 raise
             except CallError as error:
@@ -238,11 +270,11 @@ class Refresh:
             self._started(item, created, "created")
             return
 
-    async def _send_create(self, item: Item, since: datetime | None, known: frozenset[str]) -> Prebuild:
+    async def _send_create(self, item: Item, baseline: _Baseline) -> Prebuild:
         if item.intent is None:
             self._queued -= 1
         # On disk before anything is sent, and as late as possible: the service ends a create after its timeout.
-        self._state.intend(item, Intent(at=self._runtime.now(), since=since, known=known))
+        self._state.intend(item, Intent(at=self._runtime.now(), since=baseline.since, known=baseline.known))
         timeout = self._options.timeout
         response = await self._prebuilds.create(
             project_id=item.target.project,
@@ -291,10 +323,10 @@ class Refresh:
         item.changed_at = self._runtime.clock()
         self._progress.event(item, how)
 
-    # -- What is read before creates
+    # -- Before creates
 
-    async def _newest(self, group: Sequence[Item]) -> tuple[datetime | None, frozenset[str]]:
-        """When the newest prebuild of the projects was created, and the ids of those created at that moment."""
+    async def _newest(self, group: Sequence[Item]) -> _Baseline:
+        """The newest prebuilds that the projects have."""
         since: datetime | None = None
         known: set[str] = set()
         async for each in self._listed([item.target.project for item in group]):
@@ -302,7 +334,7 @@ class Refresh:
                 break
             since = each.metadata.created_at
             known.add((each.id or "").lower())
-        return since, frozenset(known)
+        return _Baseline(since, frozenset(known))
 
     async def _without_fresh_ones(self, group: list[Item]) -> list[Item]:
         """The targets that have no prebuild that completed lately. The others are skipped."""
@@ -364,7 +396,7 @@ class Refresh:
                     wanted[prebuild_id].polled_at = self._runtime.clock()
                     await self._poll_one(prebuild_id)
             self._failed_polls = 0
-        except (UnauthenticatedError, PermissionDeniedError):
+        except UnauthenticatedError:
             raise
         except CallError:
             # The prebuilds go on, whether they are watched or not.

@@ -1,4 +1,4 @@
-"""The projects and environment classes of a run, and what became of each."""
+"""The projects and environment classes of a run, and their outcomes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Intent:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a target."""
+    """The outcome of a target."""
 
     name: OutcomeName
     message: str = ""

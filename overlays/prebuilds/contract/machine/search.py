@@ -15,6 +15,7 @@ from hypothesis.internal.constants_ast import Constants
 from hypothesis.reporting import with_reporter
 from hypothesis.stateful import run_state_machine_as_test
 
+from prebuilds.contract import schema
 from prebuilds.contract.properties import ID_FIELD
 from prebuilds.contract.session import ForbiddenError, LimitReachedError, Pair, Session
 from prebuilds.contract.transports import TransportError
@@ -43,7 +44,7 @@ _PATIENCE = 1 / 15
 _DOUBT = 12.0
 
 # So many things are made once, for lists that have more than a page.
-_CROWD = 26
+_CROWD = schema.default_page_size() + 1
 
 
 class Broken(Exception):  # noqa: N818  it is what is looked for, no mistake
@@ -180,6 +181,9 @@ class Search:
         if name not in self.session.findings.selected:
             return False
         key = name, method
+        if self.session.findings.is_known(name, method):
+            self._broken.add(key)
+            return False  # the search goes on for something that nobody knows yet
         if self.focus is None and key not in self._broken and self._failures < _FAILURES:
             self.focus, self._since, self._calls = key, self.session.now(), len(self.session.log)
             self._failures += 1
