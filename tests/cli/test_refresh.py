@@ -121,6 +121,16 @@ def test_lines_of_a_file_may_name_a_class_and_each_target_has_its_own_prebuild(
     assert cli("refresh", "--projects-from", str(file)).code == 2
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_create_whose_response_is_lost_is_looked_up_and_not_mistaken(cli: Run, service: Service, when):
+    # Somebody else creates one at the same moment.
+    other = service.create(PROJECT)
+    service.control.plan_fault(DropFault(method="CreatePrebuild", when=when))
+    (made,) = cli("refresh", PROJECT, "--class", CLASS, "-o", "id").lines
+    assert ids(service.client) == {other, made}
+    assert made != other
+
+
 class Killed(BaseException):
     """Stands for `kill -9`: nothing is done after it."""
 

@@ -89,13 +89,11 @@ class Run:
         self.taken: set[str] = set()
         self._failures = 0
         classes: dict[str, set[str]] = {}
-        now = runtime.clock()
         for item in state.items.values():
             if item.prebuild_id is not None:
                 self.taken.add(item.prebuild_id.lower())
                 if item.outcome is None:
                     self.active[item.prebuild_id.lower()] = item
-                    item.changed_at = now
             self._failures += item.outcome is not None and item.outcome.is_failure
             if item.target.environment_class is not None:
                 classes.setdefault(item.target.project.lower(), set()).add(item.target.environment_class.lower())
@@ -114,7 +112,6 @@ class Run:
         self.state.created(item, prebuild_id, prebuild.metadata.created_at)
         self.taken.add(prebuild_id.lower())
         self.active[prebuild_id.lower()] = item
-        item.changed_at = self.runtime.clock()
         self.progress.event(item, how)
 
     def ended(self, item: Item, outcome: Outcome) -> None:
