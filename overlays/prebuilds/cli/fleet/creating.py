@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from prebuild_api.models import PrebuildPhase, PrebuildTrigger
 from prebuilds.cli.fleet.run import MAX_FILTER, Run
@@ -75,7 +75,7 @@ class Creator:
         async with asyncio.TaskGroup() as tasks:
             for item in self._lost:
                 self._starting += 1
-                tasks.create_task(self._counted(self._recover(item)))
+                tasks.create_task(self._counted(partial(self._recover, item)))
             while self._waiting and not self._run.is_stopped:
                 free = self._free()
                 # The lists that are read before a create must not be old when it is sent.
@@ -87,16 +87,16 @@ class Creator:
                 for item, baseline in await self._prepared(group):
                     self._starting += 1
                     self._queued += 1
-                    tasks.create_task(self._counted(self._create_first(item, baseline)))
+                    tasks.create_task(self._counted(partial(self._create_first, item, baseline)))
 
     def _free(self) -> int:
         """The number of prebuilds that may be created now."""
         limit = self._run.options.max_active
         return MAX_FILTER if limit is None else limit - len(self._run.active) - self._starting
 
-    async def _counted(self, create: Coroutine[Any, Any, None]) -> None:
+    async def _counted(self, create: Callable[[], Awaitable[None]]) -> None:
         try:
-            await create
+            await create()
         finally:
             self._starting -= 1
 
