@@ -81,7 +81,7 @@ def _document(text: str) -> dict[str, Any]:
     if text == "-":
         content = sys.stdin.read(_MAX_BYTES + 1)
     elif text.startswith("@"):
-        with Path(text[1:]).open(encoding="utf-8") as file:
+        with Path(text[1:]).open(encoding="utf-8-sig") as file:
             content = file.read(_MAX_BYTES + 1)
     else:
         content = text

@@ -179,7 +179,7 @@ def _lines(source: str | None) -> list[tuple[str, str | None]]:
     if source == "-":
         return _words(sys.stdin, "standard input")
     try:
-        file = Path(source).open(encoding="utf-8", errors="backslashreplace")  # noqa: SIM115  closed below
+        file = Path(source).open(encoding="utf-8-sig", errors="backslashreplace")  # noqa: SIM115  closed below
     except OSError as error:
         raise click.UsageError(f"--projects-from: {error}") from None
     with file:
