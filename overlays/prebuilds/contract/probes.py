@@ -215,7 +215,7 @@ class _Probing:
 
         ASSUMPTION: the prebuilds of a project may be under way at the same time.
         """
-        return answer.code == "failed_precondition" and bool(self.session.made) and not self.session.assumptions
+        return answer.code == "failed_precondition" and self.session.has_made_anything and not self.session.assumptions
 
     def judge_fresh(self, method: str, made: dict[str, Any]) -> None:
         made_id = made.get("id")
