@@ -453,7 +453,7 @@ class _Probing:
         """Something that is no id, in words and as it is, another thing for each field."""
         places = {("CreatePrebuild", "projectId"): "a lone surrogate", ("CreateWarmPool", "environmentClassId"): "NUL"}
         what = places.get((method, name), "")
-        if not what and name.startswith("filter."):
+        if not what and name.startswith("filter.") and name != "filter.projectIds":
             return "an id that is none", "not-a-uuid"
         return (what, _HOSTILE[what]) if what else ("one character too many", f"{self.session.new_id()}0")
 
