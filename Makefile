@@ -73,12 +73,16 @@ constraints: ## renew constraints.txt: the newest releases that pyproject.toml a
 	@mv constraints.txt.new constraints.txt
 
 .PHONY: gen
-gen: .venv/.test ## write generated/ anew from the schema
+gen: .venv/.dev ## write generated/ anew from the schema
 	@$(BIN)/python -m generator
 
 .PHONY: gen-check
-gen-check: .venv/.test ## is generated/ what the schema gives?
+gen-check: .venv/.dev ## is generated/ what the schema gives?
 	@$(BIN)/python -m generator --check
+
+.PHONY: evolutions
+evolutions: .venv/.dev ## 200 changes of the schema and broken inputs: is each generated in full, or rejected? (ARGS='-k enum')
+	@$(BIN)/python -m tests.generator.evolutions $(ARGS)
 
 .PHONY: upstream
 upstream: .venv/.test ## does the schema say what the vendor publishes?

@@ -1,3 +1,4 @@
+import gc
 import pkgutil
 import shlex
 import ssl
@@ -40,6 +41,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         (chosen if runs else others).append(item)
     items[:] = chosen
     config.hook.pytest_deselected(items=others)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What is loaded by now is there to stay: it is not looked through for garbage again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 @pytest.fixture

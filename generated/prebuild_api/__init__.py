@@ -2,11 +2,24 @@
 
 """Gitpod PrebuildService: models, endpoint functions and the typed resource base.
 
-Most people want `prebuilds`, the client on top of this package. The endpoint functions in
-`prebuild_api.api` are for those who want each call as it is.
+Most people want `prebuilds`, the client on top of this package. The endpoint functions in `prebuild_api.api` are for
+those who want each call as it is.
 """
 
-from .client import AuthenticatedClient, Client
+from typing import TYPE_CHECKING, Any
+
 from .types import DecodeError, Response
 
+if TYPE_CHECKING:
+    from .client import AuthenticatedClient, Client
+
 __all__ = ["AuthenticatedClient", "Client", "DecodeError", "Response"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load httpx only for those who use it: it takes longer than all models."""
+    if name in ("AuthenticatedClient", "Client"):
+        from . import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ They live in a pool of their own, so that they get along with any other package 
 from __future__ import annotations
 
 import functools
-from pathlib import Path
+from importlib.resources import files
 
 from google.protobuf import descriptor_pb2, message_factory
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 
 __all__ = ["file", "message_class", "pool", "request_class", "response_class"]
 
-_DESCRIPTOR_SET = Path(__file__).with_name("descriptor_set.binpb")
+_DESCRIPTOR_SET = files(__package__ or "").joinpath("descriptor_set.binpb")
 
 
 @functools.cache
@@ -67,8 +67,10 @@ def response_class(method: str) -> type[Message]:
 
 
 def _method(name: str) -> MethodDescriptor:
-    (service,) = file().services_by_name.values()
-    return service.methods_by_name[name]
+    for service in file().services_by_name.values():
+        if name in service.methods_by_name:
+            return service.methods_by_name[name]
+    raise KeyError(name)
 
 
 @functools.cache

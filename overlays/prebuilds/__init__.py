@@ -81,9 +81,11 @@ if TYPE_CHECKING:
         WaitTimeoutError,
         WarmPoolDeletedError,
     )
+    from prebuilds.logs.lines import LINE_CONTINUES
     from prebuilds.resource import AsyncPrebuilds, Prebuilds
 
 __all__ = [
+    "LINE_CONTINUES",
     "APIError",
     "AbortedError",
     "AlreadyExistsError",
@@ -170,12 +172,15 @@ _HOMES = {
     ),
     "prebuilds.client": ("AsyncPrebuildClient", "PrebuildClient"),
     "prebuilds.error_details": ("BadRequest", "FieldViolation", "RetryInfo", "Violations"),
+    "prebuilds.logs.lines": ("LINE_CONTINUES",),
     "prebuilds.resource": ("AsyncPrebuilds", "Prebuilds"),
 }
 
 
 def __getattr__(name: str) -> Any:
     """Load what is used when it is first used: a program needs little of it, and the emulator no client at all."""
+    if name in ("contract", "emulator"):
+        return import_module(f"prebuilds.{name}")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = next((home for home, names in _HOMES.items() if name in names), None)

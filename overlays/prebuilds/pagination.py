@@ -7,7 +7,7 @@ answer the first page for ever: a token that led to an earlier page is an error.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, NamedTuple, NoReturn, TypeVar, cast
 
 from attrs import define, field
 
@@ -140,6 +140,13 @@ def _joined(ahead: object) -> Steps[Any]:
     return (yield Join(ahead))
 
 
+def cannot_be_copied() -> TypeError:
+    """The error for pickling or copying a page, which fetches further pages with its client."""
+    return TypeError(
+        "a page cannot be pickled or copied, because it belongs to a client: take its items, or its `response`, instead"
+    )
+
+
 @define(frozen=True)
 class ListingPager:
     """Fetches what follows the page of a listing; implements `prebuild_api.pages.Pager`."""
@@ -147,6 +154,9 @@ class ListingPager:
     listing: Listing[Any, Any, Any]
     page_type: type[Page[Any, Any]]
     driver: Driver
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise cannot_be_copied()
 
     def page(self) -> Any:
         """The page of the listing itself."""
@@ -178,6 +188,9 @@ class AsyncListingPager:
     listing: Listing[Any, Any, Any]
     page_type: type[AsyncPage[Any, Any]]
     driver: AsyncDriver
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise cannot_be_copied()
 
     async def page(self) -> Any:
         """The page of the listing itself."""

@@ -249,6 +249,11 @@ class Relay:
 
     async def _shut(self) -> None:
         assert self._listener is not None
+        # A connection that was just accepted gets its transport before the server closes. asyncio would fail to make it
+        # afterwards, and leave the socket open.
+        for each in self._listener.sockets:
+            asyncio.get_running_loop().remove_reader(each.fileno())
+        await asyncio.sleep(0)
         self._listener.close()
         self._listener = None
         for task in self._tasks:

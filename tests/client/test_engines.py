@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import gc
 import gzip
 import json
 import os
 import pickle
 import socket
-import threading
+import subprocess
+import sys
 import time
 import tracemalloc
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -31,62 +31,11 @@ from prebuilds import (
     UnavailableError,
 )
 
-from .both import ID, TOKEN, using
+from .both import ID, KINDS, TOKEN, using
+from .hostile import LEEWAY, MIB, OK, each_engine, each_name, raw, repeated, retrieve
 from .scripted import Answer, ScriptedServer, a_prebuild, an_error
 
-MIB = 2**20
-LEEWAY = 0.5
 OTHER = "another-token-0123456789"
-
-each_engine = pytest.mark.parametrize(
-    ("kind", "engine"), [("sync", "httpx"), ("sync", "fast"), ("async", "httpx"), ("async", "fast")]
-)
-each_name = pytest.mark.parametrize("engine", ["httpx", "fast"])
-
-
-@contextmanager
-def raw(play: Callable[[socket.socket], None]) -> Iterator[str]:
-    """The URL of a server that reads the head of a request, and then does what `play` does with the connection."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                threading.Thread(target=answer, args=(connection,), daemon=True).start()
-
-        def answer(connection: socket.socket) -> None:
-            with connection:
-                try:
-                    connection.recv(65536)
-                    play(connection)
-                except OSError:
-                    pass  # the client has hung up
-
-        threading.Thread(target=serve, daemon=True).start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        listener.shutdown(socket.SHUT_RDWR)
-
-
-def repeated(piece: bytes, pause: float, head: bytes = b"") -> Callable[[socket.socket], None]:
-    """Sends a piece again and again."""
-
-    def play(connection: socket.socket) -> None:
-        connection.sendall(head)
-        while True:
-            connection.sendall(piece)
-            time.sleep(pause)
-
-    return play
-
-
-def retrieve(kind: str, engine: str, url: str, **options: Any) -> Any:
-    return using(kind, lambda client: client.prebuilds.retrieve(prebuild_id=ID), base_url=url, engine=engine, **options)
-
-
-OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 
 ENDLESS = {
     "1xx responses": repeated(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n", 0.05),
@@ -131,8 +80,9 @@ def test_connecting_is_bounded_too(kind, engine):
     assert not caught.value.maybe_executed
 
 
+@functools.cache
 def bomb(megabytes: int) -> bytes:
-    return gzip.compress(b'{"a": "' + b" " * megabytes * MIB)
+    return gzip.compress(b'{"a": "' + b" " * megabytes * MIB, compresslevel=1)
 
 
 @each_engine
@@ -144,7 +94,7 @@ def test_a_response_that_is_too_large_is_an_error_and_not_kept(kind, engine, for
     elif form == "endless":
         play = repeated(b"10000\r\n" + b" " * 65536 + b"\r\n", 0, OK + b"transfer-encoding: chunked\r\n\r\n")
     else:
-        content = bomb(200)
+        content = bomb(48)
         head = OK + f"content-encoding: gzip\r\ncontent-length: {len(content)}\r\n\r\n".encode()
 
         def play(connection: socket.socket) -> None:
@@ -263,12 +213,59 @@ def test_a_garbled_response_that_echoes_the_token_has_no_cause_that_shows_it(kin
         link = link.__cause__
 
 
+GARBLED = {
+    "a negative length": OK + b"content-length: -5\r\n\r\n{}",
+    "a length with a sign": OK + b"content-length: +2\r\n\r\n{}",
+    "two different lengths": OK + b"content-length: 2\r\ncontent-length: 3\r\n\r\n{} ",
+    "a chunk that is too large": OK + b"transfer-encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFFFFF\r\n{}",
+    "a body and no head": b'{"prebuild": {}}',
+    "bytes of another protocol": bytes(range(256)) * 20,
+    "no status": b"HTTP/1.1 1 X\r\n\r\n",
+    "nothing": b"",
+}
+
+
+@each_engine
+@pytest.mark.parametrize("name", GARBLED)
+def test_a_response_that_breaks_the_rules_of_http_is_an_error_in_one_line(kind, engine, name):
+    with (
+        raw(lambda connection: connection.sendall(GARBLED[name])) as url,
+        pytest.raises(ConnectionFailedError) as caught,
+    ):
+        retrieve(kind, engine, url, retries=0)
+    assert caught.value.maybe_executed
+    assert "\n" not in str(caught.value)
+
+
+@each_engine
+def test_another_protocol_is_not_waited_for(kind, engine):
+    def play(connection: Any) -> None:
+        connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n")
+        time.sleep(5)
+
+    begin = time.monotonic()
+    with raw(play) as url, pytest.raises(PrebuildsError) as caught:
+        retrieve(kind, engine, url, retries=0, timeout=4)
+    assert time.monotonic() - begin < 2
+    assert not isinstance(caught.value, RequestTimeoutError)
+
+
 @pytest.mark.parametrize("make", [PrebuildClient, AsyncPrebuildClient])
 def test_a_client_says_why_it_cannot_be_copied(make):
     client = make(TOKEN)
     for work in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="with_options"):
             work(client)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_page_says_why_it_cannot_be_copied(kind):
+    with ScriptedServer(Answer(body={"prebuilds": [a_prebuild()]})) as server:
+        page = using(kind, lambda client: client.prebuilds.list(), base_url=server.url)
+    for work in (pickle.dumps, copy.deepcopy):
+        with pytest.raises(TypeError, match="take its items"):
+            work(page)
+    assert pickle.loads(pickle.dumps(page.items)) == page.items
 
 
 @each_name
@@ -300,6 +297,24 @@ def test_a_proxy_is_not_used_for_this_machine(kind, engine, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     with ScriptedServer() as server:
         assert retrieve(kind, engine, server.url).prebuild
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_fast_engine_does_not_load_httpx(kind):
+    program = """
+import asyncio, inspect, sys
+import prebuilds
+client = getattr(prebuilds, sys.argv[2])("a-token-0123456789", base_url=sys.argv[1], engine="fast")
+outcome = client.prebuilds.retrieve(prebuild_id="1")
+if inspect.isawaitable(outcome):
+    asyncio.run(asyncio.wait_for(outcome, 10))
+print("httpx" in sys.modules)
+"""
+    with ScriptedServer() as server:
+        name = "PrebuildClient" if kind == "sync" else "AsyncPrebuildClient"
+        command = [sys.executable, "-c", program, server.url, name]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.stdout, done.stderr) == ("False\n", "")
 
 
 @each_engine

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import strategies as st
 
 from prebuilds import CallError, LogError, NotFoundError, PermissionDeniedError, WaitTimeoutError
-from prebuilds.logs import Lines, logs
+from prebuilds.logs.lines import LINE_CONTINUES, MAX_LINE, Lines
+from prebuilds.logs.reading import logs
 
 from .both import ID
 from .cases import drawn
@@ -111,11 +112,28 @@ def test_a_very_long_line_is_read_in_linear_time():
     def seconds(count: int) -> float:
         begin = time.perf_counter()
         service = Service(Flow(*[b"x" * 16_384] * count, b"\n"))
-        assert len(service.read()[0]) == 16_384 * count
+        assert sum(len(line.removesuffix(LINE_CONTINUES)) for line in service.read()) == 16_384 * count
         return time.perf_counter() - begin
 
     seconds(100)
     assert seconds(4000) < 2.0
+
+
+@pytest.mark.parametrize("more", [0, 1, MAX_LINE, MAX_LINE + 1])
+def test_a_line_that_is_too_long_is_yielded_in_marked_pieces(more):
+    long = "".join(chr(97 + number % 26) for number in range(MAX_LINE + more))
+    lines = Service(Flow(f"first\n{long}\r\nlast\n".encode())).read()
+    assert (lines[0], lines[-1]) == ("first", "last")
+    assert all(line.endswith(LINE_CONTINUES) for line in lines[1:-2])
+    assert not lines[-2].endswith(LINE_CONTINUES)
+    assert all(len(line) <= MAX_LINE + len(LINE_CONTINUES) for line in lines)
+    assert "".join(line.removesuffix(LINE_CONTINUES) for line in lines[1:-1]) == long
+
+
+def test_pieces_of_a_long_line_are_not_repeated_after_a_broken_connection():
+    long = b"x" * (MAX_LINE + 5) + b"\n"
+    service = Service(Flow(b"a\n", long, DROPPED), Flow(b"a\n", long + b"b\n"))
+    assert [len(line) for line in service.read()] == [1, MAX_LINE + len(LINE_CONTINUES), 5, 1]
 
 
 WORDS = st.sampled_from(["a", "b", "", "a b"])
@@ -364,7 +382,7 @@ def test_what_cannot_get_better_is_an_error_at_once(status):
 
 def test_a_redirect_is_not_followed():
     service = Service(Flow(status=302, location="https://evil.example/?secret=1"))
-    with pytest.raises(LogError, match=r"redirects to https://evil\.example/, where the token must not go") as caught:
+    with pytest.raises(LogError, match=r"redirects to https://evil\.example/\. The token is not sent there") as caught:
         service.read()
     assert "secret" not in str(caught.value)
     assert len(service.rehearsal.opened) == 1

@@ -17,7 +17,7 @@ from prebuilds.contract.transports import AsgiTransport
 from prebuilds.contract.wire import Request
 
 from .mutants import MUTANTS
-from .mutants.base import CLASS, OTHER_PROJECT, PROJECT, TOKEN, Api, Server
+from .mutants.base import CLASS, OTHER_PROJECT, PROJECT, TOKEN, Api, Together
 
 THEIR_PROJECT = "6a6f0b0c-35d1-4c0b-9c3e-1f1f1d3d7a11"
 
@@ -32,7 +32,7 @@ _OURS = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-
 class Recorder:
     """A transport that remembers what was sent."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Together) -> None:
         self.app = server.app
         self._way = AsgiTransport(server.app)
         self.base_url = self._way.base_url
@@ -47,8 +47,8 @@ class Recorder:
 
 
 @contextmanager
-def target(name: str | None = None) -> Iterator[Recorder]:
-    server = MUTANTS[name]() if name else Server()
+def target(*mutants: str) -> Iterator[Recorder]:
+    server = Together(*(MUTANTS[name] for name in mutants))
     way = Recorder(server)
     try:
         yield way
@@ -175,33 +175,38 @@ def test_the_time_of_the_run_is_kept():
 
 
 @pytest.mark.parametrize(
-    ("mutant", "property_name"),
+    "mutants",
     [
-        ("LargePagesAreCut", "outside-bounds-is-refused"),
-        ("SpecIsOptional", "required-fields"),
-        ("MalformedIsNotFound", "malformed-id-is-refused"),
-        ("UnknownPhaseIsIgnored", "unknown-enum-name-is-refused"),
-        ("LongestTimeoutIsRefused", "inside-bounds-is-accepted"),
-        ("UnknownCanBeDeleted", "unknown-id-is-not-found"),
-        ("ClassIsIgnored", "echo"),
-        ("PageHasOneMore", "page-size-kept"),
-        ("ProjectFilterIsIgnored", "filters"),
-        ("BadTokenIsTheFirstPage", "bad-page-token-is-refused"),
-        ("ListsAreText", "content-type"),
+        {
+            "LargePagesAreCut": ("outside-bounds-is-refused", "ListPrebuilds"),
+            "UnknownPhaseIsIgnored": ("unknown-enum-name-is-refused", "ListPrebuilds"),
+            "ProjectFilterIsIgnored": ("filters", "ListPrebuilds"),
+            "SpecIsOptional": ("required-fields", "CreatePrebuild"),
+            "LongestTimeoutIsRefused": ("inside-bounds-is-accepted", "CreatePrebuild"),
+            "MalformedIsNotFound": ("malformed-id-is-refused", "GetPrebuild"),
+        },
+        {
+            "PageHasOneMore": ("page-size-kept", "ListPrebuilds"),
+            "BadTokenIsTheFirstPage": ("bad-page-token-is-refused", "ListPrebuilds"),
+            "ClassIsIgnored": ("echo", "CreatePrebuild"),
+            "UnknownCanBeDeleted": ("unknown-id-is-not-found", "DeletePrebuild"),
+        },
+        {"ListsAreText": ("content-type", "ListPrebuilds")},
     ],
+    ids="-".join,
 )
-def test_each_check_finds_what_it_is_for(mutant, property_name):
-    found: set[str] = set()
-    with target(mutant) as way:
-        session = Session(
-            way,
-            token=TOKEN,
-            assumptions=True,
-            # The time is over once it was found.
-            max_time=1,
-            clock=lambda: 2.0 if property_name in found else 0.0,
-            on_progress=lambda session: found.update(failure.property.name for failure in session.findings.failures),
-        )
+def test_each_check_finds_what_it_is_for(mutants):
+    found: set[tuple[str, str]] = set()
+
+    def look(session: Session) -> None:
+        found.update((failure.property.name, failure.method) for failure in session.findings.failures)
+
+    def clock() -> float:
+        # The time is over once all was found.
+        return 2.0 if found >= set(mutants.values()) else 0.0
+
+    with target(*mutants) as way:
+        session = Session(way, token=TOKEN, assumptions=True, max_time=1, clock=clock, on_progress=look)
         with suppress(OutOfTimeError):
             run_schemathesis(session)
-    assert property_name in found
+    assert {name: pair for name, pair in mutants.items() if pair not in found} == {}

@@ -448,6 +448,7 @@ class Several(Variant):
         super().__init__()
         for kind in self.parts:
             part = kind()
+            part.close()  # what it has of an emulator is not asked
             part.clock = self.clock
             self._emulator = Between(self._emulator, part.answer)
 

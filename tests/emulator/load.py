@@ -102,7 +102,7 @@ class Load:
             if status == 200:
                 token = json.loads(body)["accessToken"]
                 writer.write(
-                    f"GET /logs/{prebuild_id} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+                    f"GET /logs/{prebuild_id} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
                     "Connection: close\r\n\r\n".encode()
                 )
                 status = int((await reader.readline()).split()[1])
@@ -140,7 +140,7 @@ class Load:
     def request(method, fields):
         body = json.dumps(fields).encode()
         return (
-            f"POST {SERVICE}/{method} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer somebody\r\n"
+            f"POST {SERVICE}/{method} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer somebody\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         ).encode() + body
 

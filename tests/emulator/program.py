@@ -27,15 +27,21 @@ _PROGRAM = """
 import sys
 from pathlib import Path
 from prebuilds.emulator.server import run
-host, port, speed, data = sys.argv[1:]
+host, port, speed, data, files = sys.argv[1:]
+if int(files):
+    import resource
+    resource.setrlimit(resource.RLIMIT_NOFILE, (int(files), int(files)))
 sys.exit(run(host=host, port=int(port), speed=float(speed), data=Path(data) if data else None))
 """
 
 
-def start(data: Path | str = "", host="127.0.0.1", port=0, speed=60.0, command=()) -> subprocess.Popen[str]:
-    """The program, which may not be serving yet. It is run by `command`, if that is given."""
+def start(data: Path | str = "", host="127.0.0.1", port=0, speed=60.0, command=(), files=0) -> subprocess.Popen[str]:
+    """The program, which may not be serving yet.
+
+    `command` runs it, if that is given. `files` limits the number of its open files.
+    """
     process = subprocess.Popen(
-        [*command, sys.executable, "-c", _PROGRAM, host, str(port), str(speed), str(data)],
+        [*command, sys.executable, "-c", _PROGRAM, host, str(port), str(speed), str(data), str(files)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -58,8 +64,8 @@ class Program:
         return self.line.split()[-1]
 
 
-def launch(data: Path | str = "", host="127.0.0.1", port=0, speed=60.0) -> Program:
-    process = start(data, host, port, speed)
+def launch(data: Path | str = "", host="127.0.0.1", port=0, speed=60.0, files=0) -> Program:
+    process = start(data, host, port, speed, files=files)
     line = process.stdout.readline()
     if not line.startswith("listening on http://"):
         process.kill()

@@ -130,7 +130,7 @@ def test_nothing_on_a_socket_does_harm(emulator):
         method = random.choice([*OPERATIONS])
         body = json.dumps({"projectId": PROJECT, "spec": {}}).encode()
         request = (
-            f"POST {SERVICE}/{method} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\nConnection: close\r\n"
+            f"POST {SERVICE}/{method} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\nConnection: close\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         ).encode() + body
         for _ in range(random.randrange(1, 4)):

@@ -11,8 +11,9 @@ import pytest
 
 from prebuild_wire import OPERATIONS
 from prebuilds.emulator import EmulatorServer, ManualClock, PrebuildService, Store, create_app
+from prebuilds.emulator.service import METHODS
 
-from .driver import ENVIRONMENT_CLASS, NO_CERTIFICATES, NOBODY, PROJECT, SERVICE
+from .driver import ENVIRONMENT_CLASS, NO_CERTIFICATES, NOBODY, PROJECT, SERVICE, Driver
 
 BODY_LIMIT = 4 * 1024 * 1024
 
@@ -69,7 +70,7 @@ def test_methods_take_POST_and_those_that_only_read_take_GET(emulator, verb):
 
 
 def test_a_method_that_the_schema_has_and_the_emulator_has_not_is_unimplemented(emulator, monkeypatch):
-    monkeypatch.delattr(PrebuildService, "cancel_prebuild")
+    monkeypatch.delitem(METHODS, "CancelPrebuild")
     assert code(emulator.post("CancelPrebuild", {"prebuildId": NOBODY})) == (501, "unimplemented")
     assert code(emulator.post("CancelPrebuild", {})) == (400, "invalid_argument")
 
@@ -223,7 +224,7 @@ def test_a_body_that_announces_too_much_is_not_read_at_all(emulator):
     address = urlsplit(emulator.url)
     with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
         connection.sendall(
-            f"POST {SERVICE}/ListPrebuilds HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n"
+            f"POST {SERVICE}/ListPrebuilds HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\n"
             f"Content-Type: application/json\r\nContent-Length: {BODY_LIMIT + 1}\r\n\r\n".encode()
         )
         assert connection.recv(100).startswith(b"HTTP/1.1 413 ")
@@ -271,8 +272,8 @@ def test_a_body_that_trickles_in_beyond_the_deadline_is_not_waited_for(emulator)
     address = urlsplit(emulator.url)
     with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
         connection.sendall(
-            f"POST {SERVICE}/ListPrebuilds HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\nConnect-Timeout-Ms: 50\r\n"
-            "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{".encode()
+            f"POST {SERVICE}/ListPrebuilds HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\n"
+            "Connect-Timeout-Ms: 50\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{".encode()
         )
         with connection.makefile("rb") as answer:
             text = answer.read().decode()  # the connection is closed behind it
@@ -299,7 +300,7 @@ def test_the_work_counts_for_the_deadline_too(emulator, monkeypatch):
 )
 def test_headers_beyond_measure_are_refused(emulator, header):
     address = urlsplit(emulator.url)
-    request = f"POST {SERVICE}/ListPrebuilds HTTP/1.1\r\nHost: x\r\n{header}\r\n"
+    request = f"POST {SERVICE}/ListPrebuilds HTTP/1.1\r\nHost: localhost\r\n{header}\r\n"
     with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
         try:
             connection.sendall(f"{request}Content-Length: 2\r\n\r\n{{}}".encode())
@@ -325,7 +326,8 @@ def test_an_error_is_JSON_with_code_and_message(emulator):
     assert response.json() == {"code": "not_found", "message": f"there is no prebuild {NOBODY}"}
 
 
-def test_the_log_address_is_the_one_that_the_caller_used(emulator):
+def test_the_log_address_is_the_one_that_the_caller_used(start):
+    emulator: Driver = start(allowed_hosts=("gateway.example",))
     prebuild_id = emulator.create()
     emulator.clock.advance(100)
 
@@ -339,7 +341,6 @@ def test_the_log_address_is_the_one_that_the_caller_used(emulator):
     assert log_url("/api") == f"{emulator.url}/api/logs/{prebuild_id}"
     assert log_url("/api", Host="gateway.example:8443") == f"http://gateway.example:8443/api/logs/{prebuild_id}"
     assert log_url(Host="[::1]:80") == f"http://[::1]:80/logs/{prebuild_id}"
-    assert log_url(Host="a b/?#") == f"{emulator.url}/logs/{prebuild_id}"
 
 
 def test_an_unexpected_failure_is_internal_without_a_word_about_it(emulator, monkeypatch, caplog):
@@ -358,7 +359,7 @@ def test_a_caller_that_goes_away_does_no_harm(emulator, caplog):
     address = urlsplit(emulator.url)
     with socket.create_connection((address.hostname, address.port)) as connection:
         connection.sendall(
-            f"POST {SERVICE}/ListPrebuilds HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n"
+            f"POST {SERVICE}/ListPrebuilds HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\n"
             "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{".encode()
         )
     assert emulator.call("ListPrebuilds") == {}

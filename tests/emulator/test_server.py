@@ -7,17 +7,23 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+import zipfile
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
+from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
-from prebuilds.emulator import EmulatorServer, ManualClock, ScaledClock, StoreError
+import prebuilds
+from prebuilds.emulator import EmulatorServer, ManualClock, ScaledClock, StoreError, connections
 from prebuilds.emulator.server import run
 
 from .driver import PROJECT, SERVICE, Driver
 from .program import PATIENCE, SOON, launch, post, refused, stop
+
+ROOT = Path(__file__).parents[2]
 
 
 def create(url):
@@ -45,7 +51,7 @@ def halfway(url):
     place = (address.hostname, address.port)
     with socket.create_connection(place) as idle, socket.create_connection(place) as begun:
         begun.sendall(
-            f"POST {SERVICE}/GetPrebuild HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer x\r\n"
+            f"POST {SERVICE}/GetPrebuild HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\n"
             "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{".encode()
         )
         post(url, "ListPrebuilds", {})
@@ -215,3 +221,95 @@ def test_a_call_in_JSON_is_answered_without_what_only_other_calls_need():
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_it_tells_that_it_is_ready(tmp_path):
+    ready = tmp_path / "ready"
+    command = [sys.executable, "-m", "prebuilds", "emulator", "--ready-file", ready, "--allowed-host", "emulator"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        line = process.stdout.readline()
+        url = ready.read_text(encoding="utf-8").strip()
+        assert line == f"listening on {url}\n"
+        response = httpx.get(f"{url}/health", headers={"Host": "emulator"})
+        assert (response.status_code, response.json()) == (200, {"status": "ok", "version": prebuilds.__version__})
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ready_file_that_cannot_be_written_is_told_in_one_line(capsys, tmp_path):
+    assert "cannot write the ready file" in refused(capsys, lambda: run(ready_file=tmp_path / "none" / "ready"))
+
+
+# -- Limits
+
+
+def test_connections_on_which_nothing_comes_keep_nobody_out(tmp_path):
+    program = launch(files=100)
+    address = urlsplit(program.url)
+    with ExitStack() as stack:
+        for number in range(60):
+            sock = stack.enter_context(socket.socket())
+            sock.settimeout(PATIENCE)
+            sock.connect((address.hostname, address.port))
+            sock.sendall(b"" if number % 2 else b"POST / HTTP/1.1\r\nHost: localhost\r\nX: ")
+            if number % 20 == 19:
+                create(program.url)
+    ended = stop(program)
+    assert (ended.code, ended.out) == (0, "")
+    assert "Traceback" not in ended.err
+
+
+def test_a_request_whose_head_never_ends_is_closed(monkeypatch):
+    monkeypatch.setattr(connections, "_MAX_HEAD_SECONDS", 0.1)
+    with EmulatorServer() as server:
+        address = urlsplit(server.url)
+        for beginning in (b"", b"POST / HT", b"GET /_emulator/clock HTTP/1.1\r\nHost: localhost\r\n\r\nGET / "):
+            with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as sock:
+                sock.sendall(beginning)
+                received = b""
+                with suppress(ConnectionResetError):
+                    while piece := sock.recv(65536):
+                        received += piece
+                assert received.startswith(b"HTTP/1.1 200" if b"clock" in beginning else b"")
+
+
+def test_a_data_file_and_those_beside_it_are_readable_by_nobody_else(tmp_path):
+    with EmulatorServer(data=tmp_path / "data") as server:
+        create(server.url)
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes["data"] == 0o600
+    assert set(modes.values()) == {0o600}
+
+
+@pytest.mark.parametrize("name", ["time", "monotonic", "perf_counter"])
+def test_it_stops_in_a_test_whose_time_stands_still(monkeypatch, name):
+    server = EmulatorServer()
+    with server:
+        now = getattr(time, name)()
+        monkeypatch.setattr(time, name, lambda: now)
+        create(server.url)
+    monkeypatch.undo()
+    assert not server._thread.is_alive()
+
+
+def test_it_runs_from_a_zip_file(tmp_path):
+    archive = tmp_path / "packages.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for folder in (ROOT / "overlays", ROOT / "generated"):
+            for path in folder.rglob("*"):
+                if path.is_file() and "__pycache__" not in path.parts:
+                    file.write(path, path.relative_to(folder))
+    program = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import prebuilds
+from prebuilds.emulator import EmulatorServer
+with EmulatorServer() as server, prebuilds.PrebuildClient("any", base_url=server.url) as client:
+    found = client.prebuilds.create(project_id="07e03a28-65a5-4d98-b532-8ea67b188048", spec={})
+    print(prebuilds.__file__, found.prebuild.status.phase.name)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, archive], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path
+    )
+    assert done.stdout.split() == [str(archive / "prebuilds" / "__init__.py"), "PENDING"], done.stderr

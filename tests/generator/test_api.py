@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from generator import api, document, normalise, spec, stamp
+from generator import api, document, skeleton, spec, stamp
 from generator.problems import PipelineError
+from prebuilds.cli.app import run
+from prebuilds.cli.session import Session
 
 from .conftest import Make, Schema, imported, small
 from .test_lint import SCHEMAS, at
@@ -120,6 +125,25 @@ def test_client_methods_build_requests(package: Any) -> None:
     assert page.has_next_page()
 
 
+def test_the_command_line_calls_a_method_that_only_this_schema_has(
+    package: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorder = Recorder(package)
+    recorder.resource._call = lambda operation, request, options: (  # type: ignore[method-assign]
+        recorder.sent.append((operation.name, request.to_dict(), dict(options))) or operation.decode({"pot": POT})
+    )
+    for name in ("operations", "pages", "types"):
+        monkeypatch.setitem(sys.modules, f"prebuild_api.{name}", getattr(package, name))
+        monkeypatch.setattr(f"prebuild_api.{name}", getattr(package, name))
+    monkeypatch.setattr(Session, "client", SimpleNamespace(prebuilds=recorder.resource))
+    assert run(["call", "Brew", '{"kind": "TEA_GREEN", "cups": 2, "sugar": true}']) == 0
+    assert recorder.sent == [("Brew", {"kind": "TEA_GREEN", "cups": 2}, {"extra_body": {"sugar": True}})]
+    assert json.loads(capsys.readouterr().out)["pot"]["brewedAt"] == POT["brewedAt"]
+    assert run(["call", "ListPots", '{"page": {"size": 5}}', "--json"]) == 0
+    assert run(["call", "GetPrebuild", "{}"]) == 2
+    assert "expected one of Brew, ListPots" in capsys.readouterr().err
+
+
 def test_what_a_request_cannot_be_is_refused(package: Any) -> None:
     recorder = Recorder(package)
     refused: list[tuple[dict[str, Any], str]] = [
@@ -194,9 +218,12 @@ def test_text_cannot_break_out_of_a_docstring(tiny: Schema, make: Make) -> None:
     assert package.models.Pot.__doc__ == text
 
 
-def test_what_openapi_python_client_drops_is_an_error(tiny: Schema, read: Read, tmp_path: Path) -> None:
-    loaded, model = read(tiny)
-    plain = normalise.for_openapi_python_client(loaded.data)
-    plain["components"]["schemas"]["Pot"]["properties"]["id"] = {"type": "nonsense"}
+def test_what_openapi_python_client_drops_is_an_error(
+    tiny: Schema, read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, model = read(tiny)
+    bones = skeleton.build(model)
+    next(iter(bones.document["components"]["schemas"].values()))["type"] = "nonsense"
+    monkeypatch.setattr(skeleton, "build", lambda api: bones)
     with pytest.raises(PipelineError, match="openapi-python-client"):
-        api.generate(plain, model, tmp_path / "package")
+        api.generate(model, tmp_path / "package")

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-from prebuilds.cli import EXTRAS
+from prebuilds.extras import EXTRAS
 
 # One worker builds the wheel, and installs it.
 pytestmark = pytest.mark.xdist_group("wheel")
@@ -155,7 +156,7 @@ def requirements(wheel: Path, extra: str) -> set[str]:
 def test_the_command_line_knows_the_modules_of_each_extra(wheel: Path, extra: str):
     distributions = packages_distributions()
     # A namespace such as `google` can be shared: any of its distributions will do.
-    known = {name for module in EXTRAS[extra] for name in distributions[module.partition(".")[0]]}
+    known = {canonicalize_name(name) for module in EXTRAS[extra] for name in distributions[module.partition(".")[0]]}
     assert requirements(wheel, extra) <= known
     assert len(requirements(wheel, extra)) == len(EXTRAS[extra])
 
@@ -180,3 +181,11 @@ def test_a_command_whose_extra_is_missing_names_it(
     (line,) = done.stderr.splitlines()
     assert line.startswith("prebuilds: this command needs the ")
     assert line.endswith(f": pip install 'prebuilds[{extras}]'")
+
+
+@pytest.mark.parametrize(("name", "extra"), [("emulator.EmulatorServer", "emulator"), ("contract.run", "contract")])
+def test_a_package_whose_extra_is_missing_names_it(installed: Path, tmp_path: Path, name: str, extra: str):
+    done = run(installed, "-c", f"import prebuilds; prebuilds.{name}", cwd=tmp_path)
+    package = f"prebuilds.{extra}"
+    expected = f"ImportError: {package} needs the \"{extra}\" extra: pip install 'prebuilds[{extra}]'"
+    assert done.stderr.splitlines()[-1] == expected

@@ -1,23 +1,16 @@
 """The command `prebuilds`.
 
-This module needs no extra: it is what tells a person which one to install. The commands themselves
-are in `app`.
+This module needs no extra, so that it can name the missing ones. The commands themselves are in `app`.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
-from importlib.util import find_spec
+from collections.abc import Sequence
+
+from prebuilds.extras import how_to_install, missing_extras
 
 __all__ = ["main"]
-
-EXTRAS = {
-    "cli": ("click", "rich", "dateutil"),
-    "emulator": ("starlette", "uvicorn", "httptools", "pydantic", "google.protobuf"),
-    "contract": ("pydantic", "schemathesis", "hypothesis", "pytest"),
-}
-"""The modules that each extra of the distribution brings."""
 
 USAGE = 2
 """The exit code for a command that cannot be carried out as it was asked for."""
@@ -32,28 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     missing = missing_extras(["cli", *(name for name in ("emulator", "contract") if arguments[:1] == [name])])
     if missing:
-        print(f"prebuilds: {how_to_install(missing)}", file=sys.stderr)
+        print(f"prebuilds: {how_to_install(missing, 'this command')}", file=sys.stderr)
         return USAGE
     from prebuilds.cli.app import run
 
     return run(arguments)
-
-
-def missing_extras(extras: Iterable[str]) -> list[str]:
-    """Those of the given extras that are not, or not wholly, installed."""
-    return [extra for extra in extras if not all(map(_is_installed, EXTRAS[extra]))]
-
-
-def how_to_install(extras: Sequence[str]) -> str:
-    """One line that says which extras a command needs, and how to get them."""
-    names = " and ".join(f'"{extra}"' for extra in extras)
-    noun = "extra" if len(extras) == 1 else "extras"
-    return f"this command needs the {names} {noun}: pip install 'prebuilds[{','.join(extras)}]'"
-
-
-def _is_installed(module: str) -> bool:
-    # Looked for, not imported: an ImportError inside a module is a fault, not a missing extra.
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # not even the parent package is there
-        return False

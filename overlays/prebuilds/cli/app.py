@@ -1,155 +1,129 @@
-"""The commands themselves, and how they fail: in a line or two, never with a traceback."""
+"""The command `prebuilds`: which commands there are, and how they fail. A command is loaded when it is used."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
 
-from prebuilds.cli.contract import contract
+from prebuilds.cli.exit_codes import INTERRUPTED, USAGE, CommandError
+from prebuilds.cli.invocation import Invocation
+from prebuilds.cli.terminal import one_line, prepare_streams
 from prebuilds.version import __version__
 
 if TYPE_CHECKING:
-    from prebuilds.emulator.console import LogStyle
+    from prebuilds.flows.effects import Runtime
 
-INTERRUPTED = 130
-"""The exit code of a command that was interrupted from the keyboard, as shells have it."""
+_HELP_WIDTH: Final = 80
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
+COMMANDS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
+    "Prebuilds": {
+        "list": ("reading:list_command", "List prebuilds, newest first."),
+        "get": ("reading:get_command", "Show prebuilds."),
+        "status": ("reading:status_command", "Show how fresh the prebuilds of projects are."),
+        "create": ("creating:create_command", "Create a prebuild, and wait for it."),
+        "wait": ("following:wait_command", "Wait until prebuilds have ended."),
+        "watch": ("following:watch_command", "Show the changes of prebuilds."),
+        "logs": ("following:logs_command", "Show the log of a prebuild."),
+        "cancel": ("removing:cancel_command", "Cancel prebuilds."),
+        "delete": ("removing:delete_command", "Delete prebuilds."),
+        "prune": ("removing:prune_command", "Delete old prebuilds."),
+        "refresh": ("fleet.command:refresh_command", "Create new prebuilds of many projects."),
+    },
+    "Warm pools": {
+        "warm-pool": ("warm_pools:warm_pool_command", "List, create, resize and delete warm pools."),
+    },
+    "Tools": {
+        "call": ("calling:call_command", "Call a method of the service by its name."),
+        "completion": ("completion:completion_command", "Print the completion script of a shell."),
+        "contract": ("contract:contract", "Test whether a server keeps the contract."),
+        "demo": ("demo:demo_command", "Show the client at work."),
+        "emulator": ("emulator:emulator_command", "Run a local server of the whole service."),
+    },
+}
+"""The commands by section: where each is below `prebuilds.cli`, and its short help."""
+
+ALIASES: Final = {"trigger": "create"}
+
+_COMMANDS = {name: entry for section in COMMANDS.values() for name, entry in section.items()}
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run the command that the arguments name, and return its exit code."""
-    try:
-        code: int | None = prebuilds.main(list(arguments), prog_name="prebuilds", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except click.Abort:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except Exception as error:
-        # Loaded only now: the emulator, which has to start fast, needs no client.
-        from prebuilds import PrebuildsError
-        from prebuilds.cli.demo import DemoError
+class _Commands(click.Group):
+    """The commands, each loaded when it is used."""
 
-        if not isinstance(error, (PrebuildsError, DemoError)):
-            raise
-        print(f"prebuilds: {error}", file=sys.stderr)
-        return 1
-    return code or 0
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of the commands."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name."""
+        name = ALIASES.get(cmd_name, cmd_name)
+        if name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[name][0].partition(":")
+        return cast("click.Command", getattr(import_module(f"prebuilds.cli.{module}"), attribute))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections of the help, without loading any command."""
+        for section, commands in COMMANDS.items():
+            with formatter.section(section):
+                formatter.write_dl([(name, short_help) for name, (_, short_help) in commands.items()])
 
 
-@click.group(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=_Commands,
+    context_settings={
+        "show_default": True,
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": _HELP_WIDTH,
+    },
+    epilog="`prebuilds COMMAND --help` describes a command.",
+)
 @click.version_option(__version__, prog_name="prebuilds", message="%(prog)s %(version)s", help="Print the version.")
 def prebuilds() -> None:
     """Trigger, follow and list prebuilds, and size warm pools."""
 
 
-@prebuilds.command(short_help="Run a local server of the whole service.")
-@click.option("--host", default="127.0.0.1", help="The address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 takes a free one.")
-@click.option("--speed", default=60.0, help="How many seconds of the service pass in one of yours.")
-@click.option("--data", metavar="FILE", type=_FILE, help="Keep the state in this file, not in memory.")
-@click.option(
-    "--token",
-    "tokens",
-    metavar="TOKEN",
-    multiple=True,
-    help="Take this API token and no unknown one; may be given several times.",
-)
-@click.option(
-    "--read-only-token",
-    "read_only_tokens",
-    metavar="TOKEN",
-    multiple=True,
-    help="An API token that may only read; may be given several times.",
-)
-@click.option("--projects", metavar="FILE", type=_FILE, help='Declare the projects of this JSON: {"projects": [...]}.')
-@click.option("--strict-projects", is_flag=True, help="Answer not_found for projects that were not declared.")
-@click.option("--relaxed-ids", is_flag=True, help="Take any text for the id of a project or a class, not UUIDs only.")
-@click.option(
-    "--allow-remote",
-    is_flag=True,
-    help="Permit a --host that others can reach. Whoever reaches it can read and change everything here.",
-)
-@click.option("--control/--no-control", default=True, help="Have the control plane, below /_emulator/.")
-@click.option(
-    "--control-token",
-    metavar="TOKEN",
-    envvar="PREBUILDS_CONTROL_TOKEN",
-    show_envvar=True,
-    help="Let the control plane ask for this bearer token.",
-)
-@click.option(
-    "--log",
-    type=click.Choice(["text", "json", "none"]),
-    default="text",
-    help="How to tell of requests, on standard error.",
-)
-def emulator(
-    *,
-    host: str,
-    port: int,
-    speed: float,
-    data: Path | None,
-    tokens: tuple[str, ...],
-    read_only_tokens: tuple[str, ...],
-    projects: Path | None,
-    strict_projects: bool,
-    relaxed_ids: bool,
-    allow_remote: bool,
-    control: bool,
-    control_token: str | None,
-    log: LogStyle,
-) -> int:
-    """Run a local server of the whole service, until it is interrupted."""
-    from prebuilds.emulator import server
+def run(arguments: Sequence[str], runtime: Runtime | None = None) -> int:
+    """Run the command that the arguments name, and return its exit code.
 
-    try:
-        options = server.Options(
-            tokens=tokens,
-            read_only_tokens=read_only_tokens,
-            strict_projects=strict_projects,
-            relaxed_ids=relaxed_ids,
-            control=control,
-            control_token=control_token,
-        )
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    return server.run(
-        host=host,
-        port=port,
-        speed=speed,
-        data=data,
-        allow_remote=allow_remote,
-        options=options,
-        projects=projects,
-        log=log,
-    )
-
-
-prebuilds.add_command(contract)
-
-
-@prebuilds.command(short_help="Show the client at work.")
-@click.option(
-    "--base-url",
-    metavar="URL",
-    help="A service to read from, rather than the bundled emulator. Without this option, the environment's base URL "
-    "and token are taken if it has both.",
-)
-@click.option("--token-env", metavar="VAR", help="The environment variable that holds the token.")
-@click.option("--create", is_flag=True, help="Create a prebuild and a warm pool there; needs --project.")
-@click.option("--project", metavar="ID", help="The project to create in, or to list.")
-def demo(*, base_url: str | None, token_env: str | None, create: bool, project: str | None) -> None:
-    """Show the client at work: create a prebuild and follow it, list, manage a warm pool.
-
-    On a service of yours it only reads, unless told to create; what it creates it deletes again.
+    Args:
+        arguments: the command line.
+        runtime: time and chance; by default the real ones.
     """
-    from prebuilds.cli import demo as story
+    prepare_streams()
+    invocation = Invocation(tuple(arguments), runtime)
+    try:
+        code: Any = prebuilds.main(list(arguments), prog_name="prebuilds", standalone_mode=False, obj=invocation)
+    except click.UsageError as error:
+        return _report_usage(error)
+    except click.ClickException as error:
+        return _report(error.format_message(), code=error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except CommandError as error:
+        return _report(str(error), error.hint, error.code)
+    except (OSError, UnicodeDecodeError) as error:  # a file that cannot be read or written
+        return _report(str(error))
+    return code or 0
 
-    story.run(base_url=base_url, token_env=token_env, create=create, project=project)
+
+def _report_usage(error: click.UsageError) -> int:
+    context = error.ctx
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        print(error.format_message(), file=sys.stderr)
+        return USAGE
+    path = "prebuilds" if context is None else context.command_path
+    return _report(error.format_message(), f"{path} --help", USAGE)
+
+
+def _report(text: str, hint: str = "", code: int = 1) -> int:
+    from prebuilds.cli.session import print_error
+
+    text = one_line(text)
+    print_error(text[:1].lower() + text[1:] if text[1:2].islower() else text, hint)
+    return code

@@ -1,13 +1,11 @@
-"""The story that `prebuilds demo` tells: a prebuild, a list, a warm pool.
+"""`prebuilds demo`: a prebuild, a list, a warm pool.
 
-By default it is told on the bundled emulator. On a service of the reader's own it only reads,
-unless told to create; then whatever it created is deleted again, also when it fails or is
-interrupted on its way.
+By default it runs on the bundled emulator. On a service of the reader's own it only reads, unless told to create; then
+it deletes whatever it created, also when it fails or is interrupted.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -20,11 +18,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
+import click
 
-from prebuild_api.models import Prebuild, WarmPool
+from prebuild_api.models import Prebuild, WarmPool, WarmPoolPhase
 from prebuilds import NotFoundError, PrebuildClient
-from prebuilds.cli import how_to_install, missing_extras
+from prebuilds.cli.exit_codes import SUCCESS, USAGE, CommandError
+from prebuilds.cli.session import Session, first_set
+from prebuilds.cli.terminal import is_unicode, new_console, one_line
+from prebuilds.extras import how_to_install, missing_extras
 from prebuilds.options import BASE_URL_VARIABLES, TOKEN_VARIABLES
 
 SPEED = 30
@@ -33,7 +34,7 @@ SPEED = 30
 
 @dataclass(frozen=True)
 class _Pace:
-    """How long a prebuild or a pool may take, and how often to look, both in seconds."""
+    """The time that a prebuild or a pool may take, and the longest pause between two polls, both in seconds."""
 
     patience: float
     interval: float
@@ -43,58 +44,62 @@ EMULATED = _Pace(patience=15, interval=0.2)
 REAL = _Pace(patience=3 * 3600, interval=10)
 
 STARTING_EMULATOR = 15.0
-"""How many seconds the emulator may take until it listens."""
+"""Seconds that the emulator may take until it listens."""
 
 ANYONE = "demo"
 """The emulator takes any token, but it wants one."""
 
 
-class DemoError(Exception):
-    """The story cannot be told; the text says why."""
+@click.command("demo", epilog="Example: prebuilds demo")
+@click.option("--base-url", metavar="URL", help="A service to read from; default: the emulator.")
+@click.option("--token-env", metavar="VAR", help="The variable with the token.")
+@click.option("--create", is_flag=True, help="Create a prebuild and a warm pool there; needs --project.")
+@click.option("--project", metavar="ID", help="The project to create in, or to list.")
+def demo_command(*, base_url: str | None, token_env: str | None, create: bool, project: str | None) -> int:
+    """Show the client at work: create a prebuild and follow it, list, manage a warm pool.
 
-
-def run(*, base_url: str | None, token_env: str | None, create: bool, project: str | None) -> None:
-    """Tell the story on the service at `base_url`, or on an emulator of our own if that is None.
-
-    Args:
-        base_url: a service to read from. If it is None but the environment names one and has a
-            token for it, that one.
-        token_env: the environment variable with the token; by default those that the client reads.
-        create: whether to create, and delete again, on that service.
-        project: the project to create in, or to list.
-
-    Raises:
-        DemoError: what was asked for does not go together, or the story took a wrong turn.
-        PrebuildsError: a call failed.
+    Uses the bundled emulator, unless there is --base-url, or the environment has a base URL and a token. On such a
+    service it only reads, unless there is --create. It deletes everything that it created.
     """
-    token = _token(token_env)
-    base_url = base_url or (_first_set(BASE_URL_VARIABLES) if token else None)
-    if base_url is None:
+    from prebuilds.errors import PrebuildsError
+
+    session = Session(base_url=base_url, token_env=token_env)
+    try:
+        _run(session, base_url=base_url, token_env=token_env, create=create, project=project)
+    except PrebuildsError as error:
+        return session.report(error)
+    return SUCCESS
+
+
+def _run(session: Session, *, base_url: str | None, token_env: str | None, create: bool, project: str | None) -> None:
+    has_token = token_env is not None or first_set(TOKEN_VARIABLES) is not None
+    own = base_url or (first_set(BASE_URL_VARIABLES) if has_token else None)
+    if own is None:
         if token_env or create:
-            raise DemoError("--token-env and --create are for a service of yours: add --base-url")
+            raise CommandError("--token-env and --create need a service", hint="add --base-url URL", code=USAGE)
         with _emulator() as address, PrebuildClient(base_url=address, bearer_token=ANYONE) as client:
-            _Story(client, pace=EMULATED).manage(project or str(uuid.uuid4()), several=True)
+            _Demo(client, pace=EMULATED).manage(project or str(uuid.uuid4()), several=True)
         return
-    if token is None:
-        raise DemoError(f"there is no token for {base_url}: set one of {', '.join(TOKEN_VARIABLES)}")
     if create and project is None:
-        raise DemoError("--create needs to know where: add --project")
-    # Whoever waits for the story is to be told soon that there is no service.
-    with PrebuildClient(base_url=base_url, bearer_token=token, retries=2) as client:
-        story = _Story(client, pace=REAL)
+        raise CommandError("--create needs a project", hint="add --project ID", code=USAGE)
+    # A person who waits for the demo should soon see that there is no service.
+    with PrebuildClient(base_url=own, bearer_token=session.token, retries=2) as client:
+        demo = _Demo(client, pace=REAL)
         if create and project is not None:
-            story.manage(project, several=False)
+            demo.manage(project, several=False)
         else:
-            story.read(base_url, project)
+            demo.read(own, project)
 
 
-class _Story:
-    """Tells one thing after the other: live on a terminal, as plain lines on anything else."""
+class _Demo:
+    """Shows one thing after the other: live on a terminal, as plain lines elsewhere."""
 
     def __init__(self, client: PrebuildClient, *, pace: _Pace) -> None:
         self._prebuilds = client.prebuilds
         self._pace = pace
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = new_console(sys.stdout, no_color=False)
+        # The usual spinner has characters that not every terminal can show.
+        self._spinner = "dots" if is_unicode(sys.stdout) else "line"
 
     def manage(self, project: str, *, several: bool) -> None:
         """Create a prebuild and follow it, list it, and make, resize and delete a warm pool."""
@@ -144,14 +149,14 @@ class _Story:
 
     def _follow(self, prebuild: Prebuild) -> None:
         began = time.monotonic()
-        told = ""
-        with self._console.status("waiting for the first phase") as status:
+        shown = ""
+        with self._console.status("waiting for the first phase", spinner=self._spinner) as status:
 
             def tell(now: Prebuild) -> None:
-                nonlocal told
+                nonlocal shown
                 phase = _name(now.status.phase)
-                if phase != told:
-                    told = phase
+                if phase != shown:
+                    shown = phase
                     self._say(f"  {time.monotonic() - began:5.1f} s  {phase}")
                 percentage = now.status.snapshot_completion_percentage
                 status.update(phase if percentage is None else f"{phase} {percentage} %")
@@ -185,41 +190,34 @@ class _Story:
 
     def _manage_pool(self, project: str, environment_class: str | None, leftovers: ExitStack) -> None:
         if environment_class is None:
-            raise DemoError("the prebuild names no environment class to make a warm pool of")
+            raise CommandError("the prebuild names no environment class to make a warm pool of")
         pool = self._prebuilds.create_warm_pool(
             project_id=project, environment_class_id=environment_class, min_size=1, max_size=2
         ).warm_pool
         pool_id = _id(pool)
         self._say(f"  created {pool_id}")
         leftovers.callback(_unless_gone, lambda: self._prebuilds.delete_warm_pool(warm_pool_id=pool_id))
-        self._watch_pool(
-            pool_id,
-            lambda now: now.status.phase == "WARM_POOL_PHASE_READY" and bool(now.spec.snapshot_id),
-        )
+        self._wait_for_pool(pool_id, lambda now: now.status.phase == WarmPoolPhase.READY and bool(now.spec.snapshot_id))
         self._say("  resizing it to 2..4")
         self._show_pool(self._prebuilds.update_warm_pool(warm_pool_id=pool_id, min_size=2, max_size=4).warm_pool)
         self._say("  deleting it")
         self._prebuilds.delete_warm_pool(warm_pool_id=pool_id)
-        # A server may say DELETED for a while, or have forgotten the pool at once.
         try:
-            self._watch_pool(pool_id, lambda now: now.status.phase == "WARM_POOL_PHASE_DELETED")
-        except NotFoundError:
+            self._wait_for_pool(pool_id, "deleted")
+        except NotFoundError:  # a server may have forgotten it at once
             self._say("  it is gone")
 
-    def _watch_pool(self, pool_id: str, done: Callable[[WarmPool], bool]) -> None:
-        deadline = time.monotonic() + self._pace.patience
-        told = ""
-        with self._console.status("waiting for the warm pool"):
-            while True:
-                pool = self._prebuilds.retrieve_warm_pool(warm_pool_id=pool_id).warm_pool
-                told = self._show_pool(pool, unless=told)
-                if done(pool):
-                    return
-                if time.monotonic() > deadline:
-                    raise DemoError(
-                        f"warm pool {pool_id} is still {_name(pool.status.phase)} after {self._pace.patience:g} seconds"
-                    )
-                time.sleep(self._pace.interval)
+    def _wait_for_pool(self, pool_id: str, until: str | Callable[[WarmPool], bool]) -> None:
+        shown = ""
+
+        def show(pool: WarmPool) -> None:
+            nonlocal shown
+            shown = self._show_pool(pool, unless=shown)
+
+        with self._console.status("waiting for the warm pool", spinner=self._spinner):
+            self._prebuilds.wait_warm_pool(
+                pool_id, until=until, timeout=self._pace.patience, poll_interval=self._pace.interval, on_update=show
+            )
 
     def _show_pool(self, pool: WarmPool, *, unless: str = "") -> str:
         line = (
@@ -238,10 +236,10 @@ class _Story:
         self._say(f"  {prebuild.id}  {_name(prebuild.status.phase):<12}  {created:%Y-%m-%d %H:%M:%S}")
 
     def _title(self, text: str) -> None:
-        self._console.print(f"\n{text}", style="bold", markup=False)
+        self._console.print(f"\n{text}", style="bold", soft_wrap=True)
 
     def _say(self, text: str) -> None:
-        self._console.print(text, markup=False)
+        self._console.print(one_line(text), soft_wrap=True)
 
 
 @contextmanager
@@ -249,7 +247,7 @@ def _emulator() -> Generator[str]:
     """Run the bundled emulator on a free port, as a process of its own; yields its address."""
     missing = missing_extras(["emulator"])
     if missing:
-        raise DemoError(how_to_install(missing))
+        raise CommandError(how_to_install(missing, "this command"))
     command = [sys.executable, "-m", "prebuilds", "emulator", "--port", "0", "--speed", str(SPEED)]
     with tempfile.TemporaryDirectory() as folder, _ended_by_signals():
         output = Path(folder, "output")
@@ -259,7 +257,7 @@ def _emulator() -> Generator[str]:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                # Ctrl-C is for the story, which still needs the emulator to tidy up.
+                # Ctrl-C is for this process, which still needs the emulator to delete what it created.
                 start_new_session=True,
             )
         try:
@@ -281,10 +279,10 @@ def _address(process: subprocess.Popen[bytes], output: Path) -> str:
         if found := re.search(r"^listening on (http://\S+)\n", said, flags=re.MULTILINE):
             return found[1]
         if ended:
-            last = said.strip().rpartition("\n")[2] or "it said nothing"
-            raise DemoError(f"the emulator ended with exit code {process.returncode}: {last}")
+            last = said.strip().rpartition("\n")[2] or "it printed nothing"
+            raise CommandError(f"the emulator ended with exit code {process.returncode}: {last}")
         time.sleep(0.02)
-    raise DemoError(f"the emulator did not listen within {STARTING_EMULATOR:g} seconds")
+    raise CommandError(f"the emulator did not listen within {STARTING_EMULATOR:g} seconds")
 
 
 @contextmanager
@@ -309,22 +307,9 @@ def _unless_gone(delete: Callable[[], object]) -> None:
         delete()
 
 
-def _token(variable: str | None) -> str | None:
-    if variable is None:
-        return _first_set(TOKEN_VARIABLES)
-    token = os.environ.get(variable)
-    if not token:
-        raise DemoError(f"the environment variable {variable} is not set")
-    return token
-
-
-def _first_set(variables: tuple[str, ...]) -> str | None:
-    return next((os.environ[name] for name in variables if os.environ.get(name)), None)
-
-
 def _id(created: Prebuild | WarmPool) -> str:
     if created.id is None:
-        raise DemoError("the service created something, but does not say what its id is")
+        raise CommandError("the service returned a resource without an id")
     return created.id
 
 

@@ -12,8 +12,9 @@ that are built on schemathesis alone there is what it has to know of the schema'
 It needs the extra `contract`.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from prebuilds.extras import load
 
 if TYPE_CHECKING:
     from prebuilds.contract.formats import format_strategy, register_formats, schema_document
@@ -50,5 +51,5 @@ def __getattr__(name: str) -> Any:
     home = next((home for home, names in _HOMES.items() if name in names), None)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f".{home}", __name__), name)
+    value = globals()[name] = getattr(load(f"{__name__}.{home}", "contract"), name)
     return value

@@ -634,6 +634,9 @@ class Session:
             project = _read(request.body).get("projectId")
             if self.projects and _is_uuid(project) and project not in self.projects:
                 raise ForbiddenError(f"project {project} is none of those that were given")
+        elif request.method not in ID_FIELD:
+            if not refused and not (self.is_open and self.local):
+                raise ForbiddenError(f"{request.method} is new, and nothing says what it changes")
         elif str(_read(request.body).get(ID_FIELD[request.method])).lower() in self._foreign:
             raise ForbiddenError(f"{request.method} must not touch what the run has not made")
 

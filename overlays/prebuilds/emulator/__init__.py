@@ -5,8 +5,9 @@
 comes of a prebuild. `EmulatorControl` arranges all that in an emulator that runs, and faults as well.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from prebuilds.extras import load
 
 if TYPE_CHECKING:
     from .app import create_app
@@ -113,7 +114,7 @@ def __getattr__(name: str) -> Any:
     home = next((home for home, names in _HOMES.items() if name in names), None)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f".{home}", __name__), name)
+    value = globals()[name] = getattr(load(f"{__name__}.{home}", "emulator"), name)
     return value
 
 

@@ -9,11 +9,12 @@ from typing import Final
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from prebuild_wire import OPERATIONS
+from prebuilds.version import __version__
 
 from .auth import Tokens, bearer_token, check_control_token
 from .errors import ConnectError
@@ -24,6 +25,9 @@ from .service import LogState, PrebuildService
 
 PREFIXES: Final = ("", "/api")
 """What may stand before the service in the path: nothing, or `/api` as at the vendor's."""
+
+HEALTH_PATH: Final = "/health"
+"""Answers any request with 200 and the version, without a token: for what starts containers and waits for them."""
 
 LOG_INTERVAL: Final = 0.05
 """How often a log that is followed is looked at, in seconds: real ones, or emulated ones where there is no socket."""
@@ -57,8 +61,12 @@ def create_app(
     """
     if control_token is not None:
         check_control_token(control_token)
-    service_path = next(iter(OPERATIONS.values())).path.rpartition("/")[0]
-    endpoints = {f"{prefix}{service_path}": ConnectEndpoint(service, prefix, tokens, body_limit) for prefix in PREFIXES}
+    services = {operation.path.rpartition("/")[0] for operation in OPERATIONS.values()}
+    endpoints = {
+        f"{prefix}{name}": ConnectEndpoint(service, prefix, tokens, body_limit)
+        for prefix in PREFIXES
+        for name in services
+    }
     read_log = _log_endpoint(service, stopping, log_interval)
     routes = [Route(f"{prefix}/logs/{{prebuild_id}}", read_log, methods=["GET"]) for prefix in PREFIXES]
     others = Starlette(routes=routes, exception_handlers={404: _answer_not_found, 405: _answer_not_allowed})
@@ -71,8 +79,6 @@ def create_app(
         await endpoints.get(path.rpartition("/")[0], others)(scope, receive, send)
 
     recorder = Recorder(FaultInjector(app, service.faults), service.clock, on_record)
-    if not control:
-        return recorder
 
     @cache
     def control_endpoint() -> ASGIApp:
@@ -81,9 +87,14 @@ def create_app(
         return ControlEndpoint(Control(service, recorder), control_token)
 
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
-        # Not a route: what is asked of the control plane meets no faults, and is not recorded.
-        within = scope["type"] == "http" and f"{scope['path']}/".startswith(f"{CONTROL_PATH}/")
-        await (control_endpoint() if within else recorder)(scope, receive, send)
+        # Requests that are not for the service itself meet no faults, and are not recorded.
+        path = scope["path"] if scope["type"] == "http" else ""
+        if path == HEALTH_PATH:
+            await JSONResponse({"status": "ok", "version": __version__})(scope, receive, send)
+        elif control and f"{path}/".startswith(f"{CONTROL_PATH}/"):
+            await control_endpoint()(scope, receive, send)
+        else:
+            await recorder(scope, receive, send)
 
     return dispatch
 

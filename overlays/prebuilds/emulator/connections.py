@@ -24,6 +24,9 @@ _TOO_LONG: Final = (
     b"content-type: text/plain; charset=utf-8\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 )
 
+# Seconds after which a connection is closed whose request has no complete head.
+_MAX_HEAD_SECONDS: Final = 10.0
+
 # How long a pause that a fault makes may outlast the order to stop, in seconds.
 _NAP: Final = 0.05
 
@@ -38,6 +41,31 @@ _METHODS: Final = frozenset(b"GET HEAD POST PUT DELETE OPTIONS TRACE PATCH".spli
 _STAND_IN: Final = b"MKCALENDAR"
 
 
+class Waiting:
+    """The connections of a server that have no request under way, in the order in which they came or became idle.
+
+    Args:
+        limit: the number of connections that the server keeps open. Beyond that, the one that has waited longest is
+            closed, so that connections on which nothing comes do not keep others out.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._connections: dict[Protocol, None] = {}
+
+    def add(self, connection: Protocol, count: int) -> None:
+        """A connection waits for a request. `count` is the number of all connections of the server."""
+        self._connections[connection] = None
+        if count > self._limit:
+            oldest = next(iter(self._connections))
+            self.discard(oldest)
+            oldest.transport.abort()
+
+    def discard(self, connection: Protocol) -> None:
+        """A connection has a request under way, or is lost."""
+        self._connections.pop(connection, None)
+
+
 class Protocol(HttpToolsProtocol):
     """A connection that tells the application how it is broken off.
 
@@ -46,12 +74,15 @@ class Protocol(HttpToolsProtocol):
 
     Args:
         stopping: tells whether the server stops.
+        waiting: the server's connections without a request.
         arguments: those of uvicorn.
     """
 
-    def __init__(self, stopping: Callable[[], bool], **arguments: Any) -> None:
+    def __init__(self, stopping: Callable[[], bool], waiting: Waiting, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._stopping = stopping
+        self._waiting = waiting
+        self._head_timer: asyncio.TimerHandle | None = None
         self._serve = cast("ASGIApp", self.app)  # pyright: ignore[reportUnknownMemberType] - one of several kinds
         self.app = self._with_connection
         self._head = b""
@@ -66,6 +97,17 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Somebody has connected."""
         super().connection_made(cast("asyncio.Transport", _InOnePiece(transport, self.loop)))
+        if self._stopping():
+            # uvicorn has already closed the connections that it knows.
+            self.transport.abort()
+        self._await_head()
+        self._waiting.add(self, len(self.connections))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is over."""
+        self._stop_head_timer()
+        self._waiting.discard(self)
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take what comes."""
@@ -83,6 +125,8 @@ class Protocol(HttpToolsProtocol):
                 return
         if data:
             super().data_received(data)
+        if self._in_head and (self._head or self._has_begun) and self._head_timer is None:
+            self._await_head()
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -92,6 +136,8 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The body begins."""
         self._in_head = False
+        self._stop_head_timer()
+        self._waiting.discard(self)
         super().on_headers_complete()
         if self._method:
             self.scope["method"], self._method = self._method, ""
@@ -100,6 +146,20 @@ class Protocol(HttpToolsProtocol):
         """A request is complete, and another may follow."""
         self._in_head, self._has_begun, self._length = True, False, 0
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The response was sent."""
+        super().on_response_complete()
+        if self.cycle.response_complete and not self.transport.is_closing():
+            self._waiting.add(self, 0)
+
+    def _await_head(self) -> None:
+        self._head_timer = self.loop.call_later(_MAX_HEAD_SECONDS, self.transport.abort)
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
     def _prepared(self, end: int) -> bytes:
         """What there is, with a head of `end` bytes that the parser takes."""

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel
 
+from .browser_guard import GUARD_HEADER
 from .control import (
     Advance,
     ControlError,
@@ -54,9 +55,10 @@ class EmulatorControl:
 
     def __init__(self, base_url: str, *, token: str | None = None, http_client: httpx.Client | None = None) -> None:
         self._base = base_url.rstrip("/") + CONTROL_PATH
-        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._headers = {GUARD_HEADER: "1"} | ({} if token is None else {"Authorization": f"Bearer {token}"})
         self._given = http_client is not None
-        self._http = http_client or httpx.Client(timeout=_PATIENCE)
+        # Reading the certificates of all authorities takes longer than a request.
+        self._http = http_client or httpx.Client(timeout=_PATIENCE, verify=base_url.lower().startswith("https:"))
 
     def close(self) -> None:
         """Close the connections."""

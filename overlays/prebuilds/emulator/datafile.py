@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import sqlite3
+from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 from typing import Final
@@ -100,6 +102,8 @@ def open_database(path: Path | None) -> sqlite3.Connection:
     try:
         if path is not None and existed:
             _look(path)
+        elif path is not None:
+            _make(path)
         connection = sqlite3.connect(
             ":memory:" if path is None else path, timeout=0, isolation_level=None, check_same_thread=False
         )
@@ -128,6 +132,12 @@ def open_database(path: Path | None) -> sqlite3.Connection:
             raise
         raise StoreError(_reason(error, path)) from error
     return connection
+
+
+def _make(path: Path) -> None:
+    """Make an empty file that nobody else may read: it holds the tokens' secret. SQLite's other files take its mode."""
+    with suppress(OSError):  # SQLite tells what is wrong when it opens the file
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _is_busy(error: sqlite3.Error) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,18 +23,30 @@ import uvicorn
 
 from .app import create_app
 from .auth import Tokens, check_control_token
+from .browser_guard import BrowserGuard
 from .clock import Clock, ScaledClock
-from .connections import Protocol
+from .connections import Protocol, Waiting
 from .console import LogStyle, Printer
 from .recording import CONTROL_PATH, RequestRecord
 from .service import PrebuildService
 from .store import Store, StoreError
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from .declarations import Plan, Project
 
 # How long calls that are under way may take to end when the server stops, in seconds.
 _GRACE = 0.3
+
+
+# How many connections may wait for the server to accept them; a tenth of the files at most.
+_BACKLOG = 128
+
+# How many files the process may open beside connections: the data file, the log, what a program has open itself.
+_OTHER_FILES = 64
+
+_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +78,16 @@ class Options:
     control_token: str | None = field(default=None, repr=False)
     """The bearer token that the control plane asks for; None for none."""
 
+    allowed_hosts: tuple[str, ...] = ()
+    """Names by which clients may call the emulator, next to those of this machine: `emulator` in a network of
+    containers, for example. A request with any other name in its Host header is rejected, because a web page may have
+    made a browser send it."""
+
     def __post_init__(self) -> None:
         Tokens(self.tokens, self.read_only_tokens)
+        for name in self.allowed_hosts:
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is not a host name: expected a name without a port, such as emulator")
         if self.control_token is not None:
             check_control_token(self.control_token)
 
@@ -152,7 +174,7 @@ class EmulatorServer:
 
     def _run(self, listener: socket.socket, ready: threading.Event) -> None:
         try:
-            self._server.run(sockets=[listener])
+            _serve(self._server, listener)
         finally:
             ready.set()
 
@@ -167,6 +189,7 @@ def run(
     allow_remote: bool = False,
     options: Options | None = None,
     projects: Path | None = None,
+    ready_file: Path | None = None,
     log: LogStyle = "none",
 ) -> int:
     """Serve until SIGTERM or SIGINT, and return the exit code of the program: 0 then, 1 if it could not start.
@@ -183,6 +206,7 @@ def run(
         allow_remote: whether the address may be one that others can reach.
         options: what else there is to choose.
         projects: a file of JSON with the projects that are declared from the start, see `read_projects`.
+        ready_file: gets the base URL once the socket accepts, and is removed at the end.
         log: how requests are told of.
     """
     options = options or Options()
@@ -208,24 +232,61 @@ def run(
         except ValueError as error:
             store.close()
             return _fail(f"{error} (see {projects})" if projects is not None else str(error))
-        server.on_ready = lambda: _announce(url, options, remote=not _is_local(listener))
+
+        def announce() -> None:
+            if ready_file is not None:
+                _write_whole(ready_file, f"{url}\n")
+            _announce(url, options, remote=not _is_local(listener))
+
+        server.on_ready = announce
         try:
             with _stopped_by_signals(server):
-                server.run(sockets=[listener])
+                _serve(server, listener)
+        except OSError as error:
+            return _fail(f"cannot write the ready file {ready_file}: {error}")
         finally:
+            if ready_file is not None:
+                with suppress(OSError):  # it may be gone
+                    ready_file.unlink()
             store.close()
             printer.close()
     return 0
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop on the clock of the system, also in a test that has replaced `time.monotonic` and stands still."""
+
+    if hasattr(time, "clock_gettime"):
+
+        def time(self) -> float:
+            return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
 class _Server(uvicorn.Server):
-    """A server that tells when it is ready."""
+    """A server that calls back when it is ready, and that leaves no connection open when it stops."""
 
     on_ready: Callable[[], object] = staticmethod(lambda: None)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         self.on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # A connection that was just accepted gets its transport before the server closes. asyncio would fail to make it
+        # afterwards, and leave the socket open.
+        for listener in (each for server in self.servers for each in server.sockets):
+            asyncio.get_running_loop().remove_reader(listener.fileno())
+        await asyncio.sleep(0)
+        await super().shutdown(sockets=sockets)
+        # uvicorn gives up on a connection whose client does not read its response.
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
+
+
+def _serve(server: _Server, listener: socket.socket) -> None:
+    with asyncio.Runner(loop_factory=_Loop) as runner:
+        runner.run(server.serve(sockets=[listener]))
 
 
 def _clock_for(store: Store, speed: float) -> Clock:
@@ -258,7 +319,7 @@ def _server(
     def stopping() -> bool:
         return server.should_exit
 
-    app = create_app(
+    app: ASGIApp = create_app(
         service,
         tokens=Tokens(options.tokens, options.read_only_tokens),
         stopping=stopping,
@@ -266,11 +327,18 @@ def _server(
         control_token=options.control_token,
         on_record=on_record,
     )
+    # A socket on all addresses has no name of its own.
+    names = () if host in ("", "0.0.0.0", "::") else (host,)  # noqa: S104 - compared, not bound
+    files = _max_files()
+    backlog = min(_BACKLOG, files // 10)
+    # Connections that are being accepted are not counted yet: the system's queue, and two turns of the event loop.
+    waiting = Waiting(max(1, files - _OTHER_FILES - 3 * backlog))
     server = _Server(
         uvicorn.Config(
-            app,
+            BrowserGuard(app, (*names, *options.allowed_hosts)),
             # uvicorn only ever calls it.
-            http=cast("type[asyncio.Protocol]", partial(Protocol, stopping)),
+            http=cast("type[asyncio.Protocol]", partial(Protocol, stopping, waiting)),
+            backlog=backlog,
             access_log=False,
             lifespan="off",
             log_config=None,
@@ -280,6 +348,16 @@ def _server(
     )
     port = cast("tuple[Any, ...]", listener.getsockname())[1]
     return server, f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _max_files() -> int:
+    """How many files and connections this process may have open."""
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return 1024
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 65_536 if limit == resource.RLIM_INFINITY else limit
 
 
 def _is_local(listener: socket.socket) -> bool:
@@ -348,6 +426,13 @@ def _announce(url: str, options: Options, *, remote: bool) -> None:
     lines.append("It runs until Ctrl-C.")
     sys.stderr.write("\n".join(lines) + "\n")
     sys.stderr.flush()
+
+
+def _write_whole(file: Path, text: str) -> None:
+    """Write a file in one step, so that nobody reads the half of it."""
+    beside = file.with_name(f"{file.name}.new")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(file)
 
 
 def _fail(reason: str) -> int:

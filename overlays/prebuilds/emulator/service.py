@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import uuid
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -164,10 +163,10 @@ class PrebuildService:
         Raises:
             ConnectError: what the caller is to be told, `unimplemented` for a method that was never written among it.
         """
-        handler = getattr(self, _snake_case(method), None) if method in OPERATIONS else None
-        if handler is None:
+        handler = METHODS.get(method)
+        if handler is None or method not in OPERATIONS:
             raise ConnectError(ConnectCode.UNIMPLEMENTED, f"{method} is not written in this emulator yet")
-        response: dict[str, Any] = handler(request, call)
+        response = handler(self, request, call)
         if self.faults:
             self._repeat_token(method, request, response)
         return response
@@ -521,6 +520,17 @@ def _duration(seconds: str) -> str:
     return f"{whole}.{fraction.ljust(-(-len(fraction) // 3) * 3, '0')}s"
 
 
-@lru_cache
-def _snake_case(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+METHODS: Final[dict[str, Callable[[PrebuildService, Request, Call], dict[str, Any]]]] = {
+    "CreatePrebuild": PrebuildService.create_prebuild,
+    "ListPrebuilds": PrebuildService.list_prebuilds,
+    "GetPrebuild": PrebuildService.get_prebuild,
+    "CancelPrebuild": PrebuildService.cancel_prebuild,
+    "DeletePrebuild": PrebuildService.delete_prebuild,
+    "CreatePrebuildLogsToken": PrebuildService.create_prebuild_logs_token,
+    "CreateWarmPool": PrebuildService.create_warm_pool,
+    "ListWarmPools": PrebuildService.list_warm_pools,
+    "GetWarmPool": PrebuildService.get_warm_pool,
+    "UpdateWarmPool": PrebuildService.update_warm_pool,
+    "DeleteWarmPool": PrebuildService.delete_warm_pool,
+}
+"""The methods of the service that this emulator implements."""

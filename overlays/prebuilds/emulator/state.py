@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import dataclasses
 import json
 import sqlite3
@@ -70,16 +68,6 @@ def _values(name: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from _values(f"{name}.{field.name}" if name else field.name, getattr(value, field.name))
 
 
-def _check_secret(text: str) -> str:
-    try:
-        secret = base64.b64decode(text, validate=True)
-    except binascii.Error:
-        raise ValueError("not base64") from None
-    if not 16 <= len(secret) <= 1024:
-        raise ValueError("a secret has 16 to 1024 bytes")
-    return text
-
-
 Sequence = Annotated[int, Field(ge=0, lt=2**53)]
 
 
@@ -117,7 +105,11 @@ class StoredWarmPool(ControlModel):
 
 
 class State(ControlModel):
-    """The whole state: what a later `load` brings back. Faults and recorded requests are no part of it."""
+    """The whole state: what a later `load` brings back, without faults and recorded requests.
+
+    The secret that signs page tokens and logs tokens is not part of it: tokens are valid in the emulator that returned
+    them.
+    """
 
     format: Literal["prebuilds-emulator-state"]
     """Tells what this document is."""
@@ -127,9 +119,6 @@ class State(ControlModel):
 
     clock: ClockState
     """The time."""
-
-    secret: Annotated[str, AfterValidator(_check_secret)]
-    """What page tokens and logs tokens are signed with, as base64: those that were handed out stay valid."""
 
     plan: Plan
     """How long things take."""
@@ -161,7 +150,6 @@ def dump(service: PrebuildService) -> State:
             format=FORMAT,
             version=VERSION,
             clock=ClockState(now=now, speed=clock.speed, frozen=clock.frozen),
-            secret=base64.b64encode(service.store.secret).decode(),
             plan=service.plan,
             projects=projects,
             outcomes=outcomes,
@@ -230,10 +218,8 @@ def load(service: PrebuildService, state: State) -> None:
             transaction.put_counters(highest | {str(name): count for name, count in state.counters.items()})
             service.projects.keep_all(transaction, state.projects, state.outcomes)
             service.put_plan(transaction, state.plan)
-            transaction.put_secret(base64.b64decode(state.secret))
     except sqlite3.IntegrityError as error:
         raise StateError(f"the document contradicts itself, two records claim one place: {error}") from None
-    service.store.secret = base64.b64decode(state.secret)
     service.clock.restore(state.clock.now, speed=state.clock.speed, frozen=state.clock.frozen)
     service.take_over()
 

@@ -324,12 +324,6 @@ class Transaction:
         self._connection.execute("DELETE FROM sqlite_sequence")
         self._connection.executemany("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", counters.items())
 
-    def put_secret(self, secret: bytes) -> None:
-        """Keep another secret; who holds the old one has to take it up."""
-        self._connection.execute("REPLACE INTO meta VALUES ('secret', ?)", (secret,))
-
-    # -- Reading
-
     def _prebuilds(self, sequences: Sequence[int]) -> list[PrebuildRecord | None]:
         """The prebuilds of these rows as they are now, None for one that is gone."""
         now, remembered = self._now, self._remembered

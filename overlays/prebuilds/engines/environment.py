@@ -19,27 +19,51 @@ CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
-def proxy_for(url: str) -> str | None:
-    """The URL of the proxy for requests to `url`; None to connect directly.
+def proxy_for(scheme: str, host: str, port: int | None) -> str | None:
+    """The URL of the proxy for requests to an origin; None to connect directly.
 
     A proxy is never used for this machine itself: it would look for the server on its own.
 
     Raises:
         ConfigurationError: the environment names a proxy that cannot be one.
     """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
     if is_loopback(host):
         return None
     proxies = getproxies()
-    proxy = (proxies.get(parts.scheme) or proxies.get("all") or "").strip()
-    if not proxy or proxy_bypass(f"{host}:{parts.port}" if parts.port else host):
+    proxy = (proxies.get(scheme) or proxies.get("all") or "").strip()
+    if not proxy or proxy_bypass(f"{host}:{port}" if port else host):
         return None
     if "://" not in proxy:
         proxy = f"http://{proxy}"
     if not _can_be_proxy(proxy):
         raise unusable_proxy(proxy, "expected a URL such as http://proxy:3128")
     return proxy
+
+
+class Proxies:
+    """The proxy for each origin, as the environment names it when the first request is sent there."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str, int | None], str | None] = {}
+
+    def get(self, scheme: str, host: str, port: int | None) -> str | None:
+        """The URL of the proxy for requests to an origin; None to connect directly.
+
+        Raises:
+            ConfigurationError: the environment names a proxy that cannot be one.
+        """
+        origin = scheme, host, port
+        try:
+            return self._known[origin]
+        except KeyError:
+            proxy = proxy_for(scheme, host, port)
+        if len(self._known) >= _MAX_ORIGINS:
+            self._known.clear()
+        self._known[origin] = proxy
+        return proxy
+
+
+_MAX_ORIGINS = 256
 
 
 def unusable_proxy(proxy: str, why: str) -> ConfigurationError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ from yarl import URL
 
 from prebuild_api.http import Headers, RawResponse
 from prebuilds.engines.body import Body, Pieces
-from prebuilds.engines.environment import proxy_for, tls_context
+from prebuilds.engines.environment import Proxies, tls_context
 from prebuilds.engines.exchange import (
     CERTIFICATE_ADVICE,
     CONNECT_TIMEOUT,
@@ -38,56 +39,53 @@ class AsyncFastEngine:
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self._context = context
         self._session: aiohttp.ClientSession | None = None
+        self._proxies = Proxies()
 
     async def exchange(self, request: Request) -> RawResponse:
         """Send a request, and read the whole response."""
-        response = await self._begin(request)
+        progress = SimpleNamespace(sent=False)
+        await _notice_closed_connections()
+        response: aiohttp.ClientResponse | None = None
+        body: Body | None = None
         try:
-            headers = Headers.from_raw(response.raw_headers)
-            body = Body(response.status, headers, request.max_bytes)
-            try:
-                async with asyncio.timeout(request.deadline.limit()):
-                    async for chunk in response.content.iter_any():
-                        if not body.feed(chunk):
-                            response.close()
-                            break
-            except aiohttp.ClientError as error:
-                body.broke(ExchangeError(_said(error), maybe_executed=True))
-            except TimeoutError:
-                body.broke(timed_out())
-            return body.response()
+            async with asyncio.timeout(request.deadline.limit()):
+                response = await self._send(request, progress)
+                body = Body(response.status, Headers.from_raw(response.raw_headers), request.max_bytes)
+                await _read(response, body)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            if response is not None:
+                response.close()
+            if body is None:
+                raise _failure(error, sent=progress.sent) from error
+            body.broke(_failure(error, sent=True))
         except BaseException:
-            response.close()
+            if response is not None:
+                response.close()
             raise
-        finally:
-            response.release()
+        response = cast("aiohttp.ClientResponse", response)
+        response.release()
+        return body.response()
 
     async def open(self, request: Request) -> _Stream:
         """Send a request, and read the head of the response."""
-        return _Stream(await self._begin(request))
+        progress = SimpleNamespace(sent=False)
+        await _notice_closed_connections()
+        try:
+            async with asyncio.timeout(request.deadline.limit()):
+                response = await self._send(request, progress)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _failure(error, sent=progress.sent) from error
+        return _Stream(response)
 
     async def aclose(self) -> None:
         """Close all connections."""
         if self._session is not None:
             await self._session.close()
 
-    async def _begin(self, request: Request) -> aiohttp.ClientResponse:
-        progress = SimpleNamespace(sent=False)
-        # Let the loop notice idle connections that the server has closed: a request on one of them would fail, and a
-        # create could not be repeated.
-        await asyncio.sleep(0)
-        try:
-            async with asyncio.timeout(request.deadline.limit()):
-                response: aiohttp.ClientResponse = await self._send(request, progress)
-                return response
-        except aiohttp.ClientError as error:
-            raise _failure(error, sent=progress.sent) from error
-        except TimeoutError as error:
-            raise timed_out(maybe_executed=progress.sent) from error
-
-    def _send(self, request: Request, progress: SimpleNamespace) -> Any:
+    async def _send(self, request: Request, progress: SimpleNamespace) -> aiohttp.ClientResponse:
         arguments: dict[str, Any] = {}
-        proxy = proxy_for(request.url)
+        url = _url(request.url)
+        proxy = self._proxies.get(url.scheme, url.host or "", url.explicit_port)
         if proxy is not None:
             if not proxy.startswith("http"):
                 raise ConfigurationError(
@@ -95,13 +93,13 @@ class AsyncFastEngine:
                     "AsyncPrebuildClient(engine='httpx')"
                 )
             arguments["proxy"] = URL(proxy)
-        if request.url.startswith("https:"):
+        if url.scheme == "https":
             if self._context is None:
                 self._context = tls_context()
             arguments["ssl"] = self._context
-        return self._opened().request(
+        return await self._opened().request(
             request.method,
-            URL(request.url, encoded=True),
+            url,
             headers=request.headers,
             data=request.content or None,
             allow_redirects=False,
@@ -123,6 +121,28 @@ class AsyncFastEngine:
                 trace_configs=[trace],
             )
         return self._session
+
+
+@lru_cache(maxsize=256)
+def _url(text: str) -> URL:
+    return URL(text, encoded=True)
+
+
+async def _notice_closed_connections() -> None:
+    """Let the loop see which idle connections the server has closed.
+
+    A request on one of them would fail, and a create could not be repeated.
+    """
+    await asyncio.sleep(0)
+
+
+async def _read(response: aiohttp.ClientResponse, body: Body) -> None:
+    content = response.content
+    while not content.at_eof():
+        chunk = await content.readany()
+        if chunk and not body.feed(chunk):
+            response.close()
+            return
 
 
 def _context(trace_request_ctx: SimpleNamespace) -> SimpleNamespace:
@@ -162,7 +182,9 @@ class _Stream:
         self._http.close()
 
 
-def _failure(error: aiohttp.ClientError, *, sent: bool) -> ExchangeError:
+def _failure(error: Exception, *, sent: bool) -> ExchangeError:
+    if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
+        return timed_out(maybe_executed=sent)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return proxy_error(error.status, f"the proxy responded {error.status}")
     cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error.__cause__

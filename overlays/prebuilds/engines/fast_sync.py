@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from prebuild_api.http import Headers, RawResponse
 from prebuilds.engines import network
 from prebuilds.engines.body import Body, Pieces
-from prebuilds.engines.environment import proxy_for, tls_context
+from prebuilds.engines.environment import Proxies, tls_context
 from prebuilds.engines.exchange import (
     CHUNK,
     MAX_INTERIM_RESPONSES,
@@ -41,12 +41,13 @@ class FastEngine:
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self._context = context
         self._idle: IdleStack[_Connection] = IdleStack()
+        self._proxies = Proxies()
         self._closed = False
 
     def exchange(self, request: Request) -> RawResponse:
         """Send a request, and read the whole response."""
         target = _target(request.url)
-        route = _Route(target.origin, proxy_for(request.url))
+        route = self._route(target)
         connection = self._connected(route, target, request.deadline)
         try:
             response, headers = connection.begin(request, target)
@@ -69,7 +70,7 @@ class FastEngine:
     def open(self, request: Request) -> _Stream:
         """Send a request, and read the head of the response."""
         target = _target(request.url)
-        connection = self._connect(_Route(target.origin, proxy_for(request.url)), target, request.deadline)
+        connection = self._connect(self._route(target), target, request.deadline)
         try:
             return _Stream(connection, *connection.begin(request, target))
         except BaseException:
@@ -81,6 +82,9 @@ class FastEngine:
         self._closed = True
         for connection in self._idle.clear():
             connection.close()
+
+    def _route(self, target: _Target) -> _Route:
+        return _Route(target.origin, self._proxies.get(*target.origin))
 
     def _connected(self, route: _Route, target: _Target, deadline: Deadline) -> _Connection:
         while (connection := self._idle.pop(route)) is not None:
@@ -189,8 +193,12 @@ class _Connection:
             except BaseException:
                 response.close()
                 raise
-            if not 100 < response.status < 200:
-                return response, Headers(response.getheaders())
+            if not 100 <= response.status < 200 or response.status == 101:
+                headers = Headers(response.getheaders())
+                if _is_valid_length(headers):
+                    return response, headers
+                response.close()
+                raise ExchangeError("the Content-Length of the response is invalid", maybe_executed=True)
             response.close()
         raise ExchangeError("the server sends one interim response after the other", maybe_executed=True)
 
@@ -310,6 +318,13 @@ def _through_proxy(proxy: str, target: _Target, deadline: Deadline) -> _Connecti
         connection.close()
         raise proxy_error(response.status, f"the proxy {host}:{port} responded {response.status}")
     return tunnel
+
+
+def _is_valid_length(headers: Headers) -> bool:
+    """Whether a response says its length once, or the same several times. `http.client` takes what it can use."""
+    lengths = {length.strip() for length in headers.get("content-length", "0").split(",")}
+    (length, *others) = lengths
+    return not others and length.isascii() and length.isdigit()
 
 
 def _said(error: Exception) -> str:

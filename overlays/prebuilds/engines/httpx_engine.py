@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, Self, cast
 
@@ -19,7 +19,7 @@ import httpx
 from prebuild_api.http import Headers, RawResponse
 from prebuilds.engines import network
 from prebuilds.engines.body import Body, Pieces
-from prebuilds.engines.environment import proxy_for, tls_context, unusable_proxy
+from prebuilds.engines.environment import Proxies, tls_context, unusable_proxy
 from prebuilds.engines.exchange import (
     CONNECT_TIMEOUT,
     MAX_IDLE_SECONDS,
@@ -44,13 +44,14 @@ class HttpxEngine:
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self._context = context
         self._idle: IdleStack[_Transport] = IdleStack()
+        self._proxies = Proxies()
         self._forwarding: dict[str, ForwardingEngine] = {}
         self._closed = False
 
     def exchange(self, request: Request) -> RawResponse:
         """Send a request, and read the whole response."""
         url = _url(request.url)
-        where, proxy = _route(url)
+        where, proxy = _route(url, self._proxies)
         if proxy is not None and not proxy.startswith("http:"):
             return self._forward(proxy).exchange(request)
         transport = self._idle.pop(where) or self._new(url, proxy)
@@ -71,7 +72,7 @@ class HttpxEngine:
     def open(self, request: Request) -> Stream:
         """Send a request, and read the head of the response."""
         url = _url(request.url)
-        _, proxy = _route(url)
+        _, proxy = _route(url, self._proxies)
         if proxy is not None and not proxy.startswith("http:"):
             return self._forward(proxy).open(request)
         transport = self._new(url, proxy)
@@ -240,6 +241,8 @@ class AsyncHttpxEngine:
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self._context = context
         self._idle: IdleStack[httpx.AsyncHTTPTransport] = IdleStack()
+        self._proxies = Proxies()
+        self._streams: set[_AsyncStream] = set()
         self._closed = False
 
     async def exchange(self, request: Request) -> RawResponse:
@@ -247,7 +250,7 @@ class AsyncHttpxEngine:
         import anyio  # httpx brings it
 
         url = _url(request.url)
-        where, proxy = _route(url)
+        where, proxy = _route(url, self._proxies)
         transport = self._idle.pop(where) or self._new(url, proxy)
         try:
             with anyio.fail_after(_with_grace(request.deadline)):
@@ -271,10 +274,12 @@ class AsyncHttpxEngine:
         import anyio
 
         url = _url(request.url)
-        transport = self._new(url, _route(url)[1])
+        transport = self._new(url, _route(url, self._proxies)[1])
         try:
             with anyio.fail_after(_with_grace(request.deadline)):
-                return _AsyncStream(transport, *await _begin(transport, request, url))
+                stream = _AsyncStream(transport, *await _begin(transport, request, url), self._streams.discard)
+            self._streams.add(stream)
+            return stream
         except BaseException as error:
             await _discard(transport)
             if isinstance(error, TimeoutError):
@@ -282,10 +287,13 @@ class AsyncHttpxEngine:
             raise
 
     async def aclose(self) -> None:
-        """Close all connections that are idle. One that is in use is closed when its exchange ends."""
+        """Close all idle connections and all streams. A connection that carries a call is closed when the call ends."""
         self._closed = True
         for transport in self._idle.clear():
             await _discard(transport)
+        # An asynchronous generator that was left halfway closes its stream late, maybe too late for the event loop.
+        for stream in list(self._streams):
+            await stream.aclose()
 
     def _new(self, url: httpx.URL, proxy: str | None) -> httpx.AsyncHTTPTransport:
         if self._context is None:
@@ -304,7 +312,14 @@ class AsyncHttpxEngine:
 class _AsyncStream:
     """Implements `AsyncStream`."""
 
-    def __init__(self, transport: httpx.AsyncHTTPTransport, response: httpx.Response, headers: Headers) -> None:
+    def __init__(
+        self,
+        transport: httpx.AsyncHTTPTransport,
+        response: httpx.Response,
+        headers: Headers,
+        on_close: Callable[[_AsyncStream], object],
+    ) -> None:
+        self._on_close = on_close
         self.response = RawResponse(response.status_code, headers)
         self._transport = transport
         self._http = response
@@ -329,6 +344,7 @@ class _AsyncStream:
         return piece
 
     async def aclose(self) -> None:
+        self._on_close(self)
         await _discard(self._transport, self._http)
 
 
@@ -427,7 +443,7 @@ def _url(text: str) -> httpx.URL:
     return httpx.URL(text)
 
 
-def _route(url: httpx.URL) -> tuple[tuple[str, str, int | None, str | None], str | None]:
+def _route(url: httpx.URL, proxies: Proxies) -> tuple[tuple[str, str, int | None, str | None], str | None]:
     """Where a connection for the URL leads, and the proxy that it goes through."""
-    proxy = proxy_for(str(url))
+    proxy = proxies.get(url.scheme, url.host, url.port)
     return (url.scheme, url.host, url.port, proxy), proxy

@@ -114,6 +114,17 @@ class Mutant(Server):
         raise NotImplementedError
 
 
+class Together(Server):
+    """An emulator with the bugs of several mutants, none of which may hide another one."""
+
+    def __init__(self, *kinds: type[Mutant]) -> None:
+        super().__init__()
+        for kind in kinds:
+            bug = kind()
+            bug.close()  # what it has of an emulator is not asked
+            self._emulator = Between(self._emulator, bug._dispatch)
+
+
 class Api:
     """A caller of an ASGI application."""
 
