@@ -48,6 +48,7 @@ LEFT_BEHIND: Final = 3
 _REMOTE_RATE = 5.0
 _GREETING_TIMEOUT = 10.0
 _GREETING_CONNECT_TIMEOUT = 1.5
+_GREETING_CONNECT_TIMEOUT_LOCAL = 1.0
 _LOCAL_PATIENCE = 15.0
 _REMOTE_PATIENCE = 60.0
 
@@ -407,7 +408,8 @@ def _greet(way: Transport, options: Options) -> str:
     headers = (("Content-Type", JSON), ("Connect-Protocol-Version", "1"), ("Authorization", f"Bearer {options.token}"))
     if isinstance(way, HttpTransport):
         way.timeout = min(_GREETING_TIMEOUT, options.max_time / 4 or _GREETING_TIMEOUT)
-        way.connect_timeout = _GREETING_CONNECT_TIMEOUT
+        near = is_local(way.base_url)
+        way.connect_timeout = _GREETING_CONNECT_TIMEOUT_LOCAL if near else _GREETING_CONNECT_TIMEOUT
     why = ""
     for method in ("ListPrebuilds", "GetPrebuild", "ListWarmPools", "GetWarmPool"):
         fields = {ID_FIELD[method]: str(uuid.uuid4())} if method in ID_FIELD else {}

@@ -201,8 +201,11 @@ class HttpTransport:
                     "name a file with the right one in the environment variable SSL_CERT_FILE",
                     sent=False,
                 ) from error
+            hint = ""
+            if self._context is not None and (isinstance(error, ssl.SSLError) or "handshake" in str(error)):
+                hint = ". Does the server speak TLS there? If not, its address begins with http://"
             raise TransportError(
-                f"{request.method or request.target}: no connection to {self.base_url}: {error}", sent=False
+                f"{request.method or request.target}: no connection to {self.base_url}: {error}{hint}", sent=False
             ) from error
         self._connection = Connection(sock)
         return self._connection
