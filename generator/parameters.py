@@ -21,7 +21,7 @@ class Parameter:
     """Whether it may be given without its name."""
 
 
-def param_type(field: spec.Field, place: str = "") -> str:
+def param_type(api: spec.Api, field: spec.Field, place: str = "") -> str:
     """What a caller may give for the field. `place` is how the names of `params` begin where this stands."""
     inner = value_type(field)
     if field.kind == "enum":
@@ -30,7 +30,7 @@ def param_type(field: spec.Field, place: str = "") -> str:
         inner = f"_models.{field.type} | {place}{field.type}Param"
     elif field.kind == "timestamp":
         inner = "datetime | str"
-    elif field.format.partition(":")[0] == "protobuf-duration":
+    elif _is_duration(api, field):
         inner = "str | _timedelta"
     if field.repeated:
         return f"_Sequence[{inner}]"
@@ -60,7 +60,7 @@ def request_arguments(api: spec.Api, operation: spec.Operation) -> list[str]:
 
 
 def _parameter(api: spec.Api, keyword: spec.Keyword) -> Parameter:
-    kind = param_type(keyword.field, "_params.")
+    kind = param_type(api, keyword.field, "_params.")
     if keyword.outer is not None:
         doc = f"{attribute_doc(keyword.field)} The same as in `{keyword.outer.name}`."
         return Parameter(keyword.name, f"{kind} | None", " = None", doc)
@@ -68,6 +68,11 @@ def _parameter(api: spec.Api, keyword: spec.Keyword) -> Parameter:
     if keyword.field.required and not _is_omissible(api, keyword.field):
         return Parameter(keyword.name, kind, "", doc)
     return Parameter(keyword.name, f"{kind} | None", " = None", doc)
+
+
+def _is_duration(api: spec.Api, field: spec.Field) -> bool:
+    declared = api.formats.get(field.format)
+    return (declared.base if declared else field.format) == "protobuf-duration"
 
 
 def _is_omissible(api: spec.Api, field: spec.Field) -> bool:
@@ -89,15 +94,15 @@ def _merged(keyword: spec.Keyword, inner: list[spec.Keyword]) -> str:
 def _argument(api: spec.Api, keyword: spec.Keyword) -> str:
     field, name = keyword.field, keyword.name
     if field.repeated:
-        item = _converted(field, "_item", name)
+        item = _converted(api, field, "_item", name)
         return f"list({name} or ())" if item == "_item" else f"[{item} for _item in {name} or ()]"
     if field.mapped:
-        item = _converted(field, "_item", name)
+        item = _converted(api, field, "_item", name)
         entries = f"{{_key: {item} for _key, _item in ({name} or {{}}).items()}}"
         return f"dict({name} or {{}})" if item == "_item" else entries
     if field.required and _is_omissible(api, field):
-        return _converted(field, f"{{}} if {name} is None else {name}", name)
-    value = _converted(field, name, name)
+        return _converted(api, field, f"{{}} if {name} is None else {name}", name)
+    value = _converted(api, field, name, name)
     if field.required or value == name:
         return value
     zero = zero_member(api, field)
@@ -105,7 +110,7 @@ def _argument(api: spec.Api, keyword: spec.Keyword) -> str:
     return f"{absent} if {name} is None else {value}"
 
 
-def _converted(field: spec.Field, value: str, parameter: str) -> str:
+def _converted(api: spec.Api, field: spec.Field, value: str, parameter: str) -> str:
     """The expression that makes what the model holds of `value`, which a caller gave."""
     if field.kind == "message":
         return f"_to_model(_models.{field.type}, {value}, {literal(parameter)})"
@@ -113,7 +118,7 @@ def _converted(field: spec.Field, value: str, parameter: str) -> str:
         return f"_to_member(_models.{field.type}, {value}, {literal(parameter)})"
     if field.kind == "timestamp":
         return f"_to_timestamp({value})"
-    if field.format.partition(":")[0] == "protobuf-duration":
+    if _is_duration(api, field):
         return f"_to_duration({value})"
     return value
 

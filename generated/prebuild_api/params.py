@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as _Sequence
+from datetime import timedelta as _timedelta
 from typing import Literal as _Literal
 from typing import TypedDict as _TypedDict
 
@@ -60,7 +61,7 @@ class PrebuildSpecParam(_TypedDict, total=False):
     service's own.
     """
 
-    timeout: str
+    timeout: str | _timedelta
     """How long the prebuild may take, from 300 s to 7200 s. Absent means 3600 s."""
 
 
