@@ -26,20 +26,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=Path(),
         help="the project's directory (default: the current one)",
     )
+    parser.add_argument(
+        "--no-types",
+        action="store_true",
+        help="leave out mypy and pyright, which take some seconds where the packages change",
+    )
     options = parser.parse_args(arguments)
-    project = pipeline.Project(options.root)
+    project = pipeline.Project(options.root, types=not options.no_types)
     stages = _Stages()
+    before = _state(project)
     try:
         if options.check:
-            differences = pipeline.check(project, stages.begin)
+            differences = pipeline.check(project, stages.begin, stages.notice)
             stages.end()
             return _compared(differences)
-        result = pipeline.generate(project, stages.begin)
+        result = pipeline.generate(project, stages.begin, stages.notice)
         stages.end()
     except PipelineError as error:
         stages.end()
         for problem in error.problems:
-            print(problem, file=sys.stderr)
+            print(_printable(str(problem)), file=sys.stderr)
         count = len(error.problems)
         print(
             f"{error.stage} found {count} problem{'s' * (count != 1)}; generated/ is as it was",
@@ -48,10 +54,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         stages.end()
-        print(f"{error}; generated/ is as it was", file=sys.stderr)
+        print(f"{error}; {_outcome(project, before)}", file=sys.stderr)
         return 1
-    print(result)
+    except KeyboardInterrupt:
+        stages.end()
+        print(f"interrupted; {_outcome(project, before)}", file=sys.stderr)
+        return 130
+    print(_printable(str(result)))
     return 0
+
+
+def _state(project: pipeline.Project) -> int | None:
+    """What tells one `generated/` from another that took its place."""
+    try:
+        return project.generated.stat().st_ino
+    except OSError:
+        return None
+
+
+def _outcome(project: pipeline.Project, before: int | None) -> str:
+    return "generated/ is as it was" if _state(project) == before else "generated/ is what the schema gives"
+
+
+def _printable(text: str) -> str:
+    """`text` without what a terminal would obey: the schema's text is data."""
+    return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
 
 
 def _compared(differences: list[str]) -> int:
@@ -78,6 +105,10 @@ class _Stages:
         self._name, self._start = name, time.perf_counter()
         if sys.stderr.isatty():
             print(f"{name} ...", end="\r", file=sys.stderr, flush=True)
+
+    def notice(self, text: str) -> None:
+        """Say something between two stages."""
+        print(text, file=sys.stderr, flush=True)
 
     def end(self) -> None:
         if self._name:

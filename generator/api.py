@@ -1,4 +1,8 @@
-"""Stage `generate`, first half: the package `prebuild_api`, by openapi-python-client with our templates."""
+"""Stage `generate`, first half: the package `prebuild_api`, by openapi-python-client with our templates.
+
+openapi-python-client is given the skeleton of the schema: each message, enum and method, under a name that it cannot
+change. It says which files there are; the templates take everything else from `spec.Api`.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,8 @@ import io
 import json
 import re
 import shutil
-import textwrap
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +21,22 @@ from openapi_python_client.config import Config, ConfigFile, MetaType
 from openapi_python_client.parser import GeneratorData
 from openapi_python_client.parser.errors import GeneratorError
 
-from . import spec, wording
+from . import attributes, decoding, parameters, skeleton, spec, texts, wording
 from .problems import PipelineError, Problem
 
 TEMPLATES = Path(__file__).parent / "templates" / "api"
 RUNTIME = Path(__file__).parent / "runtime"
 
 # Templates of ours that openapi-python-client knows nothing of: name -> module.
-OWN_MODULES = ("http", "operations", "params", "pages", "resources")
+OWN_MODULES = ("operations", "params", "pages", "resources")
 
 # Modules that do not depend on the schema, and are copied.
-RUNTIME_MODULES = ("display", "readers", "scalars", "timestamps")
+RUNTIME_MODULES = ("calls", "client", "display", "http", "paging", "readers", "timestamps", "types")
 
-_WIDTH = 100
+_RUNTIME_IMPORT = re.compile(r"^( *)from generator\.runtime(?:\.(\w+))? import", re.MULTILINE)
 
 
-def generate(document: dict[str, Any], api: spec.Api, out: Path) -> None:
+def generate(api: spec.Api, out: Path) -> None:
     """Write the package `prebuild_api` to the directory `out`, unformatted.
 
     Raises:
@@ -40,293 +44,137 @@ def generate(document: dict[str, Any], api: spec.Api, out: Path) -> None:
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     source = out.parent / "openapi.json"
-    source.write_text(json.dumps(document), encoding="utf-8")
+    bones = skeleton.build(api)
+    source.write_text(json.dumps(bones.document), encoding="utf-8")
     settings = ConfigFile(
         post_hooks=[],
         package_name_override=out.name,
         project_name_override=out.name,
-        package_version_override=api.version,
+        package_version_override="0",
     )
     config = Config.from_sources(settings, MetaType.NONE, source, "utf-8", overwrite=False, output_path=out)
-    data = GeneratorData.from_dict(document, config=config)
+    data = GeneratorData.from_dict(bones.document, config=config)
     if isinstance(data, GeneratorError):
-        raise _refused([data])
+        raise _rejected([data])
     project = Project(openapi=data, config=config, custom_template_path=TEMPLATES)
     environment: Any = project.env
     api = wording.in_python(api)
-    environment.globals.update(_globals(api))
+    environment.globals.update(_globals(api, bones))
     environment.filters.update(_filters(api))
     with contextlib.redirect_stdout(io.StringIO()):
         errors = list(project.build())
     source.unlink()
     if errors:
-        raise _refused(errors)
+        raise _rejected(errors)
+    _rename(out, bones)
     for name in OWN_MODULES:
         template = project.env.get_template(f"{name}.py.jinja")
         (out / f"{name}.py").write_text(template.render(), encoding="utf-8")
-    for name in RUNTIME_MODULES:
-        shutil.copyfile(RUNTIME / f"{name}.py", out / f"{name}.py")
+    copy_runtime("api", RUNTIME_MODULES, out)
     (out / "py.typed").touch()
     shutil.rmtree(out / "__pycache__", ignore_errors=True)
 
 
-def _refused(errors: list[GeneratorError]) -> PipelineError:
+def copy_runtime(folder: str, modules: tuple[str, ...], out: Path) -> None:
+    """Copy modules of `runtime` that do not depend on the schema, and `scalars`, which both packages have."""
+    for name in modules:
+        # In the package, `scalars` stands beside them.
+        source = (RUNTIME / folder / f"{name}.py").read_text(encoding="utf-8")
+        text = _RUNTIME_IMPORT.sub(r"\1from .\2 import", source)
+        (out / f"{name}.py").write_text(text, encoding="utf-8")
+    shutil.copyfile(RUNTIME / "scalars.py", out / "scalars.py")
+
+
+def _rejected(errors: list[GeneratorError]) -> PipelineError:
     return PipelineError(
         "generate",
         [Problem(f"openapi-python-client: {error.header} {error.detail or ''}".strip()) for error in errors],
     )
 
 
-def _globals(api: spec.Api) -> dict[str, Any]:
+def _rename(out: Path, bones: skeleton.Skeleton) -> None:
+    """Give the files that openapi-python-client has written their own names."""
+    folder = out / "models"
+    for placeholder, name in bones.components.items():
+        (folder / f"{placeholder.lower()}.py").rename(folder / f"{bones.modules[name]}.py")
+    for placeholder, service in bones.services.items():
+        target = (out / "api" / placeholder).rename(out / "api" / service.module)
+        for operation in service.operations:
+            (target / f"{bones.placeholder(operation)}.py").rename(target / f"{operation.module}.py")
+
+
+def _globals(api: spec.Api, bones: skeleton.Skeleton) -> dict[str, Any]:
+    everything: dict[str, Any] = {**api.messages, **api.enums}
     nested = api.reachable(*(operation.request for operation in api.operations))
-    enums = _enums_of(api, [*(operation.request for operation in api.operations), *nested])
+    own = [operation.request for operation in api.operations]
+    # A request that contains itself is a parameter, too.
+    nested += [message for message in own if message not in nested and message.name in _types_of([*own, *nested])]
+    enums = {field.type for message in [*own, *nested] for field in message.fields if field.kind == "enum"}
     return {
         "api": api,
-        "operations": {operation.path: operation for operation in api.operations},
+        "components": {placeholder: everything[name] for placeholder, name in bones.components.items()},
+        "endpoints": {bones.placeholder(operation): operation for operation in api.operations},
         "param_messages": nested,
-        "param_enums": enums,
-        "resource_name": f"{api.service.removesuffix('Service')}sResource",
+        "param_enums": [api.enums[name] for name in sorted(enums)],
     }
 
 
-def _enums_of(api: spec.Api, messages: list[spec.Message]) -> list[spec.Enum]:
-    names = {field.type for message in messages for field in message.fields if field.kind == "enum"}
-    return [api.enums[name] for name in sorted(names)]
+def _types_of(messages: list[spec.Message]) -> set[str]:
+    return {field.type for message in messages for field in message.fields if field.kind == "message"}
 
 
-# What templates ask about a field. The filters keep Python out of the templates, and templates out of Python.
-
-
-@dataclass(frozen=True)
-class _Parameter:
-    """A keyword of a client method."""
-
-    name: str
-    type: str
-    default: str
-    doc: str
-
-
-def _filters(api: spec.Api) -> dict[str, Any]:
-    def base_type(field: spec.Field) -> str:
-        simple = {
-            "string": "str",
-            "integer": "int",
-            "number": "float",
-            "boolean": "bool",
-            "timestamp": "datetime",
-            "json": "Any",
-        }
-        return simple.get(field.kind, field.type)
-
-    def zero_member(field: spec.Field) -> spec.Member | None:
-        return api.enums[field.type].zero if field.kind == "enum" else None
-
-    def attribute_type(field: spec.Field, message: spec.Message | None = None) -> str:
-        inner = base_type(field)
-        if message and field.type == message.name:
-            inner = f"models.{inner}"  # attrs copies what the module has before the class is there
-        if field.repeated:
-            return f"list[{inner}]"
-        if field.mapped:
-            return f"dict[str, {inner}]"
-        if field.required or field.kind == "json" or zero_member(field):
-            return inner
-        return f"{inner} | None"
-
-    def attribute_default(field: spec.Field, message: spec.Message | None = None) -> str:
-        hidden = ", repr=False" if field.secret else ""
-        if field.repeated or field.mapped:
-            made = attribute_type(field)
-            if message and field.type == message.name:
-                made = made.partition("[")[0]  # the class is not there yet
-            return f" = field(factory={made}{hidden})"
-        if field.required:
-            return " = field(repr=False)" if field.secret else ""
-        zero = zero_member(field)
-        default = f"{field.type}.{zero.name}" if zero else "None"
-        return f" = field(default={default}{hidden})" if field.secret else f" = {default}"
-
-    def param_type(field: spec.Field, place: str = "") -> str:
-        """What a caller may give for the field. `place` is how the names of `params` begin where this stands."""
-        inner = base_type(field)
-        if field.kind == "enum":
-            inner = f"models.{field.type} | {place}{field.type}Value"
-        elif field.kind == "message":
-            inner = f"models.{field.type} | {place}{field.type}Param"
-        elif field.kind == "timestamp":
-            inner = "datetime | str"
-        if field.repeated:
-            return f"Sequence[{inner}]"
-        if field.mapped:
-            return f"Mapping[str, {inner}]"
-        return inner
-
-    def omissible(field: spec.Field) -> bool:
-        """Whether the client fills the field in: a message that may be empty."""
-        if field.kind != "message" or field.repeated or field.mapped:
-            return False
-        return not api.messages[field.type].required_fields
-
-    def flattened(operation: spec.Operation) -> list[tuple[spec.Field, spec.Field]]:
-        return [(outer, inner) for outer in operation.flatten for inner in api.messages[outer.type].fields]
-
-    def parameters(operation: spec.Operation) -> list[_Parameter]:
-        result: list[_Parameter] = []
-        for field in sorted(operation.request.fields, key=lambda field: not field.required or omissible(field)):
-            needed = field.required and not omissible(field)
-            kind = param_type(field, "params.")
-            result.append(
-                _Parameter(
-                    field.name,
-                    kind if needed else f"{kind} | None",
-                    "" if needed else " = None",
-                    attribute_doc(field),
-                )
-            )
-        for outer, inner in flattened(operation):
-            doc = f"{attribute_doc(inner)} The same as in `{outer.name}`."
-            result.append(_Parameter(inner.name, f"{param_type(inner, 'params.')} | None", " = None", doc))
-        return result
-
-    def request_arguments(operation: spec.Operation) -> list[str]:
-        lines: list[str] = []
-        for field in operation.request.fields:
-            name = field.name
-            if field in operation.flatten:
-                inner = ", ".join(f"{each.name}={each.name}" for each in api.messages[field.type].fields)
-                lines.append(f'{name}=merge_fields(models.{field.type}, "{name}", {name}, {inner})')
-            elif field.kind == "message" and not (field.repeated or field.mapped):
-                value = f'to_model(models.{field.type}, {name}, "{name}")'
-                if field.required and omissible(field):
-                    value = f'to_model(models.{field.type}, {{}} if {name} is None else {name}, "{name}")'
-                elif not field.required:
-                    value = f"None if {name} is None else {value}"
-                lines.append(f"{name}={value}")
-            elif field.kind == "message":
-                lines.append(_collection(field, f'to_model(models.{field.type}, item, "{name}")'))
-            elif field.kind == "enum" and (field.repeated or field.mapped):
-                lines.append(_collection(field, f"models.{field.type}(item)"))
-            elif field.kind == "enum":
-                zero = zero_member(field)
-                absent = f"models.{field.type}.{zero.name}" if zero else "None"
-                value = f"models.{field.type}({name})"
-                lines.append(f"{name}={value}" if field.required else f"{name}={absent} if {name} is None else {value}")
-            elif field.kind == "timestamp":
-                lines.append(
-                    _collection(field, "to_timestamp(item)") if field.repeated else f"{name}=to_timestamp({name})"
-                )
-            elif field.repeated or field.mapped:
-                lines.append(_collection(field, "item"))
-            else:
-                lines.append(f"{name}={name}")
-        return lines
-
-    def page_name(operation: spec.Operation) -> str:
-        return operation.name.removeprefix("List") + "Page"
-
-    def wire_format(field: spec.Field) -> str:
-        return api.formats[field.format].base if field.format in api.formats else field.format
-
-    def unusual(field: spec.Field) -> str:
-        """A test of `value` that is quick, and false for the form that a field usually has."""
-        tests = {
-            "int32": "type(value) is not int or not -(2**31) <= value < 2**31",
-            "uint32": "type(value) is not int or not 0 <= value < 2**32",
-            "double": "type(value) is not float",
-            "float": "type(value) is not float or abs(value) > 3.4e38",
-        }
-        plain = {"string": "not isinstance(value, str)", "boolean": "not isinstance(value, bool)"}
-        plain["json"] = "value is None"
-        return plain.get(field.kind) or tests[field.format]
-
-    def reader(field: spec.Field) -> str:
-        """What reads a value of the field in any form that protobuf JSON allows."""
-        if field.kind in ("integer", "number"):
-            return {"float": "float32"}.get(field.format, field.format)
-        if field.kind == "string" and wire_format(field) in ("int64", "uint64"):
-            return wire_format(field)
-        return {"enum": f"{field.type}.from_json", "json": "json_value"}.get(field.kind, field.kind)
-
-    def other_names(message: spec.Message) -> dict[str, str]:
-        return {field.name: field.json_name for field in message.fields if field.name != field.json_name}
-
+def _filters(api: spec.Api) -> dict[str, Callable[..., Any]]:
     return {
-        "attribute_type": attribute_type,
-        "attribute_default": attribute_default,
-        "attribute_doc": attribute_doc,
-        "param_type": param_type,
-        "parameters": parameters,
-        "request_arguments": request_arguments,
-        "zero_member": zero_member,
-        "unusual": unusual,
-        "reader": reader,
-        "other_names": other_names,
-        "page_name": page_name,
-        "docstring": docstring,
-        "python_name": spec.python_name,
+        "attribute_default": partial(attributes.attribute_default, api),
+        "attribute_doc": attributes.attribute_doc,
+        "attribute_type": partial(attributes.attribute_type, api),
+        "cyclic_types": partial(decoding.cyclic_types, api),
+        "docstring": texts.docstring,
+        "endpoint_doc": endpoint_doc,
+        "literal": texts.literal,
+        "method_doc": partial(method_doc, api),
+        "optional_fields": decoding.optional_fields,
+        "other_names": decoding.other_names,
+        "param_type": partial(parameters.param_type, api),
+        "parameters": partial(parameters.parameters, api),
+        "query_value": parameters.query_value,
+        "reader": partial(decoding.reader, api),
+        "request_arguments": partial(parameters.request_arguments, api),
+        "unusual": decoding.unusual,
+        "zero_member": partial(attributes.zero_member, api),
     }
 
 
-def _collection(field: spec.Field, item: str) -> str:
-    name = field.name
-    if field.mapped:
-        made = (
-            f"dict({name} or {{}})" if item == "item" else f"{{key: {item} for key, item in ({name} or {{}}).items()}}"
-        )
-    else:
-        made = f"list({name} or ())" if item == "item" else f"[{item} for item in {name} or ()]"
-    return f"{name}={made}"
-
-
-def attribute_doc(field: spec.Field) -> str:
-    """What a reader of the attribute needs to know: meaning, bounds, deprecation."""
-    text = field.description or f"`{field.name}`."
-    words = {
-        "minimum": "at least {}",
-        "maximum": "at most {}",
-        "minLength": "at least {} characters",
-        "maxLength": "at most {} characters",
-        "minItems": "at least {} items",
-        "maxItems": "at most {} items",
-        "minProperties": "at least {} entries",
-        "maxProperties": "at most {} entries",
-    }
-    bounds = ", ".join(
-        words[key].format(value) for key, value in field.bounds.items() if not re.search(rf"\b{value}\b", text)
+def method_doc(api: spec.Api, operation: spec.Operation, indent: int) -> str:
+    """The docstring of a client method."""
+    options = "`timeout`, `retries`, `headers`, `extra_body`, `on_attempt`: see `CallOptions`."
+    given = [(parameter.name, parameter.doc) for parameter in parameters.parameters(api, operation)]
+    return texts.call_docstring(
+        [operation.summary, _deprecation(operation), operation.description],
+        arguments=[*given, ("**options", options)],
+        raises=[("PrebuildsError", "the call failed; there is a subclass for each Connect code.")],
+        indent=indent,
     )
-    parts = [text]
-    if bounds:
-        parts.append(f"{bounds[0].upper()}{bounds[1:]}.")
-    if field.deprecated and "deprecated" not in text.lower():
-        parts.append("Deprecated.")
-    return " ".join(parts)
 
 
-def docstring(text: str, indent: int, label: str = "") -> str:
-    """`text` for a docstring at `indent`; its first line, behind `label: ` if any, stands already there.
+def endpoint_doc(operation: spec.Operation, returns: str) -> str:
+    """The docstring of an endpoint function; the module's says what the method does."""
+    given = [(field.name, attributes.attribute_doc(field)) for field in operation.query]
+    return texts.call_docstring(
+        [operation.summary, _deprecation(operation)],
+        arguments=[
+            ("client", "where to send the request, a `Client` for instance."),
+            ("body", "the request message."),
+            *given,
+        ],
+        returns=returns,
+        raises=[
+            ("httpx.HTTPError", "there was no response."),
+            ("DecodeError", "the response does not have the shape that the schema promises."),
+        ],
+        indent=4,
+    )
 
-    Paragraphs are kept, and so are the beginnings of list items. What comes out is safe between triple quotes.
-    """
-    lead = "x" * (len(label) - 2 if label else len('"""'))
-    paragraphs = ["\n".join(_wrap(part, indent, lead) for part in _parts(each)) for each in text.split("\n\n")]
-    safe = "\n\n".join(paragraphs).strip().replace("\\", "\\\\").replace('"""', r"\"\"\"")
-    if safe.endswith('"'):
-        safe = safe[:-1] + r"\""
-    return textwrap.indent(safe, " " * indent).strip()
 
-
-def _wrap(text: str, indent: int, lead: str) -> str:
-    lines = textwrap.fill(text, _WIDTH - indent, initial_indent=lead, break_long_words=False, break_on_hyphens=False)
-    return lines[len(lead) :]
-
-
-def _parts(paragraph: str) -> list[str]:
-    parts: list[str] = []
-    for line in paragraph.strip().splitlines():
-        words = " ".join(line.split())
-        if parts and not words.startswith("- "):
-            parts[-1] = f"{parts[-1]} {words}"
-        else:
-            parts.append(words)
-    return parts
+def _deprecation(operation: spec.Operation) -> str:
+    return f"Deprecated: the service has deprecated `{operation.name}`." if operation.deprecated else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from google.protobuf import (
     descriptor,
     descriptor_pb2,
@@ -49,27 +51,55 @@ def build(api: spec.Api) -> descriptor_pb2.FileDescriptorSet:
     """The descriptor set of `api`: the files that it imports, then its own, `gitpod/v1/prebuild.proto` for instance.
 
     Raises:
-        PipelineError: protobuf refuses it, a number that is used twice for instance.
+        PipelineError: protobuf rejects it, a number that is used twice for instance.
     """
+    found, result = _built(api)
+    if found:
+        raise PipelineError("generate", found)
+    return result
+
+
+def problems(api: spec.Api) -> list[Problem]:
+    """Why protobuf rejects `api`."""
+    return _built(api)[0]
+
+
+def _built(api: spec.Api) -> tuple[list[Problem], descriptor_pb2.FileDescriptorSet]:
     builder = _Builder(api)
     own = builder.build()
-    if builder.problems:
-        raise PipelineError("generate", builder.problems)
     result = descriptor_pb2.FileDescriptorSet()
     for name in own.dependency:
         builder.imports[name].CopyToProto(result.file.add())
     result.file.add().CopyFrom(own)
-    _verify(result)
-    return result
+    return builder.problems or _rejected(result, api), result
 
 
-def _verify(files: descriptor_pb2.FileDescriptorSet) -> None:
+def _rejected(files: descriptor_pb2.FileDescriptorSet, api: spec.Api) -> list[Problem]:
     pool = descriptor_pool.DescriptorPool()
     try:
         for item in files.file:
             pool.AddSerializedFile(item.SerializeToString())
     except TypeError as error:
-        raise PipelineError("generate", [Problem(f"protobuf: {error}")]) from error
+        reason = str(error).removeprefix("Couldn't build proto file into descriptor pool: ")
+        return [Problem(f"protobuf rejects this: {reason}", _named_in(reason, api))]
+    return []
+
+
+def _named_in(reason: str, api: spec.Api) -> str:
+    """The place of the message, enum or member that a message of protobuf names."""
+    words = re.findall(r"[A-Za-z_][\w.]*", reason)
+    for word in reversed(words):
+        name = word.strip(".").removeprefix(f"{api.package}.")
+        for message in api.messages.values():
+            if message.protobuf_name and (
+                message.protobuf_name == name or name.startswith(f"{message.protobuf_name}.")
+            ):
+                return f"#/components/schemas/{message.name}"
+        for enum in api.enums.values():
+            members = [member.value for member in enum.members if enum.protobuf_name]
+            if enum.protobuf_name == name or name.rpartition(".")[2] in members:
+                return f"#/components/schemas/{enum.name}"
+    return "#/components/schemas"
 
 
 class _Builder:
@@ -79,7 +109,7 @@ class _Builder:
         self.api = api
         self.problems: list[Problem] = []
         self.imports: dict[str, descriptor.FileDescriptor] = {}
-        stem = spec.python_name(api.service.removesuffix("Service")) or "service"
+        stem = spec.snake_case(api.service.removesuffix("Service")) or "service"
         folder = "".join(f"{part}/" for part in api.package.split(".") if part)
         self.file = descriptor_pb2.FileDescriptorProto(
             name=f"{folder}{stem}.proto", package=api.package, syntax="proto3"
@@ -99,7 +129,7 @@ class _Builder:
         for message in named:
             if (target := self.messages.get(message.protobuf_name or "")) is not None:
                 self._fields(message, target)
-        self._service()
+        self._services()
         self.file.dependency.extend(sorted(self.imports))
         return self.file
 
@@ -131,17 +161,22 @@ class _Builder:
             if member.number is None:
                 self._problem(enum.name, f"the member {member.value} has no number")
             else:
-                target.value.add(name=member.value, number=member.number)
+                value = target.value.add(name=member.value, number=member.number)
+                if member.deprecated:
+                    value.options.deprecated = True
+        if enum.deprecated:
+            target.options.deprecated = True
 
     def _fields(self, message: spec.Message, target: descriptor_pb2.DescriptorProto) -> None:
         optional: list[_Field] = []
+        if message.deprecated:
+            target.options.deprecated = True
         for field in message.fields:
             if field.number is None:
                 self._problem(message.name, "the field has no x-protobuf-number", field.json_name)
                 continue
             item = target.field.add(
-                # A keyword of Python is none of protobuf's, and needs no underscore there.
-                name=field.name.removesuffix("_"),
+                name=field.protobuf_name,
                 number=field.number,
                 json_name=field.json_name,
                 label=_Field.LABEL_OPTIONAL,
@@ -157,10 +192,15 @@ class _Builder:
             elif field.explicit and item.type != _Field.TYPE_MESSAGE:
                 optional.append(item)
         # As protoc does it: each optional scalar is the only member of a oneof, and those stand behind all others.
+        taken = {item.name for item in target.field}
         for item in optional:
             item.proto3_optional = True
             item.oneof_index = len(target.oneof_decl)
-            target.oneof_decl.add(name=f"_{item.name}")
+            name = f"_{item.name}"
+            while name in taken:
+                name = f"X{name}"
+            taken.add(name)
+            target.oneof_decl.add(name=name)
 
     def _map(
         self,
@@ -217,18 +257,17 @@ class _Builder:
             reason = f"protobuf has no type for a {field.kind} of the format {base!r}"
             self._problem(message.name, reason, field.json_name)
 
-    def _service(self) -> None:
-        if not self.api.operations:
-            return
-        service = self.file.service.add(name=self.api.service)
-        for operation in self.api.operations:
-            request, response = (self._message_name(message) for message in (operation.request, operation.response))
-            method = service.method.add(name=operation.name, input_type=request, output_type=response)
-            level = _IDEMPOTENCY[operation.idempotency]
-            if level != _Method.IDEMPOTENCY_UNKNOWN:
-                method.options.idempotency_level = level
-            if operation.deprecated:
-                method.options.deprecated = True
+    def _services(self) -> None:
+        for item in self.api.services:
+            service = self.file.service.add(name=item.name)
+            for operation in item.operations:
+                request, response = (self._message_name(message) for message in (operation.request, operation.response))
+                method = service.method.add(name=operation.name, input_type=request, output_type=response)
+                level = _IDEMPOTENCY[operation.idempotency]
+                if level != _Method.IDEMPOTENCY_UNKNOWN:
+                    method.options.idempotency_level = level
+                if operation.deprecated:
+                    method.options.deprecated = True
 
     def _message_name(self, message: spec.Message) -> str:
         if message.protobuf_name is None:

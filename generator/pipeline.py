@@ -1,4 +1,4 @@
-"""The stages in their order: lint -> normalise -> generate -> format and stamp -> verify -> swap -> report."""
+"""The stages in their order: lint -> generate -> format and stamp -> verify -> swap -> report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import api, document, lint, normalise, report, stamp, swap, verify, wire
+from . import api, document, lint, report, stamp, swap, verify, wire
+from .problems import PipelineError, Problem
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,8 @@ class Project:
     """Where the pipeline reads and writes."""
 
     root: Path
+    types: bool = True
+    """Whether mypy and pyright read the packages."""
 
     @property
     def schema(self) -> Path:
@@ -32,61 +35,71 @@ class Project:
         return self.root / "generated"
 
 
-def generate(project: Project, progress: Callable[[str], None]) -> report.Report:
+def generate(project: Project, progress: Callable[[str], None], notice: Callable[[str], object]) -> report.Report:
     """Replace `generated/` by what the schema says now, and enter what changed into the change log.
 
     Args:
         project: where to read and write.
         progress: told the name of each stage as it begins.
+        notice: told what else there is to know.
 
     Raises:
         PipelineError: the schema, or what came of it, is not right. Nothing has changed.
     """
-    with _built(project, progress) as new:
-        old = report.last_generation(project.generated)
-        result = report.compare(old, report.last_generation(new) or {})
-        progress("swap")
-        log = project.change_log
-        entries = log.read_bytes() if log.exists() else None
-        if result.changes:
-            report.prepend(result, log)
-        try:
+    with _alone(project, notice):
+        if swap.repair(project.generated, project.change_log):
+            notice("an earlier run was interrupted: what it left behind is repaired")
+        with _built(project, progress, notice) as new:
+            old = report.last_generation(project.generated)
+            result = report.compare(old, report.last_generation(new) or {})
+            progress("swap")
             if swap.differences(new, project.generated):
-                swap.swap(new, project.generated)
-        except OSError:
-            log.unlink(missing_ok=True) if entries is None else log.write_bytes(entries)
-            raise
-        progress("report")
-        return result
+                entries = report.with_entry(result, _text(project.change_log)) if result.changes else None
+                swap.swap(new.parent, project.generated, project.change_log, entries)
+            progress("report")
+            return result
 
 
-def check(project: Project, progress: Callable[[str], None]) -> list[str]:
+def check(project: Project, progress: Callable[[str], None], notice: Callable[[str], object]) -> list[str]:
     """The differences between `generated/` and what the schema gives; empty if there are none.
 
     Raises:
         PipelineError: as of `generate`.
     """
-    with _built(project, progress) as new:
+    with _alone(project, notice), _built(project, progress, notice) as new:
         progress("compare")
         return swap.differences(new, project.generated)
 
 
 @contextmanager
-def _built(project: Project, progress: Callable[[str], None]) -> Generator[Path]:
+def _alone(project: Project, notice: Callable[[str], object]) -> Generator[None]:
+    folder = project.schema.parent
+    if not folder.is_dir():
+        raise PipelineError("lint", [Problem(f"there is no directory {folder}: run this at the root of the project")])
+    with swap.lock(folder, lambda: notice("another run is at work here: waiting until it has ended")):
+        yield
+
+
+@contextmanager
+def _built(project: Project, progress: Callable[[str], None], notice: Callable[[str], object]) -> Generator[Path]:
     """The packages, made and verified in a directory beside `generated/`."""
     progress("lint")
     source = document.load(project.schema)
     model = lint.lint(source)
-    progress("normalise")
-    plain = normalise.for_openapi_python_client(source.data)
+    for problem in lint.unwritten(source):
+        notice(str(problem))
     with swap.workspace(project.generated) as space:
         new = space / project.generated.name
         new.mkdir()
         progress("generate")
-        api.generate(plain, model, new / "prebuild_api")
+        api.generate(model, new / "prebuild_api")
         wire.generate(source.data, model, new / "prebuild_wire")
         progress("format and stamp")
         stamp.format_and_stamp(new)
         progress("verify")
-        verify.verify(source.data, model, new)
+        verify.verify(source, model, new, types=project.types)
         yield new
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None

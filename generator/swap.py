@@ -1,15 +1,49 @@
-"""Stage `swap`: the new packages take the place of the old ones, whole or not at all."""
+"""Stage `swap`: the new packages and the change log take the place of the old ones, together or not at all.
+
+A run works in a directory of its own beside `generated/`. What it finds there of a run that was killed, it puts right
+first: see `repair`.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import os
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .stamp import files
+
+# Within the directory of a run.
+_REPLACED = "replaced"
+_LOG_BEFORE = "log.before"
+_LOG_AFTER = "log.after"
+
+
+@contextmanager
+def lock(folder: Path, waiting: Callable[[], object]) -> Generator[None]:
+    """Keep other runs away from `folder` during the block; `waiting` is called if there is one.
+
+    The lock ends with the process, however that ends.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on Windows, where two runs have to be kept apart by hand
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -23,20 +57,63 @@ def workspace(target: Path) -> Generator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def swap(new: Path, target: Path) -> None:
-    """Put the directory `new` in the place of `target`; `new` is gone afterwards.
+def repair(target: Path, log: Path) -> bool:
+    """Put right what runs left behind that were killed; whether there was anything.
 
-    If the second of the two renames fails, the first is undone.
+    The packages and the log are those before such a run, unless it had put both in place.
     """
-    old = new.with_name("replaced")
-    if target.exists():
-        target.rename(old)
+    found = sorted(path for path in target.parent.glob(f".{target.name}-*") if path.is_dir())
+    for space in found:
+        replaced = space / _REPLACED
+        if not target.exists() and replaced.exists():
+            replaced.rename(target)
+        if (space / target.name).exists():  # not in place: nor may the log be
+            restore_log(space, log)
+        shutil.rmtree(space, ignore_errors=True)
+    return bool(found)
+
+
+def swap(space: Path, target: Path, log: Path, entries: str | None) -> None:
+    """Put the directory `space / target.name` in the place of `target`, and `entries` into `log`, None leaves the log.
+
+    What has been done of it is undone if the rest fails.
+    """
+    new, old = space / target.name, space / _REPLACED
+    if entries is not None:
+        _write_log(space, log, entries)
     try:
+        if target.exists():
+            target.rename(old)
         new.rename(target)
-    except OSError:
-        if old.exists():
-            old.rename(target)
+    except BaseException:
+        if new.exists():
+            if old.exists():
+                old.rename(target)
+            restore_log(space, log)
         raise
+
+
+def restore_log(space: Path, log: Path) -> None:
+    """Undo what the run of `space` did to the log, unless somebody has changed it since."""
+    after = _read(space / _LOG_AFTER)
+    if after is None or _read(log) != after:
+        return
+    if (space / _LOG_BEFORE).exists():
+        (space / _LOG_BEFORE).replace(log)
+    else:
+        log.unlink()
+
+
+def _write_log(space: Path, log: Path, entries: str) -> None:
+    written = space / "log.new"
+    for path in (space / _LOG_AFTER, written):
+        path.write_text(entries, encoding="utf-8")
+    if log.exists():
+        with contextlib.suppress(OSError):
+            os.link(log, space / _LOG_BEFORE)
+        if not (space / _LOG_BEFORE).exists():  # a file system without links
+            shutil.copyfile(log, space / _LOG_BEFORE)
+    written.replace(log)
 
 
 def differences(new: Path, target: Path) -> list[str]:

@@ -30,33 +30,46 @@ def in_python(api: spec.Api) -> spec.Api:
     def told(text: str) -> str:
         return _translated(_ASSUMPTION.sub("", text).strip(), names)
 
+    def text(item: spec.Message | spec.Enum | spec.Member) -> str:
+        result = told(item.description)
+        if item.deprecated and "deprecated" not in result.lower():
+            return f"{result}\n\nDeprecated.".strip()
+        return result
+
     def field(item: spec.Field) -> spec.Field:
         return replace(item, description=told(item.description))
 
     def operation(item: spec.Operation) -> spec.Operation:
         request, response = messages[item.request.name], messages[item.response.name]
+        flatten = tuple(request.field(each.json_name) for each in item.flatten)
         return replace(
             item,
             summary=told(item.summary) or f"`{item.client_method}`.",
             description=told(item.description),
             request=request,
             response=response,
-            flatten=tuple(request.field(each.json_name) for each in item.flatten),
+            flatten=flatten,
+            keywords=tuple(spec.keywords_of(request, flatten, messages)),
             query=tuple(map(field, item.query)),
         )
 
     def enum(item: spec.Enum) -> spec.Enum:
-        members = tuple(replace(member, description=told(member.description)) for member in item.members)
-        return replace(item, description=told(item.description), members=members)
+        members = tuple(replace(member, description=text(member)) for member in item.members)
+        return replace(item, description=text(item), members=members)
 
     messages = {
-        name: replace(item, description=told(item.description), fields=tuple(map(field, item.fields)))
+        name: replace(item, description=text(item), fields=tuple(map(field, item.fields)))
         for name, item in api.messages.items()
     }
+    operations = {item.path: operation(item) for item in api.operations}
+    services = (
+        replace(item, operations=tuple(operations[each.path] for each in item.operations)) for item in api.services
+    )
     return replace(
         api,
         description=told(api.description),
-        operations=tuple(map(operation, api.operations)),
+        services=tuple(services),
+        operations=tuple(operations.values()),
         messages=messages,
         enums={name: enum(item) for name, item in api.enums.items()},
     )

@@ -2,8 +2,8 @@
 
 """Gitpod PrebuildService: models, endpoint functions and the typed resource base.
 
-Most people want `prebuilds`, the client on top of this package. The endpoint functions in
-`prebuild_api.api` are for those who want each call as it is.
+Most people want `prebuilds`, the client on top of this package. The endpoint functions in `prebuild_api.api` are for
+those who want each call as it is.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -67,18 +67,14 @@ def _shown(value: Any) -> Any:
 def _moment(value: datetime) -> str:
     try:
         return encode_timestamp(value)
-    except (
-        ValueError,
-        OverflowError,
-    ):  # without a time zone, or at the very end of the calendar: show it all the same
+    except (ValueError, OverflowError):  # without a time zone, or at the very end of the calendar: show it all the same
         return value.isoformat()
 
 
 def _table(rows: dict[str, Any], caption: str = "") -> str:
     head = f"<caption>{_escape(caption)}</caption>" if caption else ""
     body = "".join(
-        f"<tr><th {_STYLE}>{_escape(name)}</th><td {_STYLE}>{_cell(value)}</td></tr>"
-        for name, value in rows.items()
+        f"<tr><th {_STYLE}>{_escape(name)}</th><td {_STYLE}>{_cell(value)}</td></tr>" for name, value in rows.items()
     )
     return f"<table>{head}{body}</table>"
 

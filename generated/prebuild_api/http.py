@@ -91,13 +91,24 @@ class AnyResponse(Protocol):
     """What a `RawResponse` and an `httpx.Response` have in common."""
 
     @property
-    def status_code(self) -> int: ...
+    def status_code(self) -> int:
+        """The HTTP status."""
+        ...
+
     @property
-    def reason_phrase(self) -> str: ...
+    def reason_phrase(self) -> str:
+        """The standard name of the status."""
+        ...
+
     @property
-    def headers(self) -> Mapping[str, str]: ...
+    def headers(self) -> Mapping[str, str]:
+        """The response headers."""
+        ...
+
     @property
-    def content(self) -> bytes: ...
+    def content(self) -> bytes:
+        """The body, decompressed."""
+        ...
 
 
 def text_of(response: AnyResponse) -> str:

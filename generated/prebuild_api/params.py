@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, TypedDict
+from collections.abc import Sequence as _Sequence
+from datetime import timedelta as _timedelta
+from typing import Literal as _Literal
+from typing import TypedDict as _TypedDict
 
-from . import models
+from . import models as _models
 
-PrebuildPhaseValue = Literal[
+PrebuildPhaseValue = _Literal[
     "PREBUILD_PHASE_UNSPECIFIED",
     "PREBUILD_PHASE_PENDING",
     "PREBUILD_PHASE_STARTING",
@@ -22,32 +24,48 @@ PrebuildPhaseValue = Literal[
     "PREBUILD_PHASE_CANCELLED",
     "PREBUILD_PHASE_DELETING",
     "PREBUILD_PHASE_DELETED",
+    "unspecified",
+    "pending",
+    "starting",
+    "running",
+    "stopping",
+    "snapshotting",
+    "completed",
+    "failed",
+    "cancelling",
+    "cancelled",
+    "deleting",
+    "deleted",
 ]
-"""The members of `PrebuildPhase` as strings."""
+"""The members of `PrebuildPhase` as strings, by their full names or their short ones."""
 
-PrebuildTriggerValue = Literal[
+PrebuildTriggerValue = _Literal[
     "PREBUILD_TRIGGER_UNSPECIFIED",
     "PREBUILD_TRIGGER_MANUAL",
     "PREBUILD_TRIGGER_SCHEDULED",
+    "unspecified",
+    "manual",
+    "scheduled",
 ]
-"""The members of `PrebuildTrigger` as strings."""
+"""The members of `PrebuildTrigger` as strings, by their full names or their short ones."""
 
 
-class PrebuildSpecParam(TypedDict, total=False):
+class PrebuildSpecParam(_TypedDict, total=False):
     """What is asked of a prebuild. In a request only the timeout is of use."""
 
     spec_version: str
     """Counts up with every change of the spec. Of two copies, the higher version is the newer."""
 
-    desired_phase: models.PrebuildPhase | PrebuildPhaseValue
-    """The phase that the service steers the prebuild towards, CANCELLED after a cancellation for
-    instance. It is the service's own."""
+    desired_phase: _models.PrebuildPhase | PrebuildPhaseValue
+    """The phase that the service steers the prebuild towards, CANCELLED after a cancellation for instance. It is the
+    service's own.
+    """
 
-    timeout: str
+    timeout: str | _timedelta
     """How long the prebuild may take, from 300 s to 7200 s. Absent means 3600 s."""
 
 
-class PaginationRequestParam(TypedDict, total=False):
+class PaginationRequestParam(_TypedDict, total=False):
     """Which page of a list to answer, and how long it may be."""
 
     page_size: int
@@ -57,31 +75,30 @@ class PaginationRequestParam(TypedDict, total=False):
     """The page to answer, as `next_token` of the page before named it. Empty means the first page."""
 
 
-class ListPrebuildsRequestFilterParam(TypedDict, total=False):
-    """What a prebuild must match to be listed. A list that is empty or absent lets everything
-    through."""
+class ListPrebuildsRequestFilterParam(_TypedDict, total=False):
+    """What a prebuild must match to be listed. A list that is empty or absent lets everything through."""
 
-    project_ids: Sequence[str]
+    project_ids: _Sequence[str]
     """Prebuilds of these projects, at most 25."""
 
-    phases: Sequence[models.PrebuildPhase | PrebuildPhaseValue]
+    phases: _Sequence[_models.PrebuildPhase | PrebuildPhaseValue]
     """Prebuilds that are in one of these phases now, at most 10."""
 
-    triggered_by: Sequence[models.PrebuildTrigger | PrebuildTriggerValue]
+    triggered_by: _Sequence[_models.PrebuildTrigger | PrebuildTriggerValue]
     """Prebuilds that were set off in one of these ways, at most 5."""
 
-    creator_ids: Sequence[str]
+    creator_ids: _Sequence[str]
     """Prebuilds caused by one of these subjects, at most 25."""
 
-    executor_ids: Sequence[str]
+    executor_ids: _Sequence[str]
     """Prebuilds that cloned with the credentials of one of these subjects, at most 25."""
 
 
-class ListWarmPoolsRequestFilterParam(TypedDict, total=False):
+class ListWarmPoolsRequestFilterParam(_TypedDict, total=False):
     """What a pool must match to be listed. A list that is empty or absent lets everything through."""
 
-    project_ids: Sequence[str]
+    project_ids: _Sequence[str]
     """Pools of these projects, at most 25."""
 
-    environment_class_ids: Sequence[str]
+    environment_class_ids: _Sequence[str]
     """Pools of these environment classes, at most 25."""

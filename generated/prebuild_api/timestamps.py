@@ -33,9 +33,7 @@ def encode_timestamp(moment: datetime) -> str:
         ValueError: `moment` has no time zone.
     """
     if moment.tzinfo is None:
-        raise ValueError(
-            f"{moment!r} has no time zone: use datetime.now(UTC) or replace(tzinfo=...)"
-        )
+        raise ValueError(f"{moment!r} has no time zone: use datetime.now(UTC) or replace(tzinfo=...)")
     digits = f"{moment.microsecond:06}{getattr(moment, 'nanosecond', 0):03}"
     while digits.endswith("000"):
         digits = digits[:-3]

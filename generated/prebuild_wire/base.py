@@ -21,13 +21,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import FieldInfo
-from pydantic_core import (
-    CoreSchema,
-    ErrorDetails,
-    InitErrorDetails,
-    PydanticCustomError,
-    core_schema,
-)
+from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
 from .enum_types import ProtobufEnum
 from .fields import FormattedInteger, WideInteger
@@ -50,7 +44,7 @@ class Message(BaseModel):
     # A minimum of no characters lets everything through but lone surrogates, which no protobuf string can hold.
     # To build a validator takes a millisecond, and a program uses few of them: it is done on the first use.
     model_config = ConfigDict(
-        populate_by_name=True, extra="ignore", str_min_length=0, defer_build=True
+        populate_by_name=True, extra="ignore", str_min_length=0, defer_build=True, protected_namespaces=()
     )
 
     @classmethod
@@ -80,9 +74,7 @@ class Message(BaseModel):
         return result
 
     @classmethod
-    def __get_pydantic_core_schema__(
-        cls, source: type[BaseModel], handler: GetCoreSchemaHandler, /
-    ) -> CoreSchema:
+    def __get_pydantic_core_schema__(cls, source: type[BaseModel], handler: GetCoreSchemaHandler, /) -> CoreSchema:
         schema = handler(source)
         try:
             model: Any = handler.resolve_ref_schema(schema)
@@ -137,10 +129,7 @@ _REQUIRED = PydanticCustomError("required", "value is required")
 @functools.cache
 def _json_fields(message: type[Message]) -> tuple[tuple[str, str, Any], ...]:
     """Python name, JSON name and implicit zero value of each field."""
-    return tuple(
-        (name, info.alias or name, _implicit_zero(info))
-        for name, info in message.model_fields.items()
-    )
+    return tuple((name, info.alias or name, _implicit_zero(info)) for name, info in message.model_fields.items())
 
 
 def _implicit_zero(info: FieldInfo) -> Any:
@@ -252,15 +241,11 @@ def _disorder(message: type[OrderedMessage], values: Mapping[Any, Any]) -> list[
     extra = cast("dict[str, Any]", message.model_config.get("json_schema_extra") or {})
     found: list[InitErrorDetails] = []
     for low, high in extra["x-ordered"]:
-        smaller, larger = (
-            _given(values, json_name, *fields[json_name]) for json_name in (low, high)
-        )
+        smaller, larger = (_given(values, json_name, *fields[json_name]) for json_name in (low, high))
         if smaller is None or larger is None or _number(smaller) <= _number(larger):
             continue
         reason = PydanticCustomError(
-            "ordered",
-            "value must be at most that of {other}, {limit}",
-            {"other": high, "limit": larger},
+            "ordered", "value must be at most that of {other}, {limit}", {"other": high, "limit": larger}
         )
         found.append(InitErrorDetails(type=reason, loc=(low,), input=smaller))
     return found

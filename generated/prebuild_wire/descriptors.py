@@ -67,8 +67,10 @@ def response_class(method: str) -> type[Message]:
 
 
 def _method(name: str) -> MethodDescriptor:
-    (service,) = file().services_by_name.values()
-    return service.methods_by_name[name]
+    for service in file().services_by_name.values():
+        if name in service.methods_by_name:
+            return service.methods_by_name[name]
+    raise KeyError(name)
 
 
 @functools.cache

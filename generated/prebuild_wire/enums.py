@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from .enum_types import CodeEnum, ProtobufEnum
+from . import enum_types as _enum_types
 
 __all__ = [
     "ConnectCode",
@@ -15,7 +15,7 @@ __all__ = [
 ]
 
 
-class PrebuildPhase(ProtobufEnum):
+class PrebuildPhase(_enum_types.ProtobufEnum):
     """Where a prebuild is in its lifecycle."""
 
     UNSPECIFIED = "PREBUILD_PHASE_UNSPECIFIED", 0
@@ -54,8 +54,40 @@ class PrebuildPhase(ProtobufEnum):
     DELETED = "PREBUILD_PHASE_DELETED", 90
     """The prebuild is gone. A server may answer `not_found` in place of this phase."""
 
+    @property
+    def is_unspecified(self) -> bool:
+        """Whether the phase is of the class unspecified."""
+        return self.value in ("PREBUILD_PHASE_UNSPECIFIED",)
 
-class PrebuildTrigger(ProtobufEnum):
+    @property
+    def is_active(self) -> bool:
+        """Whether the phase is of the class active."""
+        return self.value in (
+            "PREBUILD_PHASE_PENDING",
+            "PREBUILD_PHASE_STARTING",
+            "PREBUILD_PHASE_RUNNING",
+            "PREBUILD_PHASE_STOPPING",
+            "PREBUILD_PHASE_SNAPSHOTTING",
+            "PREBUILD_PHASE_CANCELLING",
+        )
+
+    @property
+    def is_deleting(self) -> bool:
+        """Whether the phase is of the class deleting."""
+        return self.value in ("PREBUILD_PHASE_DELETING",)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the phase is of the class terminal."""
+        return self.value in (
+            "PREBUILD_PHASE_COMPLETED",
+            "PREBUILD_PHASE_FAILED",
+            "PREBUILD_PHASE_CANCELLED",
+            "PREBUILD_PHASE_DELETED",
+        )
+
+
+class PrebuildTrigger(_enum_types.ProtobufEnum):
     """What sets a prebuild off."""
 
     UNSPECIFIED = "PREBUILD_TRIGGER_UNSPECIFIED", 0
@@ -68,7 +100,7 @@ class PrebuildTrigger(ProtobufEnum):
     """The daily schedule of the project."""
 
 
-class Principal(ProtobufEnum):
+class Principal(_enum_types.ProtobufEnum):
     """The kind of thing that acts."""
 
     UNSPECIFIED = "PRINCIPAL_UNSPECIFIED", 0
@@ -93,7 +125,7 @@ class Principal(ProtobufEnum):
     """A manager of runners."""
 
 
-class WarmPoolPhase(ProtobufEnum):
+class WarmPoolPhase(_enum_types.ProtobufEnum):
     """Where a warm pool is in its lifecycle."""
 
     UNSPECIFIED = "WARM_POOL_PHASE_UNSPECIFIED", 0
@@ -114,8 +146,28 @@ class WarmPoolPhase(ProtobufEnum):
     DELETED = "WARM_POOL_PHASE_DELETED", 50
     """The pool is gone. A server may answer `not_found` in place of this phase."""
 
+    @property
+    def is_unspecified(self) -> bool:
+        """Whether the phase is of the class unspecified."""
+        return self.value in ("WARM_POOL_PHASE_UNSPECIFIED",)
 
-class ConnectCode(CodeEnum):
+    @property
+    def is_active(self) -> bool:
+        """Whether the phase is of the class active."""
+        return self.value in ("WARM_POOL_PHASE_PENDING", "WARM_POOL_PHASE_READY", "WARM_POOL_PHASE_DEGRADED")
+
+    @property
+    def is_deleting(self) -> bool:
+        """Whether the phase is of the class deleting."""
+        return self.value in ("WARM_POOL_PHASE_DELETING",)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the phase is of the class terminal."""
+        return self.value in ("WARM_POOL_PHASE_DELETED",)
+
+
+class ConnectCode(_enum_types.CodeEnum):
     """The kinds of failure that the Connect protocol knows."""
 
     CANCELED = "canceled", 499

@@ -47,9 +47,7 @@ class Integer:
     low: int
     high: int
 
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         def convert(value: object) -> int:
             number: int = _checked("integer", scalars.parse_integer, value, self.low, self.high)
             return number
@@ -58,9 +56,7 @@ class Integer:
         return core_schema.union_schema(
             [
                 core_schema.int_schema(strict=True, ge=self.low, le=self.high),
-                core_schema.no_info_plain_validator_function(
-                    convert, json_schema_input_schema=_JSON_NUMBER
-                ),
+                core_schema.no_info_plain_validator_function(convert, json_schema_input_schema=_JSON_NUMBER),
             ],
             mode="left_to_right",
             custom_error_type="integer",
@@ -76,9 +72,7 @@ class WideInteger:
     low: int
     high: int
 
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         def convert(value: object) -> str:
             return str(_checked("integer", scalars.parse_integer, value, self.low, self.high))
 
@@ -86,9 +80,7 @@ class WideInteger:
         return core_schema.union_schema(
             [
                 core_schema.str_schema(strict=True, pattern="^(?:0|[1-9][0-9]{0,17})$"),
-                core_schema.no_info_plain_validator_function(
-                    convert, json_schema_input_schema=_JSON_NUMBER
-                ),
+                core_schema.no_info_plain_validator_function(convert, json_schema_input_schema=_JSON_NUMBER),
             ],
             mode="left_to_right",
             custom_error_type="integer",
@@ -103,15 +95,11 @@ class FormattedInteger:
 
     format: scalars.Format
 
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         def convert(value: object) -> str:
             return str(_checked("integer", self.format.parse, value))
 
-        return core_schema.no_info_plain_validator_function(
-            convert, json_schema_input_schema=_JSON_NUMBER
-        )
+        return core_schema.no_info_plain_validator_function(convert, json_schema_input_schema=_JSON_NUMBER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +108,12 @@ class Number:
 
     limit: float
 
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         def convert(value: object) -> float:
             number: float = _checked("number", scalars.parse_number, value, self.limit)
             return number
 
-        return core_schema.no_info_plain_validator_function(
-            convert, json_schema_input_schema=_JSON_NUMBER
-        )
+        return core_schema.no_info_plain_validator_function(convert, json_schema_input_schema=_JSON_NUMBER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +122,7 @@ class FormattedString:
 
     format: scalars.Format
 
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         base = self.format.base
 
         def check(value: str) -> str:
@@ -154,9 +136,7 @@ class FormattedString:
 class _Uuid:
     """Marks a `str` that has to be a UUID. A pattern does for it, which costs least."""
 
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.custom_error_schema(
             core_schema.str_schema(strict=True, pattern=f"^{scalars.UUID_PATTERN}$"),
             custom_error_type="uuid",

@@ -4,16 +4,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated as _Annotated
+from typing import Final as _Final
 
-from .fields import FormattedString
-from .scalars import Format
+from .fields import FormattedString as _FormattedString
+from .scalars import Format as _Format
 
-FORMATS: Final[dict[str, Format]] = {
-    "prebuild-timeout": Format(base="protobuf-duration", minimum="300s", maximum="7200s"),
+FORMATS: _Final[dict[str, _Format]] = {
+    "prebuild-timeout": _Format(base="protobuf-duration", minimum="300s", maximum="7200s"),
 }
 """Each format by its name in the schema. `Format.parse` tells whether a value is of the format."""
 
-
-PrebuildTimeout = Annotated[str, FormattedString(FORMATS["prebuild-timeout"])]
+PrebuildTimeout = _Annotated[str, _FormattedString(FORMATS["prebuild-timeout"])]
 """How long a prebuild may take, between five minutes and two hours."""

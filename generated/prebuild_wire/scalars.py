@@ -39,9 +39,7 @@ _TIMESTAMP = re.compile(
     re.ASCII,
 )
 _UUID = re.compile(UUID_PATTERN, re.ASCII)
-_URI = re.compile(
-    r"[A-Za-z][A-Za-z0-9+.-]*:(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+", re.ASCII
-)
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+", re.ASCII)
 _BYTES = re.compile(r"(?:[A-Za-z0-9+/]*|[A-Za-z0-9_-]*)(={0,2})", re.ASCII)
 
 # A number in text with more digits than this is out of every range, or zero in disguise.

@@ -1,1 +1,1 @@
-"""Modules that `wire` copies into the package `prebuild_wire` as they stand."""
+"""Python files that are copied into the generated packages as they stand, where they are linted and tested."""

@@ -100,8 +100,9 @@ class CallErrors:
         else:
             kind = RequestTimeoutError if cause.timed_out else ConnectionFailedError
             what = "no response in time" if cause.timed_out else "no response"
+            said = " ".join(str(cause).split())  # some parsers show the bytes on a line of their own
             text = self._text(
-                what, f"{cause}, from {self.options.base_url}", cause.advice, maybe_executed=cause.maybe_executed
+                what, f"{said}, from {self.options.base_url}", cause.advice, maybe_executed=cause.maybe_executed
             )
             repeatable = self.operation.idempotency != "unsafe" or not cause.maybe_executed
             error = kind(

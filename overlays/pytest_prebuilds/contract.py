@@ -2,8 +2,8 @@
 
     pytest --prebuilds-contract-url=http://127.0.0.1:8080 -m prebuilds_contract
 
-tests a server, beside whatever other tests there are. A suite that has its server at hand says so itself, and asks for
-the items:
+tests a server. Without `-m`, the other tests run as well; if files are named, only those. A suite that has its server
+at hand says so itself, and asks for the items:
 
     @pytest.fixture(scope="session")
     def contract_target():
@@ -144,10 +144,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     """Add the items of a server that was named on the command line."""
-    if config.getoption(f"{_OPTION}-url") and not any(_FIXTURE in _fixtures(item) for item in items):
+    if _are_selected(config) and not any(_FIXTURE in _fixtures(item) for item in items):
         path = Path(__file__).with_name("contract_items.py")
         module: pytest.Module = pytest.Module.from_parent(session, path=path, nodeid=_NAME)  # pyright: ignore[reportUnknownMemberType]  # pytest leaves its keywords untyped
         items.extend(session.genitems(module))
+
+
+def _are_selected(config: pytest.Config) -> bool:
+    """Whether the items of a server that was named are wanted: by their marker, or in a run that names no files."""
+    if not config.getoption(f"{_OPTION}-url"):
+        return False
+    return MARKER in str(config.getoption("markexpr")) or config.args_source is not pytest.Config.ArgsSource.ARGS
 
 
 @pytest.fixture(scope="session")
@@ -272,8 +279,8 @@ def _verdicts(report: Report) -> dict[str, Verdict]:
 
 def _verdict(report: Report, result: Result) -> Verdict:
     from prebuilds.contract.findings import State
+    from prebuilds.contract.layers import LAYERS
     from prebuilds.contract.reproduction import as_curl
-    from prebuilds.contract.runner import LAYERS
 
     item, method = result.property, result.method
     must = item.level == "MUST"

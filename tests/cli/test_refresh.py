@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import selectors
 import signal
 import subprocess
 import sys
@@ -22,7 +23,9 @@ import pytest
 from prebuilds import PrebuildClient, ResourceExhaustedError
 from prebuilds.cli.fleet import state_file
 from prebuilds.cli.fleet.pacing import Pace, PacedCalls
+from prebuilds.cli.fleet.targets import Target
 from prebuilds.emulator import ConnectCode, DropFault, EmulatorControl, EmulatorServer, ErrorFault, Outcome
+from prebuilds.flows.effects import Runtime
 
 from .conftest import CLASS, OTHER, PROJECT, TOKEN, Run, Service
 
@@ -81,7 +84,7 @@ def test_every_project_gets_one_prebuild_and_the_report_says_how_they_ended(cli:
 
 def test_prebuilds_are_followed_with_lists_and_not_one_by_one(cli: Run, service: Service):
     names = projects(205, seed=2)
-    assert cli("refresh", "-", "--concurrency", "500", stdin="\n".join(names)).code == 0
+    assert cli("refresh", "-", stdin="\n".join(names)).code == 0
     calls = Counter(each.method for each in service.control.requests(1000))
     assert calls["CreatePrebuild"] == 205
     assert calls["GetPrebuild"] == 0
@@ -89,20 +92,44 @@ def test_prebuilds_are_followed_with_lists_and_not_one_by_one(cli: Run, service:
     assert busiest(service) <= 100
 
 
-def test_lines_of_a_file_may_name_a_class_and_each_target_has_its_own_prebuild(cli: Run, service: Service, tmp_path):
+def test_lines_of_a_file_may_name_a_class_and_each_target_has_its_own_prebuild(
+    cli: Run, service: Service, tmp_path, monkeypatch
+):
     file = tmp_path / "projects"
-    file.write_text(f"# projects\n{PROJECT} {CLASS}\n{PROJECT}\n\n{OTHER} {CLASS} # comment\n{PROJECT} {CLASS}\n")
-    # The response of the first create is lost, and must not be mistaken for that of the other class.
-    service.control.plan_fault(DropFault(method="CreatePrebuild", when="after", times=2))
-    done = cli("refresh", "--projects-from", str(file), "--json")
+    file.write_text(f"\ufeff# projects\n{PROJECT}\n{PROJECT} {CLASS}\n\n{OTHER} {CLASS} # comment\n{PROJECT} {CLASS}\n")
+    state = tmp_path / "state"
+    run = ("refresh", "--projects-from", str(file), "--state", str(state), "--json")
+    with monkeypatch.context() as patch:
+        killed_after(2, written=False, monkeypatch=patch)
+        with pytest.raises(Killed):
+            cli(*run)
+    # Another run is killed after it has sent two creates, of which only the second one took effect. The prebuild of the
+    # one class must not be taken for that of the other.
+    for target in (f"{PROJECT} -", f"{PROJECT} {CLASS}"):
+        event = {"event": "intent", "target": target, "at": service.runtime.now(), "since": None, "known": []}
+        with state.open("a") as lines:
+            lines.write(json.dumps(event) + "\n")
+    service.create(PROJECT, CLASS)
+    done = cli(*run)
     assert done.code == 0
     results = json.loads(done.out)
     assert len({each["prebuildId"] for each in results}) == 3 == len(ids(service.client))
+    assert [each["environmentClassId"] == CLASS for each in results] == [False, True, True]
     for each in results:
         prebuild = service.client.prebuilds.retrieve(prebuild_id=each["prebuildId"]).prebuild
         assert each["environmentClassId"] == prebuild.metadata.environment_class_id
     file.write_text("a b c\n")
     assert cli("refresh", "--projects-from", str(file)).code == 2
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_create_whose_response_is_lost_is_looked_up_and_not_mistaken(cli: Run, service: Service, when):
+    # Somebody else creates one at the same moment.
+    other = service.create(PROJECT)
+    service.control.plan_fault(DropFault(method="CreatePrebuild", when=when))
+    (made,) = cli("refresh", PROJECT, "--class", CLASS, "-o", "id").lines
+    assert ids(service.client) == {other, made}
+    assert made != other
 
 
 class Killed(BaseException):
@@ -143,7 +170,7 @@ def test_a_run_that_is_killed_anywhere_creates_no_second_prebuild(
             )
         )
         service.control.plan_fault(DropFault(method="ListPrebuilds", after=4 * number))
-    run = ("refresh", "-", "--state", str(state), "--concurrency", str(size // 2), "--json")
+    run = ("refresh", "-", "--state", str(state), "--max-active", str(size // 2), "--json")
     for number in range(size):
         with monkeypatch.context() as patch, suppress(Killed):
             killed_after(drawn.randint(1, 5), written=number % 2 == 0, monkeypatch=patch)
@@ -189,8 +216,7 @@ def test_a_state_file_of_another_run_is_refused(cli: Run, service: Service, tmp_
 
     assert "other projects" in refused(OTHER)
     assert "it belongs to http" in refused(PROJECT, "--base-url", "http://127.0.0.1:1")
-    with state.open("ab") as used:
-        state_file._lock(used, state)
+    with state_file.StateFile(state, service.url, [Target(PROJECT, None)]):
         assert "used by another process" in refused(PROJECT)
     state.write_bytes(content.replace(b'"created"', b'"creatd"'))
     assert "damaged in line 3" in refused(PROJECT)
@@ -204,7 +230,7 @@ def test_a_state_file_of_another_run_is_refused(cli: Run, service: Service, tmp_
 def test_no_further_prebuild_is_created_after_too_many_failures(cli: Run, service: Service):
     names = projects(30)
     service.control.plan_outcome(Outcome(fails_in="STARTING"), times=30)
-    done = cli("refresh", *names, "--max-failures", "10%", "--concurrency", "2", "-o", "jsonl")
+    done = cli("refresh", *names, "--max-failures", "10%", "--max-active", "2", "-o", "jsonl")
     assert done.code == 1
     outcomes = Counter(json.loads(line)["outcome"] for line in done.lines)
     assert 3 < outcomes["failed"] <= 5
@@ -238,6 +264,8 @@ def test_a_rejected_token_ends_the_run_and_can_be_resumed(cli: Run, service: Ser
     service.control.plan_fault(ErrorFault(method="CreatePrebuild", code=ConnectCode.UNAUTHENTICATED))
     done = cli("refresh", PROJECT, "--state", state)
     assert done.code == 4
+    assert "To resume: prebuilds refresh" in done.err
+    assert "The token came from $GITPOD_API_KEY" in done.err
     assert ids(service.client) == set()
     assert cli("refresh", PROJECT, "--state", state).code == 0
     assert len(ids(service.client)) == 1
@@ -246,7 +274,7 @@ def test_a_rejected_token_ends_the_run_and_can_be_resumed(cli: Run, service: Ser
 def test_a_terminal_gets_bars_and_the_results_that_matter(terminal: Run, service: Service):
     names = projects(60)
     service.control.declare_project(names[7], outcome=Outcome(fails_in="RUNNING", message="no space left"))
-    done = terminal("refresh", "--concurrency", "60", *names)
+    done = terminal("refresh", *names)
     assert done.code == 7
     for stage in ("waiting", "running", "completed", "failed"):
         assert re.search(rf"{stage} .*/60", done.plain)
@@ -255,16 +283,28 @@ def test_a_terminal_gets_bars_and_the_results_that_matter(terminal: Run, service
     assert names[8][:8] not in done.plain
 
 
-def test_all_workers_wait_for_a_rate_limit_together(service: Service):
+class JumpingSelector(selectors.SelectSelector):
+    """Lets an event loop jump to the time of its next timer."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        self.now += timeout or 0.0
+        return super().select(0)
+
+
+def test_all_workers_wait_for_a_rate_limit_together():
+    selector = JumpingSelector()
+    loop = asyncio.SelectorEventLoop(selector)
+    loop.time = lambda: selector.now  # type: ignore[method-assign]
+    runtime = Runtime(clock=loop.time, uniform=lambda _low, high: high, async_sleep=asyncio.sleep)
     starts: list[float] = []
-    runtime = service.runtime
-    begin = runtime.clock()
 
     async def main() -> None:
         calls = PacedCalls(runtime, Pace(runtime, 4))
 
         async def send() -> None:
-            starts.append(round(runtime.clock() - begin, 2))
+            starts.append(loop.time())
             if len(starts) == 3:
                 raise ResourceExhaustedError(
                     "",
@@ -277,7 +317,10 @@ def test_all_workers_wait_for_a_rate_limit_together(service: Service):
 
         await asyncio.gather(*(calls(send) for _ in range(6)))
 
-    asyncio.run(main())
+    try:
+        loop.run_until_complete(main())
+    finally:
+        loop.close()
     assert len(starts) == 7
     assert starts[2] < 1
     assert starts[3] >= 30
@@ -311,7 +354,7 @@ def test_two_thousand_projects_with_ten_kills(tmp_path: Path):
                 )
             command = [
                 *(sys.executable, "-m", "prebuilds", "refresh", "--projects-from", str(listed), "--state", str(state)),
-                *("--concurrency", "2000", "--stalled-after", "30s", "--report", f"json={report}", "-o", "id", "-q"),
+                *("--stalled-after", "30s", "--report", f"json={report}", "-o", "id", "-q"),
                 *("--base-url", server.url),
             ]
             environment = {**os.environ, "GITPOD_API_KEY": TOKEN}

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from xml.etree import ElementTree
 
@@ -18,7 +19,7 @@ from prebuilds import cli
 from prebuilds.contract import report as reports
 from prebuilds.contract.findings import State, read_known, write_known
 from prebuilds.contract.properties import METHODS
-from prebuilds.contract.runner import Options
+from prebuilds.contract.runner import LAYERS, Options
 from prebuilds.contract.wire import Answer
 from prebuilds.emulator import EmulatorServer
 from prebuilds.emulator.server import Options as EmulatorOptions
@@ -53,7 +54,7 @@ def test_the_emulator_conforms(server, options):
     assert report.exit_code == 0
     assert [result for result in report.results if result.state is State.BROKEN] == []
     reached = report.session.findings.reached
-    assert {method for method in METHODS if reached[method].missing} == set()
+    assert {method for method in METHODS if reached[method].missing()} == set()
 
 
 def test_the_probes_are_few(server, options):
@@ -69,7 +70,8 @@ def test_what_is_broken_is_told_with_the_calls_that_show_it(server, options):
     assert "'600s'" in echo.why
     assert [answer.request.method for answer in echo.failure.sequence] == ["CreatePrebuild"]
     text = reports.as_text(report)
-    assert "BROKEN: echo CreatePrebuild" in text
+    assert text.startswith("FAILED  echo  CreatePrebuild: ")
+    assert "FAILED: echo CreatePrebuild" in text
     assert '"Authorization: Bearer $TOKEN"' in text
 
 
@@ -94,6 +96,59 @@ def test_a_method_that_takes_everything_is_not_tested(server, options):
 
     report = kit(server, Watched(server, after=after), options)
     assert State.KEPT not in {result.state for result in report.results if result.method == "ListWarmPools"}
+
+
+@pytest.mark.parametrize("layer", ["probes", "lifecycle"])
+def test_each_layer_is_right_on_its_own(server, options, layer):
+    report = kit(server, Watched(server), {**options, "layers": (layer,)})
+    assert report.exit_code == 0, reports.as_text(report)
+
+
+def test_a_server_that_takes_any_token_is_not_accused_by_a_layer_alone(options):
+    server = Server()
+
+    def any_token(count, request):
+        headers = tuple(pair for pair in request.headers if pair[0] != "Authorization")
+        known = request.header("authorization") is not None and request.path is None
+        return (
+            transport.forward(replace(request, headers=(*headers, ("Authorization", f"Bearer {TOKEN}"))))
+            if known
+            else None
+        )
+
+    transport = Watched(server, before=any_token)
+    try:
+        report = kit(server, transport, {**options, "layers": ("lifecycle",)})
+    finally:
+        server.close()
+    assert report.broken == []
+
+
+@pytest.mark.parametrize("status", [501, 404])
+def test_a_method_that_is_not_implemented_is_one_line(server, options, status):
+    body = b'{"code":"unimplemented"}' if status == 501 else b"404 page not found"
+    kind = "application/json" if status == 501 else "text/plain"
+
+    def after(count, request, answer):
+        missing = request.method in ("CancelPrebuild", "CreateWarmPool") and answer.status not in (401, 415)
+        return Answer(status, {"content-type": kind}, body, 0.0, request) if missing else None
+
+    report = kit(server, Watched(server, after=after), options)
+    assert report.broken == []
+    assert report.not_implemented == ("CancelPrebuild", "CreateWarmPool")
+    assert report.exit_code == 2
+    assert report.clean_up.is_complete
+    assert reports.as_text(report).count("NOT IMPLEMENTED") == 1
+    others = tuple(method for method in METHODS if "Pool" not in method and method != "CancelPrebuild")
+    report = kit(server, Watched(server, after=after), {**options, "methods": others})
+    assert report.exit_code == 0
+    assert {result.method for result in report.results} == set(others)
+
+
+def test_one_property_takes_a_few_requests(server, options):
+    report = kit(server, Watched(server), {**options, "layers": LAYERS, "only": ("unknown-id-is-not-found",)})
+    assert report.exit_code == 0
+    assert len(report.session.log) < 30
 
 
 def test_known_failures_do_no_harm_until_they_pass(server, options, tmp_path):
@@ -176,7 +231,9 @@ def test_the_reports_for_programs(server, options):
     suite = ElementTree.fromstring(reports.as_junit(report)).find("testsuite")
     assert int(suite.get("failures")) == len(suite.findall("testcase/failure")) == len(report.broken)
     assert int(suite.get("tests")) == len(report.results)
-    assert "<td class='broken'>X</td>" in reports.as_html(report)
+    page = reports.as_html(report)
+    assert "<td class='failed'><a href='#echo-CreatePrebuild'>X</a></td>" in page
+    assert "<section id='echo-CreatePrebuild'>" in page
 
 
 def test_the_test_for_a_failure_fails_until_it_is_mended(tmp_path, monkeypatch):
@@ -214,15 +271,17 @@ def test_the_command_over_a_socket(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "which server"),
+        ([], "missing argument URL"),
         (["ftp://127.0.0.1"], "no address of HTTP"),
         (["http://127.0.0.1:9", "--only", "nonsense"], "no property nonsense"),
         (["http://127.0.0.1:9", "--rate", "fast"], "no rate"),
         (["http://127.0.0.1:9", "--report", "pdf=x"], "no report"),
-        (["http://127.0.0.1:9", "--layer", "cake"], "no layer cake"),
+        (["http://127.0.0.1:9", "--layer", "cake"], "'cake' is not one of"),
         (["http://127.0.0.1:9", "--token-env", "NOT_SET_AT_ALL"], "NOT_SET_AT_ALL"),
         (["https://prebuilds.example", "--mode", "full", "--token-env", "HOME"], "add --project"),
-        (["cleanup"], "which ledger"),
+        (["cleanup"], "Missing argument 'LEDGER'"),
+        (["cleanup", "a-ledger", "--token-env", "HOME"], "name the server"),
+        (["http://127.0.0.1:9", "--method", "Nonsense"], "unknown method Nonsense"),
         (["cleanup", "/nonexistent"], "cannot be read"),
     ],
 )
@@ -239,7 +298,7 @@ def test_a_server_that_is_not_there(capsys, tmp_path, monkeypatch):
 
 
 def test_all_properties_can_be_listed(capsys):
-    assert cli.main(["contract", "--properties"]) == 0
+    assert cli.main(["contract", "properties"]) == 0
     assert "echo (MUST): The answer to a change shows what was asked for." in capsys.readouterr().out
 
 

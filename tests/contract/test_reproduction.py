@@ -11,14 +11,16 @@ import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-import httpx
 import pytest
 
+from prebuilds.contract.report import as_json
 from prebuilds.contract.reproduction import as_curl, as_pytest
 from prebuilds.contract.wire import Answer, Request
-from prebuilds.emulator import EmulatorServer
 
-from .mutants.base import NOBODY, TOKEN
+from .measure import run_kit
+from .mutants import MUTANTS
+from .mutants.base import NOBODY, TOKEN, Server
+from .replay import fails
 
 
 class HttpServer:
@@ -68,44 +70,33 @@ def _sequence(*answers):
 
 
 def _test_file(folder, sequence, **options):
-    known = {"property_name": "echo", "method": "CreateWarmPool", "why": "it is wrong", "expected": {}}
-    text = as_pytest(sequence, **{**known, "base_url": "", "token": TOKEN, **options})
+    known = {"property_name": "no-server-error", "method": "GetWarmPool", "why": "it is wrong", "url": ""}
+    text = as_pytest(sequence, **{**known, "token": TOKEN, **options})
     path = folder / "test_found.py"
     path.write_text(text, encoding="utf-8", errors="backslashreplace")
     return path
 
 
-def test_a_test_for_a_failure_can_be_run_again_and_leaves_nothing(tmp_path):
-    """There is one pool for each project and class: what the first run made must not be in the way of the second."""
-    pool = {"projectId": NOBODY, "environmentClassId": NOBODY, "minSize": 1, "maxSize": 1}
-    sequence = _sequence(("CreateWarmPool", pool, 201, '{"warmPool": {}}'))
-    found = _test_file(tmp_path, sequence, expected={"status": 200}, made_up_projects=True)
-    with EmulatorServer() as server:
-        for _ in range(2):
-            done = _ran(tmp_path, found, server.url)
-            assert done.returncode == 0, done.stdout
-        listed = httpx.post(
-            f"{server.url}/gitpod.v1.PrebuildService/ListWarmPools",
-            json={},
-            headers={"Authorization": f"Bearer {TOKEN}"},
-        ).json()
-    assert [
-        item for item in listed.get("warmPools", []) if item["spec"].get("desiredPhase") != "WARM_POOL_PHASE_DELETED"
-    ] == []
-
-
-@pytest.mark.parametrize("name", ["echo", "no-server-error"])
-def test_a_server_that_is_gone_has_not_mended_anything(tmp_path, name):
-    sequence = _sequence(("GetWarmPool", {"warmPoolId": NOBODY}, 500, '{"code": "internal"}'))
-    found = _test_file(tmp_path, sequence, property_name=name)
+def test_a_server_that_is_gone_has_not_mended_anything(tmp_path):
+    found = _test_file(tmp_path, _sequence(("GetWarmPool", {"warmPoolId": NOBODY}, 500, '{"code": "internal"}')))
     assert _ran(tmp_path, found, "http://127.0.0.1:9").returncode == 1
 
 
-def test_a_crash_with_another_text_is_still_a_crash(tmp_path):
-    sequence = _sequence(("GetWarmPool", {"warmPoolId": NOBODY}, 500, '{"code": "internal", "message": "one"}'))
-    found = _test_file(tmp_path, sequence, property_name="no-server-error", method="GetWarmPool")
-    with HttpServer(500, b"two") as server:
-        assert _ran(tmp_path, found, server.url).returncode == 1
+@pytest.mark.parametrize(
+    "name", ["FilterShowsAnotherOwners", "CompletedGoesOn", "SamePageForEver", "UpdateKeepsTheVersion"]
+)
+def test_the_test_of_a_failure_shows_it_and_passes_on_a_correct_server(name):
+    """On a new server of the same kind, and twice on one that is correct."""
+    report = run_kit(MUTANTS[name], layers=("probes", "lifecycle"), until_broken=True)
+    result = report.broken[0]
+    text = next(each["pytest"] for each in json.loads(as_json(report))["results"] if each.get("pytest"))
+    assert result.property.name in text
+    for kind, expected in ((MUTANTS[name], [True]), (Server, [False, False])):
+        server = kind()
+        try:
+            assert [fails(text, server) for _ in expected] == expected
+        finally:
+            server.close()
 
 
 def test_a_test_can_be_read_whatever_the_server_has_said(tmp_path):

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from generator import api, document, lint, normalise, spec
+from generator import api, document, lint, spec
 from generator.stamp import files, format_and_stamp
 
 TINY = (Path(__file__).parent / "tiny.yaml").read_text(encoding="utf-8")
@@ -26,7 +26,7 @@ Make = Callable[[Schema], ModuleType]
 
 _names = (f"tiny_api_{number}" for number in itertools.count())
 
-_PARSED: Schema = yaml.load(TINY, Loader=document._Loader)
+_PARSED: Schema = yaml.load(TINY, Loader=document.Loader)
 
 
 def write(schema: Schema, path: Path) -> Path:
@@ -56,7 +56,7 @@ def imported(schema: Schema, folder: Path) -> Generator[ModuleType]:
     loaded = document.load(write(schema, folder / "schema.yaml"))
     model = lint.lint(loaded)
     name = next(_names)
-    api.generate(normalise.for_openapi_python_client(loaded.data), model, folder / name)
+    api.generate(model, folder / name)
     format_and_stamp(folder / name)
     sys.path.insert(0, str(folder))
     try:

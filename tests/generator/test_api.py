@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from generator import api, document, normalise, spec, stamp
+from generator import api, document, skeleton, spec, stamp
 from generator.problems import PipelineError
 from prebuilds.cli.app import run
 from prebuilds.cli.session import Session
@@ -135,7 +135,13 @@ def test_the_command_line_calls_a_method_that_only_this_schema_has(
     for name in ("operations", "pages", "types"):
         monkeypatch.setitem(sys.modules, f"prebuild_api.{name}", getattr(package, name))
         monkeypatch.setattr(f"prebuild_api.{name}", getattr(package, name))
-    monkeypatch.setattr(Session, "client", SimpleNamespace(prebuilds=recorder.resource))
+
+    class Services:
+        kettles = property(doc="The methods of `KettleService`.")
+
+    # A second service is an attribute of its own.
+    monkeypatch.setattr("prebuild_api.resources.Services", Services)
+    monkeypatch.setattr(Session, "client", SimpleNamespace(kettles=recorder.resource))
     assert run(["call", "Brew", '{"kind": "TEA_GREEN", "cups": 2, "sugar": true}']) == 0
     assert recorder.sent == [("Brew", {"kind": "TEA_GREEN", "cups": 2}, {"extra_body": {"sugar": True}})]
     assert json.loads(capsys.readouterr().out)["pot"]["brewedAt"] == POT["brewedAt"]
@@ -218,9 +224,12 @@ def test_text_cannot_break_out_of_a_docstring(tiny: Schema, make: Make) -> None:
     assert package.models.Pot.__doc__ == text
 
 
-def test_what_openapi_python_client_drops_is_an_error(tiny: Schema, read: Read, tmp_path: Path) -> None:
-    loaded, model = read(tiny)
-    plain = normalise.for_openapi_python_client(loaded.data)
-    plain["components"]["schemas"]["Pot"]["properties"]["id"] = {"type": "nonsense"}
+def test_what_openapi_python_client_drops_is_an_error(
+    tiny: Schema, read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, model = read(tiny)
+    bones = skeleton.build(model)
+    next(iter(bones.document["components"]["schemas"].values()))["type"] = "nonsense"
+    monkeypatch.setattr(skeleton, "build", lambda api: bones)
     with pytest.raises(PipelineError, match="openapi-python-client"):
-        api.generate(plain, model, tmp_path / "package")
+        api.generate(model, tmp_path / "package")

@@ -498,5 +498,5 @@ def test_unknown_fields_of_a_model_in_a_dict_are_kept(package: Any) -> None:
 
 
 def test_a_field_at_its_default_is_not_given(package: Any) -> None:
-    merged = package.types.merge_fields(package.models.Everything, "it", {"one_text": "a"}, one_kind="TEA_GREEN")
+    merged = package.types.merge_fields(package.models.Everything, "it", {"one_text": "a"}, {"one_kind": "TEA_GREEN"})
     assert merged.to_dict() == {"oneText": "a", "oneKind": "TEA_GREEN"}

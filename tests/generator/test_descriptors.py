@@ -274,7 +274,7 @@ def test_what_protobuf_cannot_say_is_reported_at_its_place(
 )
 def test_what_protobuf_refuses_is_reported(schema: Schema, properties: dict[str, Any]) -> None:
     schema["components"]["schemas"]["Many"]["properties"] = properties
-    with pytest.raises(PipelineError, match="protobuf: "):
+    with pytest.raises(PipelineError, match="protobuf rejects this: "):
         descriptors.build(spec.read(schema))
 
 

@@ -28,10 +28,10 @@ def add_operation(schema: Schema) -> None:
 
 # What is edited, the line that says so, and whether it breaks callers.
 CASES: dict[str, tuple[Edit, str, bool]] = {
-    "a new operation": (add_operation, "operation Boil: new, client.prebuilds.boil", False),
+    "a new operation": (add_operation, "operation Boil: new, client.kettles.boil", False),
     "an operation less": (
         lambda s: s["paths"].pop("/kettle.v1.KettleService/Brew"),
-        "operation Brew: gone, and with it client.prebuilds.brew",
+        "operation Brew: gone, and with it client.kettles.brew",
         True,
     ),
     "a method renamed": (
@@ -41,12 +41,12 @@ CASES: dict[str, tuple[Edit, str, bool]] = {
     ),
     "other retries": (
         lambda s: at(s, *BREW).update({"x-idempotency": "idempotent"}),
-        "operation Brew: idempotency: unsafe -> idempotent, so retries differ",
+        "operation Brew: idempotency: unsafe -> idempotent, so that retries differ",
         False,
     ),
     "no paging": (
         lambda s: at(s, *LIST).pop("x-paging"),
-        "operation ListPots: paging: pots by page.token",
+        "operation ListPots: paging: pots by page.size",
         True,
     ),
     "a new field": (
@@ -173,8 +173,7 @@ def test_entries_stand_in_the_change_log_newest_first(tiny: Schema, tmp_path: Pa
     log.write_text("# Changes\n\nWords.\n\n## Schema 0.9.0\n\n- old\n")
     old = copy.deepcopy(tiny)
     add_operation(tiny)
-    report.prepend(report.compare(old, tiny), log)
-    text = log.read_text()
+    text = report.with_entry(report.compare(old, tiny), log.read_text())
     assert text.startswith("# Changes\n\nWords.\n\n## Schema 1.0.0\n\n### Changed\n\n- operation Boil")
     assert text.index("## Schema 1.0.0") < text.index("## Schema 0.9.0")
     assert text.endswith("- old\n")

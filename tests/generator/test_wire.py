@@ -21,7 +21,6 @@ from pydantic import ValidationError
 
 import prebuild_wire
 from generator import document, spec, stamp, wire
-from generator.problems import PipelineError
 
 from .conftest import Schema, small
 
@@ -138,7 +137,7 @@ Import = Callable[[Schema], ModuleType]
 
 
 def parsed(text: str) -> Any:
-    return yaml.load(text, Loader=document._Loader)
+    return yaml.load(text, Loader=document.Loader)
 
 
 def generate(schema: Schema, out: Path) -> Path:
@@ -685,8 +684,8 @@ def test_the_document_is_kept_in_its_own_order(kinds: ModuleType, schema: Schema
 def test_the_models_are_made_to_be_read(kinds: ModuleType) -> None:
     source = Path(str(kinds.models.__file__)).read_text(encoding="utf-8")
     assert "arbitrary_types_allowed" not in source
-    assert "from .base import Message, OrderedMessage" in source
-    assert '    from_: Annotated[str | None, Field(alias="from")] = None\n    """Deprecated.' in source
+    assert "from . import base as _base" in source
+    assert '    from_: _Annotated[str | None, _Field(alias="from")] = None\n    """Deprecated.' in source
     assert 'It says "so".' in kinds.models.Kinds.__doc__
     assert max(map(len, source.splitlines())) <= 120
 
@@ -700,25 +699,6 @@ def test_texts_cannot_break_out_of_their_docstrings(awkward: ModuleType) -> None
 def test_a_field_of_an_awkward_name_comes_through(awkward: ModuleType, name: str) -> None:
     value = {name: [1], "after": ["a"]}
     assert getattr(awkward.models, message_with(name)).model_validate(value).to_json() == value
-
-
-def test_whatever_a_tool_says_is_an_error(tiny: Schema, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Python runs this before the tool, which has no need to run.
-    (tmp_path / "sitecustomize.py").write_text("import os\nos.write(2, b'a word of warning')\nos._exit(0)\n")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(PipelineError, match="datamodel_code_generator: a word of warning"):
-        generate(tiny, tmp_path / "prebuild_wire")
-    assert not (tmp_path / "prebuild_wire").exists()
-
-
-def test_a_field_that_the_tool_dropped_is_an_error(kinds: ModuleType, schema: Schema) -> None:
-    model = spec.read(schema)
-    written = Path(str(kinds.models.__file__)).read_text(encoding="utf-8")
-    with pytest.raises(PipelineError) as caught:
-        wire._verify(model, written.replace("refill:", "refilled:"))
-    assert [problem.pointer for problem in caught.value.problems] == ["#/components/schemas/Pot"]
-    with pytest.raises(PipelineError, match="invented Pan"):
-        wire._verify(model, f"{written}\nclass Pan(Message):\n    pass\n")
 
 
 # -- The real schema ---------------------------------------------------------------------------------------------------

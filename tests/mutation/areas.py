@@ -36,6 +36,7 @@ AREAS = {
             (
                 "overlays/prebuilds/*.py",
                 "overlays/prebuilds/cli/*.py",
+                "overlays/prebuilds/cli/fleet/*.py",
                 "generated/prebuild_api/client.py",
                 "generated/prebuild_api/display.py",
                 "generated/prebuild_api/errors.py",
@@ -44,7 +45,7 @@ AREAS = {
                 "generated/prebuild_api/timestamps.py",
                 "generated/prebuild_api/types.py",
             ),
-            ("tests/client", "tests/packaging"),
+            ("tests/client", "tests/cli", "tests/packaging"),
         ),
         Area(
             "generator",

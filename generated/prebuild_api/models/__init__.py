@@ -2,21 +2,17 @@
 
 """The messages and enums of the API. Each is loaded when it is first used."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import typing as _typing
+from importlib import import_module as _import_module
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from .cancel_prebuild_request import CancelPrebuildRequest as CancelPrebuildRequest
     from .cancel_prebuild_response import CancelPrebuildResponse as CancelPrebuildResponse
     from .connect_code import ConnectCode as ConnectCode
     from .connect_error import ConnectError as ConnectError
     from .connect_error_detail import ConnectErrorDetail as ConnectErrorDetail
-    from .create_prebuild_logs_token_request import (
-        CreatePrebuildLogsTokenRequest as CreatePrebuildLogsTokenRequest,
-    )
-    from .create_prebuild_logs_token_response import (
-        CreatePrebuildLogsTokenResponse as CreatePrebuildLogsTokenResponse,
-    )
+    from .create_prebuild_logs_token_request import CreatePrebuildLogsTokenRequest as CreatePrebuildLogsTokenRequest
+    from .create_prebuild_logs_token_response import CreatePrebuildLogsTokenResponse as CreatePrebuildLogsTokenResponse
     from .create_prebuild_request import CreatePrebuildRequest as CreatePrebuildRequest
     from .create_prebuild_response import CreatePrebuildResponse as CreatePrebuildResponse
     from .create_warm_pool_request import CreateWarmPoolRequest as CreateWarmPoolRequest
@@ -30,14 +26,10 @@ if TYPE_CHECKING:
     from .get_warm_pool_request import GetWarmPoolRequest as GetWarmPoolRequest
     from .get_warm_pool_response import GetWarmPoolResponse as GetWarmPoolResponse
     from .list_prebuilds_request import ListPrebuildsRequest as ListPrebuildsRequest
-    from .list_prebuilds_request_filter import (
-        ListPrebuildsRequestFilter as ListPrebuildsRequestFilter,
-    )
+    from .list_prebuilds_request_filter import ListPrebuildsRequestFilter as ListPrebuildsRequestFilter
     from .list_prebuilds_response import ListPrebuildsResponse as ListPrebuildsResponse
     from .list_warm_pools_request import ListWarmPoolsRequest as ListWarmPoolsRequest
-    from .list_warm_pools_request_filter import (
-        ListWarmPoolsRequestFilter as ListWarmPoolsRequestFilter,
-    )
+    from .list_warm_pools_request_filter import ListWarmPoolsRequestFilter as ListWarmPoolsRequestFilter
     from .list_warm_pools_response import ListWarmPoolsResponse as ListWarmPoolsResponse
     from .pagination_request import PaginationRequest as PaginationRequest
     from .pagination_response import PaginationResponse as PaginationResponse
@@ -148,10 +140,10 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _typing.Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_MODULES[name], __name__), name)
+    value = globals()[name] = getattr(_import_module(_MODULES[name], __name__), name)
     return value
 
 

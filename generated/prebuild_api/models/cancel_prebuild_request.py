@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define
+from attrs import define as _define
 
-from ..readers import (
-    string,
-)
-from ..types import (
-    DECODERS,
-    Model,
-    read,
-    renamed,
-    unknown_fields,
-)
+from .. import readers as _readers
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import read as _read
+from ..types import renamed as _renamed
+from ..types import unknown_fields as _unknown_fields
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "prebuildId",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "prebuildId": "prebuild_id",
+}
 # Names that a reader accepts as well: those in protobuf and in Python.
-_OTHER_NAMES = {
+_OTHER_NAMES: dict[str, str] = {
     "prebuild_id": "prebuildId",
 }
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class CancelPrebuildRequest(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class CancelPrebuildRequest(_Model):
     """Which prebuild to stop."""
 
     prebuild_id: str
     """The prebuild to stop."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         result["prebuildId"] = self.prebuild_id
 
         if self._unknown:
@@ -44,26 +39,27 @@ class CancelPrebuildRequest(Model):
         return result
 
 
-def decode_cancel_prebuild_request(source: dict[str, Any]) -> CancelPrebuildRequest:
+def decode_cancel_prebuild_request(source: dict[str, _Any]) -> CancelPrebuildRequest:
     """Read a `CancelPrebuildRequest` from the JSON object `source`."""
     self = _new(CancelPrebuildRequest)
     get = source.get
-    value: Any
+    value: _Any
     value = get("prebuildId")
     if not isinstance(value, str):
         if not _OTHER_NAMES.keys().isdisjoint(source):
-            return renamed(decode_cancel_prebuild_request, source, _OTHER_NAMES)
-        value = read(source, "prebuildId", string)
+            return _renamed(decode_cancel_prebuild_request, source, _OTHER_NAMES)
+        value = _read(source, "prebuildId", _readers.string)
     self.prebuild_id = value
 
     if len(source) == 1:
         self._unknown = None
     elif not _OTHER_NAMES.keys().isdisjoint(source):
-        return renamed(decode_cancel_prebuild_request, source, _OTHER_NAMES)
+        return _renamed(decode_cancel_prebuild_request, source, _OTHER_NAMES)
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["CancelPrebuildRequest"] = decode_cancel_prebuild_request
+_DECODERS["CancelPrebuildRequest"] = decode_cancel_prebuild_request
+_FIELDS["CancelPrebuildRequest"] = _ATTRIBUTES, _OTHER_NAMES

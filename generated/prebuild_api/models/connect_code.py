@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..types import OpenEnum
+from ..types import OpenEnum as _OpenEnum
 
 
-class ConnectCode(OpenEnum):
+class ConnectCode(_OpenEnum):
     """The kinds of failure that the Connect protocol knows."""
 
     CANCELED = "canceled"
@@ -58,7 +58,7 @@ class ConnectCode(OpenEnum):
 
     @property
     def http_status(self) -> int:
-        """The HTTP status that goes with the code; 500 for a code that is not known."""
+        """The HTTP status that belongs to the code; 500 for a code that is not known."""
         return _HTTP_STATUS.get(self, 500)
 
 
@@ -82,4 +82,4 @@ _HTTP_STATUS = {
 }
 
 
-CONNECT_CODE_MEMBERS = {member.value: member for member in ConnectCode}
+_MEMBERS = {member.value: member for member in ConnectCode}

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define, field
+from attrs import define as _define
+from attrs import field as _field
 
-from ..readers import (
-    string,
-)
-from ..types import (
-    DECODERS,
-    Model,
-    encode_enum,
-    objects_at,
-    read,
-    unknown_fields,
-)
-from .connect_code import CONNECT_CODE_MEMBERS, ConnectCode
+from .. import readers as _readers
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import encode_enum as _encode_enum
+from ..types import objects_at as _objects_at
+from ..types import read as _read
+from ..types import unknown_fields as _unknown_fields
+from .connect_code import _MEMBERS as _connect_code_members
+from .connect_code import ConnectCode
 from .connect_error_detail import ConnectErrorDetail, decode_connect_error_detail
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "code",
-        "message",
-        "details",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "code": "code",
+    "message": "message",
+    "details": "details",
+}
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES: dict[str, str] = {}
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class ConnectError(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class ConnectError(_Model):
     """The body of every failed call, whatever codec the request used."""
 
     code: ConnectCode
@@ -39,12 +38,12 @@ class ConnectError(Model):
     message: str | None = None
     """What went wrong, in words for people. The wording may change at any time."""
 
-    details: list[ConnectErrorDetail] = field(factory=list[ConnectErrorDetail])
+    details: list[ConnectErrorDetail] = _field(factory=list[ConnectErrorDetail])
     """Further facts for programs, of any number of types. Often absent."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
-        result["code"] = encode_enum(self.code)
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
+        result["code"] = _encode_enum(self.code)
 
         if self.message is not None:
             result["message"] = self.message
@@ -57,34 +56,35 @@ class ConnectError(Model):
         return result
 
 
-def decode_connect_error(source: dict[str, Any]) -> ConnectError:
+def decode_connect_error(source: dict[str, _Any]) -> ConnectError:
     """Read a `ConnectError` from the JSON object `source`."""
     self = _new(ConnectError)
     get = source.get
-    value: Any
+    value: _Any
     missing = 0
     value = get("code")
     try:
-        self.code = CONNECT_CODE_MEMBERS[value]
+        self.code = _connect_code_members[value]
     except (KeyError, TypeError):
-        self.code = read(source, "code", ConnectCode.from_json)
+        self.code = _read(source, "code", ConnectCode.from_json)
 
     self.message = value = get("message")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.message = read(source, "message", string)
+        self.message = _read(source, "message", _readers.string)
 
     if "details" not in source:
         missing += 1
-    self.details = [decode_connect_error_detail(item) for item in objects_at(source, "details")]
+    self.details = [decode_connect_error_detail(item) for item in _objects_at(source, "details")]
 
     if len(source) + missing == 3:
         self._unknown = None
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["ConnectError"] = decode_connect_error
+_DECODERS["ConnectError"] = decode_connect_error
+_FIELDS["ConnectError"] = _ATTRIBUTES, _OTHER_NAMES

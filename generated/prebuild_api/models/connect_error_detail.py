@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define
+from attrs import define as _define
 
-from ..readers import (
-    string,
-)
-from ..types import (
-    DECODERS,
-    Model,
-    read,
-    unknown_fields,
-)
+from .. import readers as _readers
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import read as _read
+from ..types import unknown_fields as _unknown_fields
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "type",
-        "value",
-        "debug",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "type": "type",
+    "value": "value",
+    "debug": "debug",
+}
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES: dict[str, str] = {}
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class ConnectErrorDetail(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class ConnectErrorDetail(_Model):
     """One protobuf message that tells more about a failure."""
 
     type: str | None = None
@@ -35,11 +32,11 @@ class ConnectErrorDetail(Model):
     value: str | None = None
     """The message in protobuf's binary form, as base64 without padding."""
 
-    debug: Any = None
+    debug: _Any = None
     """The message as JSON, for people who read along. Any JSON value, often absent."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         if self.type is not None:
             result["type"] = self.type
 
@@ -54,23 +51,23 @@ class ConnectErrorDetail(Model):
         return result
 
 
-def decode_connect_error_detail(source: dict[str, Any]) -> ConnectErrorDetail:
+def decode_connect_error_detail(source: dict[str, _Any]) -> ConnectErrorDetail:
     """Read a `ConnectErrorDetail` from the JSON object `source`."""
     self = _new(ConnectErrorDetail)
     get = source.get
-    value: Any
+    value: _Any
     missing = 0
     self.type = value = get("type")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.type = read(source, "type", string)
+        self.type = _read(source, "type", _readers.string)
 
     self.value = value = get("value")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.value = read(source, "value", string)
+        self.value = _read(source, "value", _readers.string)
 
     self.debug = value = get("debug")
     if value is None:
@@ -79,9 +76,10 @@ def decode_connect_error_detail(source: dict[str, Any]) -> ConnectErrorDetail:
     if len(source) + missing == 3:
         self._unknown = None
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["ConnectErrorDetail"] = decode_connect_error_detail
+_DECODERS["ConnectErrorDetail"] = decode_connect_error_detail
+_FIELDS["ConnectErrorDetail"] = _ATTRIBUTES, _OTHER_NAMES

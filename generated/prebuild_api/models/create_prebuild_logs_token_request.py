@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define
+from attrs import define as _define
 
-from ..readers import (
-    string,
-)
-from ..types import (
-    DECODERS,
-    Model,
-    read,
-    renamed,
-    unknown_fields,
-)
+from .. import readers as _readers
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import read as _read
+from ..types import renamed as _renamed
+from ..types import unknown_fields as _unknown_fields
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "prebuildId",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "prebuildId": "prebuild_id",
+}
 # Names that a reader accepts as well: those in protobuf and in Python.
-_OTHER_NAMES = {
+_OTHER_NAMES: dict[str, str] = {
     "prebuild_id": "prebuildId",
 }
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class CreatePrebuildLogsTokenRequest(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class CreatePrebuildLogsTokenRequest(_Model):
     """Which prebuild's log to open."""
 
     prebuild_id: str
     """The prebuild whose log is to be read."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         result["prebuildId"] = self.prebuild_id
 
         if self._unknown:
@@ -44,28 +39,27 @@ class CreatePrebuildLogsTokenRequest(Model):
         return result
 
 
-def decode_create_prebuild_logs_token_request(
-    source: dict[str, Any],
-) -> CreatePrebuildLogsTokenRequest:
+def decode_create_prebuild_logs_token_request(source: dict[str, _Any]) -> CreatePrebuildLogsTokenRequest:
     """Read a `CreatePrebuildLogsTokenRequest` from the JSON object `source`."""
     self = _new(CreatePrebuildLogsTokenRequest)
     get = source.get
-    value: Any
+    value: _Any
     value = get("prebuildId")
     if not isinstance(value, str):
         if not _OTHER_NAMES.keys().isdisjoint(source):
-            return renamed(decode_create_prebuild_logs_token_request, source, _OTHER_NAMES)
-        value = read(source, "prebuildId", string)
+            return _renamed(decode_create_prebuild_logs_token_request, source, _OTHER_NAMES)
+        value = _read(source, "prebuildId", _readers.string)
     self.prebuild_id = value
 
     if len(source) == 1:
         self._unknown = None
     elif not _OTHER_NAMES.keys().isdisjoint(source):
-        return renamed(decode_create_prebuild_logs_token_request, source, _OTHER_NAMES)
+        return _renamed(decode_create_prebuild_logs_token_request, source, _OTHER_NAMES)
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["CreatePrebuildLogsTokenRequest"] = decode_create_prebuild_logs_token_request
+_DECODERS["CreatePrebuildLogsTokenRequest"] = decode_create_prebuild_logs_token_request
+_FIELDS["CreatePrebuildLogsTokenRequest"] = _ATTRIBUTES, _OTHER_NAMES

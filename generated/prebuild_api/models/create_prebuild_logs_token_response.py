@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define, field
+from attrs import define as _define
+from attrs import field as _field
 
-from ..readers import (
-    string,
-)
-from ..types import (
-    DECODERS,
-    Model,
-    read,
-    renamed,
-    unknown_fields,
-)
+from .. import readers as _readers
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import read as _read
+from ..types import renamed as _renamed
+from ..types import unknown_fields as _unknown_fields
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "accessToken",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "accessToken": "access_token",
+}
 # Names that a reader accepts as well: those in protobuf and in Python.
-_OTHER_NAMES = {
+_OTHER_NAMES: dict[str, str] = {
     "access_token": "accessToken",
 }
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class CreatePrebuildLogsTokenResponse(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class CreatePrebuildLogsTokenResponse(_Model):
     """A token for the log of one prebuild."""
 
-    access_token: str | None = field(default=None, repr=False)
+    access_token: str | None = _field(default=None, repr=False)
     """The bearer token for `status.log_url`. It lasts one hour and is a secret."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         if self.access_token is not None:
             result["accessToken"] = self.access_token
 
@@ -45,28 +41,27 @@ class CreatePrebuildLogsTokenResponse(Model):
         return result
 
 
-def decode_create_prebuild_logs_token_response(
-    source: dict[str, Any],
-) -> CreatePrebuildLogsTokenResponse:
+def decode_create_prebuild_logs_token_response(source: dict[str, _Any]) -> CreatePrebuildLogsTokenResponse:
     """Read a `CreatePrebuildLogsTokenResponse` from the JSON object `source`."""
     self = _new(CreatePrebuildLogsTokenResponse)
     get = source.get
-    value: Any
+    value: _Any
     missing = 0
     self.access_token = value = get("accessToken")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.access_token = read(source, "accessToken", string)
+        self.access_token = _read(source, "accessToken", _readers.string)
 
     if len(source) + missing == 1:
         self._unknown = None
     elif not _OTHER_NAMES.keys().isdisjoint(source):
-        return renamed(decode_create_prebuild_logs_token_response, source, _OTHER_NAMES)
+        return _renamed(decode_create_prebuild_logs_token_response, source, _OTHER_NAMES)
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["CreatePrebuildLogsTokenResponse"] = decode_create_prebuild_logs_token_response
+_DECODERS["CreatePrebuildLogsTokenResponse"] = decode_create_prebuild_logs_token_response
+_FIELDS["CreatePrebuildLogsTokenResponse"] = _ATTRIBUTES, _OTHER_NAMES

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define
+from attrs import define as _define
 
-from ..readers import (
-    string,
-)
-from ..types import (
-    DECODERS,
-    Model,
-    mismatch,
-    read,
-    renamed,
-    unknown_fields,
-)
+from .. import readers as _readers
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import mismatch as _mismatch
+from ..types import read as _read
+from ..types import renamed as _renamed
+from ..types import unknown_fields as _unknown_fields
 from .prebuild_spec import PrebuildSpec, decode_prebuild_spec
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "projectId",
-        "environmentClassId",
-        "spec",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "projectId": "project_id",
+    "environmentClassId": "environment_class_id",
+    "spec": "spec",
+}
 # Names that a reader accepts as well: those in protobuf and in Python.
-_OTHER_NAMES = {
+_OTHER_NAMES: dict[str, str] = {
     "project_id": "projectId",
     "environment_class_id": "environmentClassId",
 }
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class CreatePrebuildRequest(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class CreatePrebuildRequest(_Model):
     """What to prebuild, and how."""
 
     project_id: str
@@ -46,8 +41,8 @@ class CreatePrebuildRequest(Model):
     spec: PrebuildSpec
     """What to ask of the prebuild. It has to be given, but may be empty."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         result["projectId"] = self.project_id
 
         if self.environment_class_id is not None:
@@ -60,38 +55,41 @@ class CreatePrebuildRequest(Model):
         return result
 
 
-def decode_create_prebuild_request(source: dict[str, Any]) -> CreatePrebuildRequest:
+def decode_create_prebuild_request(source: dict[str, _Any]) -> CreatePrebuildRequest:
     """Read a `CreatePrebuildRequest` from the JSON object `source`."""
     self = _new(CreatePrebuildRequest)
     get = source.get
-    value: Any
+    value: _Any
     missing = 0
     value = get("projectId")
     if not isinstance(value, str):
         if not _OTHER_NAMES.keys().isdisjoint(source):
-            return renamed(decode_create_prebuild_request, source, _OTHER_NAMES)
-        value = read(source, "projectId", string)
+            return _renamed(decode_create_prebuild_request, source, _OTHER_NAMES)
+        value = _read(source, "projectId", _readers.string)
     self.project_id = value
 
     self.environment_class_id = value = get("environmentClassId")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.environment_class_id = read(source, "environmentClassId", string)
+        self.environment_class_id = _read(source, "environmentClassId", _readers.string)
 
     value = get("spec")
     if not isinstance(value, dict):
-        mismatch(source, "spec", "an object")
+        if not _OTHER_NAMES.keys().isdisjoint(source):
+            return _renamed(decode_create_prebuild_request, source, _OTHER_NAMES)
+        _mismatch(source, "spec", "an object")
     self.spec = decode_prebuild_spec(value)
 
     if len(source) + missing == 3:
         self._unknown = None
     elif not _OTHER_NAMES.keys().isdisjoint(source):
-        return renamed(decode_create_prebuild_request, source, _OTHER_NAMES)
+        return _renamed(decode_create_prebuild_request, source, _OTHER_NAMES)
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["CreatePrebuildRequest"] = decode_create_prebuild_request
+_DECODERS["CreatePrebuildRequest"] = decode_create_prebuild_request
+_FIELDS["CreatePrebuildRequest"] = _ATTRIBUTES, _OTHER_NAMES

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define
+from attrs import define as _define
 
-from ..readers import (
-    int32,
-    string,
-)
-from ..types import (
-    DECODERS,
-    Model,
-    read,
-    renamed,
-    unknown_fields,
-)
+from .. import readers as _readers
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import read as _read
+from ..types import renamed as _renamed
+from ..types import unknown_fields as _unknown_fields
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "projectId",
-        "environmentClassId",
-        "desiredSize",
-        "minSize",
-        "maxSize",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "projectId": "project_id",
+    "environmentClassId": "environment_class_id",
+    "desiredSize": "desired_size",
+    "minSize": "min_size",
+    "maxSize": "max_size",
+}
 # Names that a reader accepts as well: those in protobuf and in Python.
-_OTHER_NAMES = {
+_OTHER_NAMES: dict[str, str] = {
     "project_id": "projectId",
     "environment_class_id": "environmentClassId",
     "desired_size": "desiredSize",
@@ -37,8 +31,8 @@ _OTHER_NAMES = {
 }
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class CreateWarmPoolRequest(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class CreateWarmPoolRequest(_Model):
     """What to keep ready, and how much of it."""
 
     project_id: str
@@ -56,8 +50,8 @@ class CreateWarmPoolRequest(Model):
     max_size: int | None = None
     """The most environments to keep, 1 to 20 and no less than `min_size`."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         result["projectId"] = self.project_id
 
         result["environmentClassId"] = self.environment_class_id
@@ -76,52 +70,53 @@ class CreateWarmPoolRequest(Model):
         return result
 
 
-def decode_create_warm_pool_request(source: dict[str, Any]) -> CreateWarmPoolRequest:
+def decode_create_warm_pool_request(source: dict[str, _Any]) -> CreateWarmPoolRequest:
     """Read a `CreateWarmPoolRequest` from the JSON object `source`."""
     self = _new(CreateWarmPoolRequest)
     get = source.get
-    value: Any
+    value: _Any
     missing = 0
     value = get("projectId")
     if not isinstance(value, str):
         if not _OTHER_NAMES.keys().isdisjoint(source):
-            return renamed(decode_create_warm_pool_request, source, _OTHER_NAMES)
-        value = read(source, "projectId", string)
+            return _renamed(decode_create_warm_pool_request, source, _OTHER_NAMES)
+        value = _read(source, "projectId", _readers.string)
     self.project_id = value
 
     value = get("environmentClassId")
     if not isinstance(value, str):
         if not _OTHER_NAMES.keys().isdisjoint(source):
-            return renamed(decode_create_warm_pool_request, source, _OTHER_NAMES)
-        value = read(source, "environmentClassId", string)
+            return _renamed(decode_create_warm_pool_request, source, _OTHER_NAMES)
+        value = _read(source, "environmentClassId", _readers.string)
     self.environment_class_id = value
 
     self.desired_size = value = get("desiredSize")
     if value is None:
         missing += 1
     elif type(value) is not int or not -(2**31) <= value < 2**31:
-        self.desired_size = read(source, "desiredSize", int32)
+        self.desired_size = _read(source, "desiredSize", _readers.int32)
 
     self.min_size = value = get("minSize")
     if value is None:
         missing += 1
     elif type(value) is not int or not -(2**31) <= value < 2**31:
-        self.min_size = read(source, "minSize", int32)
+        self.min_size = _read(source, "minSize", _readers.int32)
 
     self.max_size = value = get("maxSize")
     if value is None:
         missing += 1
     elif type(value) is not int or not -(2**31) <= value < 2**31:
-        self.max_size = read(source, "maxSize", int32)
+        self.max_size = _read(source, "maxSize", _readers.int32)
 
     if len(source) + missing == 5:
         self._unknown = None
     elif not _OTHER_NAMES.keys().isdisjoint(source):
-        return renamed(decode_create_warm_pool_request, source, _OTHER_NAMES)
+        return _renamed(decode_create_warm_pool_request, source, _OTHER_NAMES)
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["CreateWarmPoolRequest"] = decode_create_warm_pool_request
+_DECODERS["CreateWarmPoolRequest"] = decode_create_warm_pool_request
+_FIELDS["CreateWarmPoolRequest"] = _ATTRIBUTES, _OTHER_NAMES

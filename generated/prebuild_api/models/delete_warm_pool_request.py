@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define
+from attrs import define as _define
 
-from ..readers import (
-    string,
-)
-from ..types import (
-    DECODERS,
-    Model,
-    read,
-    renamed,
-    unknown_fields,
-)
+from .. import readers as _readers
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import read as _read
+from ..types import renamed as _renamed
+from ..types import unknown_fields as _unknown_fields
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "warmPoolId",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "warmPoolId": "warm_pool_id",
+}
 # Names that a reader accepts as well: those in protobuf and in Python.
-_OTHER_NAMES = {
+_OTHER_NAMES: dict[str, str] = {
     "warm_pool_id": "warmPoolId",
 }
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class DeleteWarmPoolRequest(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class DeleteWarmPoolRequest(_Model):
     """Which pool to take down."""
 
     warm_pool_id: str
     """The pool to take down."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         result["warmPoolId"] = self.warm_pool_id
 
         if self._unknown:
@@ -44,26 +39,27 @@ class DeleteWarmPoolRequest(Model):
         return result
 
 
-def decode_delete_warm_pool_request(source: dict[str, Any]) -> DeleteWarmPoolRequest:
+def decode_delete_warm_pool_request(source: dict[str, _Any]) -> DeleteWarmPoolRequest:
     """Read a `DeleteWarmPoolRequest` from the JSON object `source`."""
     self = _new(DeleteWarmPoolRequest)
     get = source.get
-    value: Any
+    value: _Any
     value = get("warmPoolId")
     if not isinstance(value, str):
         if not _OTHER_NAMES.keys().isdisjoint(source):
-            return renamed(decode_delete_warm_pool_request, source, _OTHER_NAMES)
-        value = read(source, "warmPoolId", string)
+            return _renamed(decode_delete_warm_pool_request, source, _OTHER_NAMES)
+        value = _read(source, "warmPoolId", _readers.string)
     self.warm_pool_id = value
 
     if len(source) == 1:
         self._unknown = None
     elif not _OTHER_NAMES.keys().isdisjoint(source):
-        return renamed(decode_delete_warm_pool_request, source, _OTHER_NAMES)
+        return _renamed(decode_delete_warm_pool_request, source, _OTHER_NAMES)
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["DeleteWarmPoolRequest"] = decode_delete_warm_pool_request
+_DECODERS["DeleteWarmPoolRequest"] = decode_delete_warm_pool_request
+_FIELDS["DeleteWarmPoolRequest"] = _ATTRIBUTES, _OTHER_NAMES

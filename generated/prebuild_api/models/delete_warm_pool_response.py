@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define
+from attrs import define as _define
 
-from ..types import (
-    DECODERS,
-    Model,
-    unknown_fields,
-)
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import unknown_fields as _unknown_fields
 
-_KNOWN: frozenset[str] = frozenset()
+_ATTRIBUTES: dict[str, str] = {}
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES: dict[str, str] = {}
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class DeleteWarmPoolResponse(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class DeleteWarmPoolResponse(_Model):
     """Says nothing but that the deletion has begun."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         if self._unknown:
             result.update(self._unknown)
         return result
 
 
-def decode_delete_warm_pool_response(source: dict[str, Any]) -> DeleteWarmPoolResponse:
+def decode_delete_warm_pool_response(source: dict[str, _Any]) -> DeleteWarmPoolResponse:
     """Read a `DeleteWarmPoolResponse` from the JSON object `source`."""
     self = _new(DeleteWarmPoolResponse)
     if len(source) == 0:
         self._unknown = None
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["DeleteWarmPoolResponse"] = decode_delete_warm_pool_response
+_DECODERS["DeleteWarmPoolResponse"] = decode_delete_warm_pool_response
+_FIELDS["DeleteWarmPoolResponse"] = _ATTRIBUTES, _OTHER_NAMES

@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define
+from attrs import define as _define
 
-from ..readers import (
-    string,
-)
-from ..types import (
-    DECODERS,
-    Model,
-    read,
-    renamed,
-    unknown_fields,
-)
+from .. import readers as _readers
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import read as _read
+from ..types import renamed as _renamed
+from ..types import unknown_fields as _unknown_fields
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "prebuildId",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "prebuildId": "prebuild_id",
+}
 # Names that a reader accepts as well: those in protobuf and in Python.
-_OTHER_NAMES = {
+_OTHER_NAMES: dict[str, str] = {
     "prebuild_id": "prebuildId",
 }
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class GetPrebuildRequest(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class GetPrebuildRequest(_Model):
     """Which prebuild to look up."""
 
     prebuild_id: str
     """The prebuild to look up."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         result["prebuildId"] = self.prebuild_id
 
         if self._unknown:
@@ -44,26 +39,27 @@ class GetPrebuildRequest(Model):
         return result
 
 
-def decode_get_prebuild_request(source: dict[str, Any]) -> GetPrebuildRequest:
+def decode_get_prebuild_request(source: dict[str, _Any]) -> GetPrebuildRequest:
     """Read a `GetPrebuildRequest` from the JSON object `source`."""
     self = _new(GetPrebuildRequest)
     get = source.get
-    value: Any
+    value: _Any
     value = get("prebuildId")
     if not isinstance(value, str):
         if not _OTHER_NAMES.keys().isdisjoint(source):
-            return renamed(decode_get_prebuild_request, source, _OTHER_NAMES)
-        value = read(source, "prebuildId", string)
+            return _renamed(decode_get_prebuild_request, source, _OTHER_NAMES)
+        value = _read(source, "prebuildId", _readers.string)
     self.prebuild_id = value
 
     if len(source) == 1:
         self._unknown = None
     elif not _OTHER_NAMES.keys().isdisjoint(source):
-        return renamed(decode_get_prebuild_request, source, _OTHER_NAMES)
+        return _renamed(decode_get_prebuild_request, source, _OTHER_NAMES)
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["GetPrebuildRequest"] = decode_get_prebuild_request
+_DECODERS["GetPrebuildRequest"] = decode_get_prebuild_request
+_FIELDS["GetPrebuildRequest"] = _ATTRIBUTES, _OTHER_NAMES

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define
+from attrs import define as _define
 
-from ..types import (
-    DECODERS,
-    Model,
-    mismatch,
-    unknown_fields,
-)
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import mismatch as _mismatch
+from ..types import unknown_fields as _unknown_fields
 from .prebuild import Prebuild, decode_prebuild
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "prebuild",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "prebuild": "prebuild",
+}
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES: dict[str, str] = {}
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class GetPrebuildResponse(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class GetPrebuildResponse(_Model):
     """The prebuild that was looked up."""
 
     prebuild: Prebuild
     """The prebuild as it stands."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         result["prebuild"] = self.prebuild.to_dict()
 
         if self._unknown:
@@ -37,22 +36,23 @@ class GetPrebuildResponse(Model):
         return result
 
 
-def decode_get_prebuild_response(source: dict[str, Any]) -> GetPrebuildResponse:
+def decode_get_prebuild_response(source: dict[str, _Any]) -> GetPrebuildResponse:
     """Read a `GetPrebuildResponse` from the JSON object `source`."""
     self = _new(GetPrebuildResponse)
     get = source.get
-    value: Any
+    value: _Any
     value = get("prebuild")
     if not isinstance(value, dict):
-        mismatch(source, "prebuild", "an object")
+        _mismatch(source, "prebuild", "an object")
     self.prebuild = decode_prebuild(value)
 
     if len(source) == 1:
         self._unknown = None
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["GetPrebuildResponse"] = decode_get_prebuild_response
+_DECODERS["GetPrebuildResponse"] = decode_get_prebuild_response
+_FIELDS["GetPrebuildResponse"] = _ATTRIBUTES, _OTHER_NAMES

@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define
+from attrs import define as _define
 
-from ..readers import (
-    string,
-)
-from ..types import (
-    DECODERS,
-    Model,
-    read,
-    renamed,
-    unknown_fields,
-)
+from .. import readers as _readers
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import read as _read
+from ..types import renamed as _renamed
+from ..types import unknown_fields as _unknown_fields
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "warmPoolId",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "warmPoolId": "warm_pool_id",
+}
 # Names that a reader accepts as well: those in protobuf and in Python.
-_OTHER_NAMES = {
+_OTHER_NAMES: dict[str, str] = {
     "warm_pool_id": "warmPoolId",
 }
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class GetWarmPoolRequest(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class GetWarmPoolRequest(_Model):
     """Which pool to look up."""
 
     warm_pool_id: str
     """The pool to look up."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         result["warmPoolId"] = self.warm_pool_id
 
         if self._unknown:
@@ -44,26 +39,27 @@ class GetWarmPoolRequest(Model):
         return result
 
 
-def decode_get_warm_pool_request(source: dict[str, Any]) -> GetWarmPoolRequest:
+def decode_get_warm_pool_request(source: dict[str, _Any]) -> GetWarmPoolRequest:
     """Read a `GetWarmPoolRequest` from the JSON object `source`."""
     self = _new(GetWarmPoolRequest)
     get = source.get
-    value: Any
+    value: _Any
     value = get("warmPoolId")
     if not isinstance(value, str):
         if not _OTHER_NAMES.keys().isdisjoint(source):
-            return renamed(decode_get_warm_pool_request, source, _OTHER_NAMES)
-        value = read(source, "warmPoolId", string)
+            return _renamed(decode_get_warm_pool_request, source, _OTHER_NAMES)
+        value = _read(source, "warmPoolId", _readers.string)
     self.warm_pool_id = value
 
     if len(source) == 1:
         self._unknown = None
     elif not _OTHER_NAMES.keys().isdisjoint(source):
-        return renamed(decode_get_warm_pool_request, source, _OTHER_NAMES)
+        return _renamed(decode_get_warm_pool_request, source, _OTHER_NAMES)
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["GetWarmPoolRequest"] = decode_get_warm_pool_request
+_DECODERS["GetWarmPoolRequest"] = decode_get_warm_pool_request
+_FIELDS["GetWarmPoolRequest"] = _ATTRIBUTES, _OTHER_NAMES

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define, field
+from attrs import define as _define
+from attrs import field as _field
 
-from ..readers import (
-    string,
-)
-from ..types import (
-    DECODERS,
-    Model,
-    encode_enum,
-    renamed,
-    unknown_fields,
-    values_at,
-)
+from .. import readers as _readers
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import encode_enum as _encode_enum
+from ..types import renamed as _renamed
+from ..types import unknown_fields as _unknown_fields
+from ..types import values_at as _values_at
 from .prebuild_phase import PrebuildPhase
 from .prebuild_trigger import PrebuildTrigger
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "projectIds",
-        "phases",
-        "triggeredBy",
-        "creatorIds",
-        "executorIds",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "projectIds": "project_ids",
+    "phases": "phases",
+    "triggeredBy": "triggered_by",
+    "creatorIds": "creator_ids",
+    "executorIds": "executor_ids",
+}
 # Names that a reader accepts as well: those in protobuf and in Python.
-_OTHER_NAMES = {
+_OTHER_NAMES: dict[str, str] = {
     "project_ids": "projectIds",
     "triggered_by": "triggeredBy",
     "creator_ids": "creatorIds",
@@ -38,36 +34,35 @@ _OTHER_NAMES = {
 }
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class ListPrebuildsRequestFilter(Model):
-    """What a prebuild must match to be listed. A list that is empty or absent lets everything
-    through."""
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class ListPrebuildsRequestFilter(_Model):
+    """What a prebuild must match to be listed. A list that is empty or absent lets everything through."""
 
-    project_ids: list[str] = field(factory=list[str])
+    project_ids: list[str] = _field(factory=list[str])
     """Prebuilds of these projects, at most 25."""
 
-    phases: list[PrebuildPhase] = field(factory=list[PrebuildPhase])
+    phases: list[PrebuildPhase] = _field(factory=list[PrebuildPhase])
     """Prebuilds that are in one of these phases now, at most 10."""
 
-    triggered_by: list[PrebuildTrigger] = field(factory=list[PrebuildTrigger])
+    triggered_by: list[PrebuildTrigger] = _field(factory=list[PrebuildTrigger])
     """Prebuilds that were set off in one of these ways, at most 5."""
 
-    creator_ids: list[str] = field(factory=list[str])
+    creator_ids: list[str] = _field(factory=list[str])
     """Prebuilds caused by one of these subjects, at most 25."""
 
-    executor_ids: list[str] = field(factory=list[str])
+    executor_ids: list[str] = _field(factory=list[str])
     """Prebuilds that cloned with the credentials of one of these subjects, at most 25."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         if self.project_ids:
             result["projectIds"] = list(self.project_ids)
 
         if self.phases:
-            result["phases"] = [encode_enum(item) for item in self.phases]
+            result["phases"] = [_encode_enum(item) for item in self.phases]
 
         if self.triggered_by:
-            result["triggeredBy"] = [encode_enum(item) for item in self.triggered_by]
+            result["triggeredBy"] = [_encode_enum(item) for item in self.triggered_by]
 
         if self.creator_ids:
             result["creatorIds"] = list(self.creator_ids)
@@ -80,38 +75,39 @@ class ListPrebuildsRequestFilter(Model):
         return result
 
 
-def decode_list_prebuilds_request_filter(source: dict[str, Any]) -> ListPrebuildsRequestFilter:
+def decode_list_prebuilds_request_filter(source: dict[str, _Any]) -> ListPrebuildsRequestFilter:
     """Read a `ListPrebuildsRequestFilter` from the JSON object `source`."""
     self = _new(ListPrebuildsRequestFilter)
     missing = 0
     if "projectIds" not in source:
         missing += 1
-    self.project_ids = values_at(source, "projectIds", string)
+    self.project_ids = _values_at(source, "projectIds", _readers.string)
 
     if "phases" not in source:
         missing += 1
-    self.phases = values_at(source, "phases", PrebuildPhase.from_json)
+    self.phases = _values_at(source, "phases", PrebuildPhase.from_json)
 
     if "triggeredBy" not in source:
         missing += 1
-    self.triggered_by = values_at(source, "triggeredBy", PrebuildTrigger.from_json)
+    self.triggered_by = _values_at(source, "triggeredBy", PrebuildTrigger.from_json)
 
     if "creatorIds" not in source:
         missing += 1
-    self.creator_ids = values_at(source, "creatorIds", string)
+    self.creator_ids = _values_at(source, "creatorIds", _readers.string)
 
     if "executorIds" not in source:
         missing += 1
-    self.executor_ids = values_at(source, "executorIds", string)
+    self.executor_ids = _values_at(source, "executorIds", _readers.string)
 
     if len(source) + missing == 5:
         self._unknown = None
     elif not _OTHER_NAMES.keys().isdisjoint(source):
-        return renamed(decode_list_prebuilds_request_filter, source, _OTHER_NAMES)
+        return _renamed(decode_list_prebuilds_request_filter, source, _OTHER_NAMES)
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["ListPrebuildsRequestFilter"] = decode_list_prebuilds_request_filter
+_DECODERS["ListPrebuildsRequestFilter"] = decode_list_prebuilds_request_filter
+_FIELDS["ListPrebuildsRequestFilter"] = _ATTRIBUTES, _OTHER_NAMES

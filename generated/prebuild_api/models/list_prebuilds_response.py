@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define, field
+from attrs import define as _define
+from attrs import field as _field
 
-from ..types import (
-    DECODERS,
-    Model,
-    mismatch,
-    objects_at,
-    unknown_fields,
-)
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import mismatch as _mismatch
+from ..types import objects_at as _objects_at
+from ..types import unknown_fields as _unknown_fields
 from .pagination_response import PaginationResponse, decode_pagination_response
 from .prebuild import Prebuild, decode_prebuild
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "pagination",
-        "prebuilds",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "pagination": "pagination",
+    "prebuilds": "prebuilds",
+}
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES: dict[str, str] = {}
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class ListPrebuildsResponse(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class ListPrebuildsResponse(_Model):
     """One page of prebuilds."""
 
     pagination: PaginationResponse | None = None
     """How the list goes on. Absent on the last page."""
 
-    prebuilds: list[Prebuild] = field(factory=list[Prebuild])
+    prebuilds: list[Prebuild] = _field(factory=list[Prebuild])
     """The prebuilds on this page."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         if self.pagination is not None:
             result["pagination"] = self.pagination.to_dict()
 
@@ -47,11 +47,11 @@ class ListPrebuildsResponse(Model):
         return result
 
 
-def decode_list_prebuilds_response(source: dict[str, Any]) -> ListPrebuildsResponse:
+def decode_list_prebuilds_response(source: dict[str, _Any]) -> ListPrebuildsResponse:
     """Read a `ListPrebuildsResponse` from the JSON object `source`."""
     self = _new(ListPrebuildsResponse)
     get = source.get
-    value: Any
+    value: _Any
     missing = 0
     value = get("pagination")
     if value is None:
@@ -60,18 +60,19 @@ def decode_list_prebuilds_response(source: dict[str, Any]) -> ListPrebuildsRespo
     elif isinstance(value, dict):
         self.pagination = decode_pagination_response(value)
     else:
-        mismatch(source, "pagination", "an object")
+        _mismatch(source, "pagination", "an object")
 
     if "prebuilds" not in source:
         missing += 1
-    self.prebuilds = [decode_prebuild(item) for item in objects_at(source, "prebuilds")]
+    self.prebuilds = [decode_prebuild(item) for item in _objects_at(source, "prebuilds")]
 
     if len(source) + missing == 2:
         self._unknown = None
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["ListPrebuildsResponse"] = decode_list_prebuilds_response
+_DECODERS["ListPrebuildsResponse"] = decode_list_prebuilds_response
+_FIELDS["ListPrebuildsResponse"] = _ATTRIBUTES, _OTHER_NAMES

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define
+from attrs import define as _define
 
-from ..types import (
-    DECODERS,
-    Model,
-    mismatch,
-    unknown_fields,
-)
-from .list_warm_pools_request_filter import (
-    ListWarmPoolsRequestFilter,
-    decode_list_warm_pools_request_filter,
-)
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import mismatch as _mismatch
+from ..types import unknown_fields as _unknown_fields
+from .list_warm_pools_request_filter import ListWarmPoolsRequestFilter, decode_list_warm_pools_request_filter
 from .pagination_request import PaginationRequest, decode_pagination_request
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "pagination",
-        "filter",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "pagination": "pagination",
+    "filter": "filter",
+}
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES: dict[str, str] = {}
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class ListWarmPoolsRequest(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class ListWarmPoolsRequest(_Model):
     """Which pools to list. Without a filter, all that the caller may see."""
 
     pagination: PaginationRequest | None = None
@@ -36,8 +32,8 @@ class ListWarmPoolsRequest(Model):
     filter: ListWarmPoolsRequestFilter | None = None
     """What a pool must match to be listed."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         if self.pagination is not None:
             result["pagination"] = self.pagination.to_dict()
 
@@ -49,11 +45,11 @@ class ListWarmPoolsRequest(Model):
         return result
 
 
-def decode_list_warm_pools_request(source: dict[str, Any]) -> ListWarmPoolsRequest:
+def decode_list_warm_pools_request(source: dict[str, _Any]) -> ListWarmPoolsRequest:
     """Read a `ListWarmPoolsRequest` from the JSON object `source`."""
     self = _new(ListWarmPoolsRequest)
     get = source.get
-    value: Any
+    value: _Any
     missing = 0
     value = get("pagination")
     if value is None:
@@ -62,7 +58,7 @@ def decode_list_warm_pools_request(source: dict[str, Any]) -> ListWarmPoolsReque
     elif isinstance(value, dict):
         self.pagination = decode_pagination_request(value)
     else:
-        mismatch(source, "pagination", "an object")
+        _mismatch(source, "pagination", "an object")
 
     value = get("filter")
     if value is None:
@@ -71,14 +67,15 @@ def decode_list_warm_pools_request(source: dict[str, Any]) -> ListWarmPoolsReque
     elif isinstance(value, dict):
         self.filter = decode_list_warm_pools_request_filter(value)
     else:
-        mismatch(source, "filter", "an object")
+        _mismatch(source, "filter", "an object")
 
     if len(source) + missing == 2:
         self._unknown = None
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["ListWarmPoolsRequest"] = decode_list_warm_pools_request
+_DECODERS["ListWarmPoolsRequest"] = decode_list_warm_pools_request
+_FIELDS["ListWarmPoolsRequest"] = _ATTRIBUTES, _OTHER_NAMES

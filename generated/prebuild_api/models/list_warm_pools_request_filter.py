@@ -2,46 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define, field
+from attrs import define as _define
+from attrs import field as _field
 
-from ..readers import (
-    string,
-)
-from ..types import (
-    DECODERS,
-    Model,
-    renamed,
-    unknown_fields,
-    values_at,
-)
+from .. import readers as _readers
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import renamed as _renamed
+from ..types import unknown_fields as _unknown_fields
+from ..types import values_at as _values_at
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "projectIds",
-        "environmentClassIds",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "projectIds": "project_ids",
+    "environmentClassIds": "environment_class_ids",
+}
 # Names that a reader accepts as well: those in protobuf and in Python.
-_OTHER_NAMES = {
+_OTHER_NAMES: dict[str, str] = {
     "project_ids": "projectIds",
     "environment_class_ids": "environmentClassIds",
 }
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class ListWarmPoolsRequestFilter(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class ListWarmPoolsRequestFilter(_Model):
     """What a pool must match to be listed. A list that is empty or absent lets everything through."""
 
-    project_ids: list[str] = field(factory=list[str])
+    project_ids: list[str] = _field(factory=list[str])
     """Pools of these projects, at most 25."""
 
-    environment_class_ids: list[str] = field(factory=list[str])
+    environment_class_ids: list[str] = _field(factory=list[str])
     """Pools of these environment classes, at most 25."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         if self.project_ids:
             result["projectIds"] = list(self.project_ids)
 
@@ -53,26 +49,27 @@ class ListWarmPoolsRequestFilter(Model):
         return result
 
 
-def decode_list_warm_pools_request_filter(source: dict[str, Any]) -> ListWarmPoolsRequestFilter:
+def decode_list_warm_pools_request_filter(source: dict[str, _Any]) -> ListWarmPoolsRequestFilter:
     """Read a `ListWarmPoolsRequestFilter` from the JSON object `source`."""
     self = _new(ListWarmPoolsRequestFilter)
     missing = 0
     if "projectIds" not in source:
         missing += 1
-    self.project_ids = values_at(source, "projectIds", string)
+    self.project_ids = _values_at(source, "projectIds", _readers.string)
 
     if "environmentClassIds" not in source:
         missing += 1
-    self.environment_class_ids = values_at(source, "environmentClassIds", string)
+    self.environment_class_ids = _values_at(source, "environmentClassIds", _readers.string)
 
     if len(source) + missing == 2:
         self._unknown = None
     elif not _OTHER_NAMES.keys().isdisjoint(source):
-        return renamed(decode_list_warm_pools_request_filter, source, _OTHER_NAMES)
+        return _renamed(decode_list_warm_pools_request_filter, source, _OTHER_NAMES)
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["ListWarmPoolsRequestFilter"] = decode_list_warm_pools_request_filter
+_DECODERS["ListWarmPoolsRequestFilter"] = decode_list_warm_pools_request_filter
+_FIELDS["ListWarmPoolsRequestFilter"] = _ATTRIBUTES, _OTHER_NAMES

@@ -2,45 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define, field
+from attrs import define as _define
+from attrs import field as _field
 
-from ..types import (
-    DECODERS,
-    Model,
-    mismatch,
-    objects_at,
-    renamed,
-    unknown_fields,
-)
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import mismatch as _mismatch
+from ..types import objects_at as _objects_at
+from ..types import renamed as _renamed
+from ..types import unknown_fields as _unknown_fields
 from .pagination_response import PaginationResponse, decode_pagination_response
 from .warm_pool import WarmPool, decode_warm_pool
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "pagination",
-        "warmPools",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "pagination": "pagination",
+    "warmPools": "warm_pools",
+}
 # Names that a reader accepts as well: those in protobuf and in Python.
-_OTHER_NAMES = {
+_OTHER_NAMES: dict[str, str] = {
     "warm_pools": "warmPools",
 }
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class ListWarmPoolsResponse(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class ListWarmPoolsResponse(_Model):
     """One page of warm pools."""
 
     pagination: PaginationResponse | None = None
     """How the list goes on. Absent on the last page."""
 
-    warm_pools: list[WarmPool] = field(factory=list[WarmPool])
+    warm_pools: list[WarmPool] = _field(factory=list[WarmPool])
     """The pools on this page."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         if self.pagination is not None:
             result["pagination"] = self.pagination.to_dict()
 
@@ -52,11 +50,11 @@ class ListWarmPoolsResponse(Model):
         return result
 
 
-def decode_list_warm_pools_response(source: dict[str, Any]) -> ListWarmPoolsResponse:
+def decode_list_warm_pools_response(source: dict[str, _Any]) -> ListWarmPoolsResponse:
     """Read a `ListWarmPoolsResponse` from the JSON object `source`."""
     self = _new(ListWarmPoolsResponse)
     get = source.get
-    value: Any
+    value: _Any
     missing = 0
     value = get("pagination")
     if value is None:
@@ -65,20 +63,21 @@ def decode_list_warm_pools_response(source: dict[str, Any]) -> ListWarmPoolsResp
     elif isinstance(value, dict):
         self.pagination = decode_pagination_response(value)
     else:
-        mismatch(source, "pagination", "an object")
+        _mismatch(source, "pagination", "an object")
 
     if "warmPools" not in source:
         missing += 1
-    self.warm_pools = [decode_warm_pool(item) for item in objects_at(source, "warmPools")]
+    self.warm_pools = [decode_warm_pool(item) for item in _objects_at(source, "warmPools")]
 
     if len(source) + missing == 2:
         self._unknown = None
     elif not _OTHER_NAMES.keys().isdisjoint(source):
-        return renamed(decode_list_warm_pools_response, source, _OTHER_NAMES)
+        return _renamed(decode_list_warm_pools_response, source, _OTHER_NAMES)
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["ListWarmPoolsResponse"] = decode_list_warm_pools_response
+_DECODERS["ListWarmPoolsResponse"] = decode_list_warm_pools_response
+_FIELDS["ListWarmPoolsResponse"] = _ATTRIBUTES, _OTHER_NAMES

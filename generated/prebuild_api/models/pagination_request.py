@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define
+from attrs import define as _define
 
-from ..readers import (
-    int32,
-    string,
-)
-from ..types import (
-    DECODERS,
-    Model,
-    read,
-    renamed,
-    unknown_fields,
-)
+from .. import readers as _readers
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import read as _read
+from ..types import renamed as _renamed
+from ..types import unknown_fields as _unknown_fields
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "pageSize",
-        "token",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "pageSize": "page_size",
+    "token": "token",
+}
 # Names that a reader accepts as well: those in protobuf and in Python.
-_OTHER_NAMES = {
+_OTHER_NAMES: dict[str, str] = {
     "page_size": "pageSize",
 }
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class PaginationRequest(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class PaginationRequest(_Model):
     """Which page of a list to answer, and how long it may be."""
 
     page_size: int | None = None
@@ -40,8 +34,8 @@ class PaginationRequest(Model):
     token: str | None = None
     """The page to answer, as `next_token` of the page before named it. Empty means the first page."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         if self.page_size is not None:
             result["pageSize"] = self.page_size
 
@@ -53,32 +47,33 @@ class PaginationRequest(Model):
         return result
 
 
-def decode_pagination_request(source: dict[str, Any]) -> PaginationRequest:
+def decode_pagination_request(source: dict[str, _Any]) -> PaginationRequest:
     """Read a `PaginationRequest` from the JSON object `source`."""
     self = _new(PaginationRequest)
     get = source.get
-    value: Any
+    value: _Any
     missing = 0
     self.page_size = value = get("pageSize")
     if value is None:
         missing += 1
     elif type(value) is not int or not -(2**31) <= value < 2**31:
-        self.page_size = read(source, "pageSize", int32)
+        self.page_size = _read(source, "pageSize", _readers.int32)
 
     self.token = value = get("token")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.token = read(source, "token", string)
+        self.token = _read(source, "token", _readers.string)
 
     if len(source) + missing == 2:
         self._unknown = None
     elif not _OTHER_NAMES.keys().isdisjoint(source):
-        return renamed(decode_pagination_request, source, _OTHER_NAMES)
+        return _renamed(decode_pagination_request, source, _OTHER_NAMES)
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["PaginationRequest"] = decode_pagination_request
+_DECODERS["PaginationRequest"] = decode_pagination_request
+_FIELDS["PaginationRequest"] = _ATTRIBUTES, _OTHER_NAMES

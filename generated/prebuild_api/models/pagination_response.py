@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define
+from attrs import define as _define
 
-from ..readers import (
-    string,
-)
-from ..types import (
-    DECODERS,
-    Model,
-    read,
-    renamed,
-    unknown_fields,
-)
+from .. import readers as _readers
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import read as _read
+from ..types import renamed as _renamed
+from ..types import unknown_fields as _unknown_fields
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "nextToken",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "nextToken": "next_token",
+}
 # Names that a reader accepts as well: those in protobuf and in Python.
-_OTHER_NAMES = {
+_OTHER_NAMES: dict[str, str] = {
     "next_token": "nextToken",
 }
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class PaginationResponse(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class PaginationResponse(_Model):
     """How a list goes on."""
 
     next_token: str | None = None
     """The token of the following page. Empty on the last one."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         if self.next_token is not None:
             result["nextToken"] = self.next_token
 
@@ -45,26 +40,27 @@ class PaginationResponse(Model):
         return result
 
 
-def decode_pagination_response(source: dict[str, Any]) -> PaginationResponse:
+def decode_pagination_response(source: dict[str, _Any]) -> PaginationResponse:
     """Read a `PaginationResponse` from the JSON object `source`."""
     self = _new(PaginationResponse)
     get = source.get
-    value: Any
+    value: _Any
     missing = 0
     self.next_token = value = get("nextToken")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.next_token = read(source, "nextToken", string)
+        self.next_token = _read(source, "nextToken", _readers.string)
 
     if len(source) + missing == 1:
         self._unknown = None
     elif not _OTHER_NAMES.keys().isdisjoint(source):
-        return renamed(decode_pagination_response, source, _OTHER_NAMES)
+        return _renamed(decode_pagination_response, source, _OTHER_NAMES)
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["PaginationResponse"] = decode_pagination_response
+_DECODERS["PaginationResponse"] = decode_pagination_response
+_FIELDS["PaginationResponse"] = _ATTRIBUTES, _OTHER_NAMES

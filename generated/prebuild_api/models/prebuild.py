@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define
+from attrs import define as _define
 
-from ..readers import (
-    string,
-)
-from ..types import (
-    DECODERS,
-    Model,
-    mismatch,
-    read,
-    unknown_fields,
-)
+from .. import readers as _readers
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import mismatch as _mismatch
+from ..types import read as _read
+from ..types import unknown_fields as _unknown_fields
 from .prebuild_metadata import PrebuildMetadata, decode_prebuild_metadata
 from .prebuild_spec import PrebuildSpec, decode_prebuild_spec
 from .prebuild_status import PrebuildStatus, decode_prebuild_status
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "id",
-        "metadata",
-        "spec",
-        "status",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "id": "id",
+    "metadata": "metadata",
+    "spec": "spec",
+    "status": "status",
+}
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES: dict[str, str] = {}
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class Prebuild(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class Prebuild(_Model):
     """One run of a project's prebuild, and the snapshot that it leaves behind."""
 
     id: str | None = None
@@ -46,8 +43,8 @@ class Prebuild(Model):
     status: PrebuildStatus
     """How far it has come."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         if self.id is not None:
             result["id"] = self.id
 
@@ -62,39 +59,40 @@ class Prebuild(Model):
         return result
 
 
-def decode_prebuild(source: dict[str, Any]) -> Prebuild:
+def decode_prebuild(source: dict[str, _Any]) -> Prebuild:
     """Read a `Prebuild` from the JSON object `source`."""
     self = _new(Prebuild)
     get = source.get
-    value: Any
+    value: _Any
     missing = 0
     self.id = value = get("id")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.id = read(source, "id", string)
+        self.id = _read(source, "id", _readers.string)
 
     value = get("metadata")
     if not isinstance(value, dict):
-        mismatch(source, "metadata", "an object")
+        _mismatch(source, "metadata", "an object")
     self.metadata = decode_prebuild_metadata(value)
 
     value = get("spec")
     if not isinstance(value, dict):
-        mismatch(source, "spec", "an object")
+        _mismatch(source, "spec", "an object")
     self.spec = decode_prebuild_spec(value)
 
     value = get("status")
     if not isinstance(value, dict):
-        mismatch(source, "status", "an object")
+        _mismatch(source, "status", "an object")
     self.status = decode_prebuild_status(value)
 
     if len(source) + missing == 4:
         self._unknown = None
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["Prebuild"] = decode_prebuild
+_DECODERS["Prebuild"] = decode_prebuild
+_FIELDS["Prebuild"] = _ATTRIBUTES, _OTHER_NAMES

@@ -3,43 +3,38 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define
+from attrs import define as _define
 
-from ..readers import (
-    string,
-    timestamp,
-)
-from ..timestamps import encode_timestamp
-from ..types import (
-    DECODERS,
-    USUAL_LENGTHS,
-    Model,
-    encode_enum,
-    fromisoformat,
-    mismatch,
-    read,
-    renamed,
-    unknown_fields,
-)
-from .prebuild_trigger import PREBUILD_TRIGGER_MEMBERS, PrebuildTrigger
+from .. import readers as _readers
+from ..timestamps import encode_timestamp as _encode_timestamp
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import USUAL_LENGTHS as _USUAL_LENGTHS
+from ..types import Model as _Model
+from ..types import encode_enum as _encode_enum
+from ..types import fromisoformat as _fromisoformat
+from ..types import mismatch as _mismatch
+from ..types import read as _read
+from ..types import renamed as _renamed
+from ..types import unknown_fields as _unknown_fields
+from .prebuild_trigger import _MEMBERS as _prebuild_trigger_members
+from .prebuild_trigger import PrebuildTrigger
 from .subject import Subject, decode_subject
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "organizationId",
-        "projectId",
-        "environmentClassId",
-        "creator",
-        "createdAt",
-        "updatedAt",
-        "triggeredBy",
-        "executor",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "organizationId": "organization_id",
+    "projectId": "project_id",
+    "environmentClassId": "environment_class_id",
+    "creator": "creator",
+    "createdAt": "created_at",
+    "updatedAt": "updated_at",
+    "triggeredBy": "triggered_by",
+    "executor": "executor",
+}
 # Names that a reader accepts as well: those in protobuf and in Python.
-_OTHER_NAMES = {
+_OTHER_NAMES: dict[str, str] = {
     "organization_id": "organizationId",
     "project_id": "projectId",
     "environment_class_id": "environmentClassId",
@@ -49,8 +44,8 @@ _OTHER_NAMES = {
 }
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class PrebuildMetadata(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class PrebuildMetadata(_Model):
     """Whose prebuild this is, and where it comes from."""
 
     organization_id: str | None = None
@@ -60,8 +55,9 @@ class PrebuildMetadata(Model):
     """The project that was prebuilt."""
 
     environment_class_id: str | None = None
-    """The environment class that the prebuild ran with. Environments of other classes can start
-        from its snapshot too, provided that their class is on the same runner."""
+    """The environment class that the prebuild ran with. Environments of other classes can start from its snapshot too,
+    provided that their class is on the same runner.
+    """
 
     creator: Subject
     """Who caused the prebuild, be it the caller (manual) or the project's executor (scheduled)."""
@@ -70,8 +66,7 @@ class PrebuildMetadata(Model):
     """The time of creation."""
 
     updated_at: datetime
-    """The time of the latest change. If it lies far back in an active phase, the prebuild may be
-        stuck."""
+    """The time of the latest change. If it lies far back in an active phase, the prebuild may be stuck."""
 
     triggered_by: PrebuildTrigger = PrebuildTrigger.UNSPECIFIED
     """What set the prebuild off."""
@@ -79,8 +74,8 @@ class PrebuildMetadata(Model):
     executor: Subject | None = None
     """Whose source control credentials clone the repository. Absent means those of the creator."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         if self.organization_id is not None:
             result["organizationId"] = self.organization_id
 
@@ -92,12 +87,12 @@ class PrebuildMetadata(Model):
 
         result["creator"] = self.creator.to_dict()
 
-        result["createdAt"] = encode_timestamp(self.created_at)
+        result["createdAt"] = _encode_timestamp(self.created_at)
 
-        result["updatedAt"] = encode_timestamp(self.updated_at)
+        result["updatedAt"] = _encode_timestamp(self.updated_at)
 
         if self.triggered_by != PrebuildTrigger.UNSPECIFIED:
-            result["triggeredBy"] = encode_enum(self.triggered_by)
+            result["triggeredBy"] = _encode_enum(self.triggered_by)
 
         if self.executor is not None:
             result["executor"] = self.executor.to_dict()
@@ -107,54 +102,56 @@ class PrebuildMetadata(Model):
         return result
 
 
-def decode_prebuild_metadata(source: dict[str, Any]) -> PrebuildMetadata:
+def decode_prebuild_metadata(source: dict[str, _Any]) -> PrebuildMetadata:
     """Read a `PrebuildMetadata` from the JSON object `source`."""
     self = _new(PrebuildMetadata)
     get = source.get
-    value: Any
+    value: _Any
     missing = 0
     self.organization_id = value = get("organizationId")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.organization_id = read(source, "organizationId", string)
+        self.organization_id = _read(source, "organizationId", _readers.string)
 
     self.project_id = value = get("projectId")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.project_id = read(source, "projectId", string)
+        self.project_id = _read(source, "projectId", _readers.string)
 
     self.environment_class_id = value = get("environmentClassId")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.environment_class_id = read(source, "environmentClassId", string)
+        self.environment_class_id = _read(source, "environmentClassId", _readers.string)
 
     value = get("creator")
     if not isinstance(value, dict):
-        mismatch(source, "creator", "an object")
+        if not _OTHER_NAMES.keys().isdisjoint(source):
+            return _renamed(decode_prebuild_metadata, source, _OTHER_NAMES)
+        _mismatch(source, "creator", "an object")
     self.creator = decode_subject(value)
 
     value = get("createdAt")
     try:
-        self.created_at = fromisoformat(value)
-        if len(value) not in USUAL_LENGTHS or value[-1] != "Z":
-            self.created_at = read(source, "createdAt", timestamp)
+        self.created_at = _fromisoformat(value)
+        if len(value) not in _USUAL_LENGTHS or value[-1] != "Z":
+            self.created_at = _read(source, "createdAt", _readers.timestamp)
     except (TypeError, ValueError):
         if not _OTHER_NAMES.keys().isdisjoint(source):
-            return renamed(decode_prebuild_metadata, source, _OTHER_NAMES)
-        self.created_at = read(source, "createdAt", timestamp)
+            return _renamed(decode_prebuild_metadata, source, _OTHER_NAMES)
+        self.created_at = _read(source, "createdAt", _readers.timestamp)
 
     value = get("updatedAt")
     try:
-        self.updated_at = fromisoformat(value)
-        if len(value) not in USUAL_LENGTHS or value[-1] != "Z":
-            self.updated_at = read(source, "updatedAt", timestamp)
+        self.updated_at = _fromisoformat(value)
+        if len(value) not in _USUAL_LENGTHS or value[-1] != "Z":
+            self.updated_at = _read(source, "updatedAt", _readers.timestamp)
     except (TypeError, ValueError):
         if not _OTHER_NAMES.keys().isdisjoint(source):
-            return renamed(decode_prebuild_metadata, source, _OTHER_NAMES)
-        self.updated_at = read(source, "updatedAt", timestamp)
+            return _renamed(decode_prebuild_metadata, source, _OTHER_NAMES)
+        self.updated_at = _read(source, "updatedAt", _readers.timestamp)
 
     value = get("triggeredBy")
     if value is None:
@@ -162,9 +159,9 @@ def decode_prebuild_metadata(source: dict[str, Any]) -> PrebuildMetadata:
         self.triggered_by = PrebuildTrigger.UNSPECIFIED
     else:
         try:
-            self.triggered_by = PREBUILD_TRIGGER_MEMBERS[value]
+            self.triggered_by = _prebuild_trigger_members[value]
         except (KeyError, TypeError):
-            self.triggered_by = read(source, "triggeredBy", PrebuildTrigger.from_json)
+            self.triggered_by = _read(source, "triggeredBy", PrebuildTrigger.from_json)
 
     value = get("executor")
     if value is None:
@@ -173,16 +170,17 @@ def decode_prebuild_metadata(source: dict[str, Any]) -> PrebuildMetadata:
     elif isinstance(value, dict):
         self.executor = decode_subject(value)
     else:
-        mismatch(source, "executor", "an object")
+        _mismatch(source, "executor", "an object")
 
     if len(source) + missing == 8:
         self._unknown = None
     elif not _OTHER_NAMES.keys().isdisjoint(source):
-        return renamed(decode_prebuild_metadata, source, _OTHER_NAMES)
+        return _renamed(decode_prebuild_metadata, source, _OTHER_NAMES)
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["PrebuildMetadata"] = decode_prebuild_metadata
+_DECODERS["PrebuildMetadata"] = decode_prebuild_metadata
+_FIELDS["PrebuildMetadata"] = _ATTRIBUTES, _OTHER_NAMES

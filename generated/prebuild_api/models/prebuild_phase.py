@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping as _Mapping
 
-from ..types import OpenEnum
+from ..types import OpenEnum as _OpenEnum
 
 
-class PrebuildPhase(OpenEnum):
+class PrebuildPhase(_OpenEnum):
     """Where a prebuild is in its lifecycle."""
 
     UNSPECIFIED = "PREBUILD_PHASE_UNSPECIFIED"
@@ -47,38 +47,38 @@ class PrebuildPhase(OpenEnum):
     """The prebuild is gone. A server may answer `not_found` in place of this phase."""
 
     @classmethod
-    def _numbers(cls) -> Mapping[str, int]:
+    def _numbers(cls) -> _Mapping[str, int]:
         return _NUMBERS
 
     @property
     def is_unspecified(self) -> bool:
         """Whether this is UNSPECIFIED."""
-        return self in _UNSPECIFIED
+        return self in _IS_UNSPECIFIED
 
     @property
     def is_active(self) -> bool:
         """Whether this is PENDING, STARTING, RUNNING, STOPPING, SNAPSHOTTING, CANCELLING."""
-        return self in _ACTIVE
+        return self in _IS_ACTIVE
 
     @property
     def is_deleting(self) -> bool:
         """Whether this is DELETING."""
-        return self in _DELETING
+        return self in _IS_DELETING
 
     @property
     def is_terminal(self) -> bool:
         """Whether this is COMPLETED, FAILED, CANCELLED, DELETED."""
-        return self in _TERMINAL
+        return self in _IS_TERMINAL
 
 
-_UNSPECIFIED = frozenset(
+_IS_UNSPECIFIED: frozenset[PrebuildPhase] = frozenset(
     {
         PrebuildPhase.UNSPECIFIED,
     }
 )
 
 
-_ACTIVE = frozenset(
+_IS_ACTIVE: frozenset[PrebuildPhase] = frozenset(
     {
         PrebuildPhase.PENDING,
         PrebuildPhase.STARTING,
@@ -90,14 +90,14 @@ _ACTIVE = frozenset(
 )
 
 
-_DELETING = frozenset(
+_IS_DELETING: frozenset[PrebuildPhase] = frozenset(
     {
         PrebuildPhase.DELETING,
     }
 )
 
 
-_TERMINAL = frozenset(
+_IS_TERMINAL: frozenset[PrebuildPhase] = frozenset(
     {
         PrebuildPhase.COMPLETED,
         PrebuildPhase.FAILED,
@@ -123,4 +123,4 @@ _NUMBERS = {
 }
 
 
-PREBUILD_PHASE_MEMBERS = {member.value: member for member in PrebuildPhase}
+_MEMBERS = {member.value: member for member in PrebuildPhase}

@@ -2,59 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define
+from attrs import define as _define
 
-from ..readers import (
-    string,
-    uint64,
-)
-from ..types import (
-    DECODERS,
-    Model,
-    encode_enum,
-    read,
-    renamed,
-    unknown_fields,
-)
-from .prebuild_phase import PREBUILD_PHASE_MEMBERS, PrebuildPhase
+from .. import readers as _readers
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import encode_enum as _encode_enum
+from ..types import read as _read
+from ..types import renamed as _renamed
+from ..types import unknown_fields as _unknown_fields
+from .prebuild_phase import _MEMBERS as _prebuild_phase_members
+from .prebuild_phase import PrebuildPhase
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "specVersion",
-        "desiredPhase",
-        "timeout",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "specVersion": "spec_version",
+    "desiredPhase": "desired_phase",
+    "timeout": "timeout",
+}
 # Names that a reader accepts as well: those in protobuf and in Python.
-_OTHER_NAMES = {
+_OTHER_NAMES: dict[str, str] = {
     "spec_version": "specVersion",
     "desired_phase": "desiredPhase",
 }
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class PrebuildSpec(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class PrebuildSpec(_Model):
     """What is asked of a prebuild. In a request only the timeout is of use."""
 
     spec_version: str | None = None
     """Counts up with every change of the spec. Of two copies, the higher version is the newer."""
 
     desired_phase: PrebuildPhase = PrebuildPhase.UNSPECIFIED
-    """The phase that the service steers the prebuild towards, CANCELLED after a cancellation for
-        instance. It is the service's own."""
+    """The phase that the service steers the prebuild towards, CANCELLED after a cancellation for instance. It is the
+    service's own.
+    """
 
     timeout: str | None = None
     """How long the prebuild may take, from 300 s to 7200 s. Absent means 3600 s."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         if self.spec_version is not None:
             result["specVersion"] = self.spec_version
 
         if self.desired_phase != PrebuildPhase.UNSPECIFIED:
-            result["desiredPhase"] = encode_enum(self.desired_phase)
+            result["desiredPhase"] = _encode_enum(self.desired_phase)
 
         if self.timeout is not None:
             result["timeout"] = self.timeout
@@ -64,17 +60,17 @@ class PrebuildSpec(Model):
         return result
 
 
-def decode_prebuild_spec(source: dict[str, Any]) -> PrebuildSpec:
+def decode_prebuild_spec(source: dict[str, _Any]) -> PrebuildSpec:
     """Read a `PrebuildSpec` from the JSON object `source`."""
     self = _new(PrebuildSpec)
     get = source.get
-    value: Any
+    value: _Any
     missing = 0
     self.spec_version = value = get("specVersion")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.spec_version = read(source, "specVersion", uint64)
+        self.spec_version = _read(source, "specVersion", _readers.uint64)
 
     value = get("desiredPhase")
     if value is None:
@@ -82,24 +78,25 @@ def decode_prebuild_spec(source: dict[str, Any]) -> PrebuildSpec:
         self.desired_phase = PrebuildPhase.UNSPECIFIED
     else:
         try:
-            self.desired_phase = PREBUILD_PHASE_MEMBERS[value]
+            self.desired_phase = _prebuild_phase_members[value]
         except (KeyError, TypeError):
-            self.desired_phase = read(source, "desiredPhase", PrebuildPhase.from_json)
+            self.desired_phase = _read(source, "desiredPhase", PrebuildPhase.from_json)
 
     self.timeout = value = get("timeout")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.timeout = read(source, "timeout", string)
+        self.timeout = _read(source, "timeout", _readers.string)
 
     if len(source) + missing == 3:
         self._unknown = None
     elif not _OTHER_NAMES.keys().isdisjoint(source):
-        return renamed(decode_prebuild_spec, source, _OTHER_NAMES)
+        return _renamed(decode_prebuild_spec, source, _OTHER_NAMES)
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["PrebuildSpec"] = decode_prebuild_spec
+_DECODERS["PrebuildSpec"] = decode_prebuild_spec
+_FIELDS["PrebuildSpec"] = _ATTRIBUTES, _OTHER_NAMES

@@ -3,45 +3,37 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define
+from attrs import define as _define
 
-from ..readers import (
-    int32,
-    int64,
-    string,
-    timestamp,
-    uint64,
-)
-from ..timestamps import encode_timestamp
-from ..types import (
-    DECODERS,
-    USUAL_LENGTHS,
-    Model,
-    encode_enum,
-    fromisoformat,
-    read,
-    renamed,
-    unknown_fields,
-)
-from .prebuild_phase import PREBUILD_PHASE_MEMBERS, PrebuildPhase
+from .. import readers as _readers
+from ..timestamps import encode_timestamp as _encode_timestamp
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import USUAL_LENGTHS as _USUAL_LENGTHS
+from ..types import Model as _Model
+from ..types import encode_enum as _encode_enum
+from ..types import fromisoformat as _fromisoformat
+from ..types import read as _read
+from ..types import renamed as _renamed
+from ..types import unknown_fields as _unknown_fields
+from .prebuild_phase import _MEMBERS as _prebuild_phase_members
+from .prebuild_phase import PrebuildPhase
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "phase",
-        "completionTime",
-        "failureMessage",
-        "logUrl",
-        "environmentId",
-        "statusVersion",
-        "warningMessage",
-        "snapshotCompletionPercentage",
-        "snapshotSizeBytes",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "phase": "phase",
+    "completionTime": "completion_time",
+    "failureMessage": "failure_message",
+    "logUrl": "log_url",
+    "environmentId": "environment_id",
+    "statusVersion": "status_version",
+    "warningMessage": "warning_message",
+    "snapshotCompletionPercentage": "snapshot_completion_percentage",
+    "snapshotSizeBytes": "snapshot_size_bytes",
+}
 # Names that a reader accepts as well: those in protobuf and in Python.
-_OTHER_NAMES = {
+_OTHER_NAMES: dict[str, str] = {
     "completion_time": "completionTime",
     "failure_message": "failureMessage",
     "log_url": "logUrl",
@@ -53,8 +45,8 @@ _OTHER_NAMES = {
 }
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class PrebuildStatus(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class PrebuildStatus(_Model):
     """How far a prebuild has come, and what came of it."""
 
     phase: PrebuildPhase = PrebuildPhase.UNSPECIFIED
@@ -67,8 +59,9 @@ class PrebuildStatus(Model):
     """The reason of a failure, in words for people. Empty unless the prebuild failed."""
 
     log_url: str | None = None
-    """Where the log is, first that of the environment, later possibly an archived one. Reading it
-        takes a token of `create_logs_token`. Empty as long as there is no environment."""
+    """Where the log is, first that of the environment, later possibly an archived one. Reading it takes a token of
+    `create_logs_token`. Empty as long as there is no environment.
+    """
 
     environment_id: str | None = None
     """The environment that the prebuild runs in. Empty until that environment exists."""
@@ -77,24 +70,25 @@ class PrebuildStatus(Model):
     """Counts up with every change of the status. Of two copies, the higher version is the newer."""
 
     warning_message: str | None = None
-    """What went wrong without stopping the prebuild, a dev container that did not build for
-        instance. Environments that start from this prebuild will probably have the same trouble."""
+    """What went wrong without stopping the prebuild, a dev container that did not build for instance. Environments that
+    start from this prebuild will probably have the same trouble.
+    """
 
     snapshot_completion_percentage: int | None = None
-    """How much of the snapshot is written, in percent, while the phase is SNAPSHOTTING. Some cloud
-        providers report it rarely or never, so that nothing should wait for it. At least 0, at most
-        100."""
+    """How much of the snapshot is written, in percent, while the phase is SNAPSHOTTING. Some cloud providers report it
+    rarely or never, so that nothing should wait for it. At least 0, at most 100.
+    """
 
     snapshot_size_bytes: str | None = None
     """How large the snapshot is, in bytes. Known once the phase is COMPLETED."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         if self.phase != PrebuildPhase.UNSPECIFIED:
-            result["phase"] = encode_enum(self.phase)
+            result["phase"] = _encode_enum(self.phase)
 
         if self.completion_time is not None:
-            result["completionTime"] = encode_timestamp(self.completion_time)
+            result["completionTime"] = _encode_timestamp(self.completion_time)
 
         if self.failure_message is not None:
             result["failureMessage"] = self.failure_message
@@ -122,11 +116,11 @@ class PrebuildStatus(Model):
         return result
 
 
-def decode_prebuild_status(source: dict[str, Any]) -> PrebuildStatus:
+def decode_prebuild_status(source: dict[str, _Any]) -> PrebuildStatus:
     """Read a `PrebuildStatus` from the JSON object `source`."""
     self = _new(PrebuildStatus)
     get = source.get
-    value: Any
+    value: _Any
     missing = 0
     value = get("phase")
     if value is None:
@@ -134,9 +128,9 @@ def decode_prebuild_status(source: dict[str, Any]) -> PrebuildStatus:
         self.phase = PrebuildPhase.UNSPECIFIED
     else:
         try:
-            self.phase = PREBUILD_PHASE_MEMBERS[value]
+            self.phase = _prebuild_phase_members[value]
         except (KeyError, TypeError):
-            self.phase = read(source, "phase", PrebuildPhase.from_json)
+            self.phase = _read(source, "phase", PrebuildPhase.from_json)
 
     value = get("completionTime")
     if value is None:
@@ -144,62 +138,63 @@ def decode_prebuild_status(source: dict[str, Any]) -> PrebuildStatus:
         self.completion_time = None
     else:
         try:
-            self.completion_time = fromisoformat(value)
-            if len(value) not in USUAL_LENGTHS or value[-1] != "Z":
-                self.completion_time = read(source, "completionTime", timestamp)
+            self.completion_time = _fromisoformat(value)
+            if len(value) not in _USUAL_LENGTHS or value[-1] != "Z":
+                self.completion_time = _read(source, "completionTime", _readers.timestamp)
         except (TypeError, ValueError):
-            self.completion_time = read(source, "completionTime", timestamp)
+            self.completion_time = _read(source, "completionTime", _readers.timestamp)
 
     self.failure_message = value = get("failureMessage")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.failure_message = read(source, "failureMessage", string)
+        self.failure_message = _read(source, "failureMessage", _readers.string)
 
     self.log_url = value = get("logUrl")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.log_url = read(source, "logUrl", string)
+        self.log_url = _read(source, "logUrl", _readers.string)
 
     self.environment_id = value = get("environmentId")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.environment_id = read(source, "environmentId", string)
+        self.environment_id = _read(source, "environmentId", _readers.string)
 
     self.status_version = value = get("statusVersion")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.status_version = read(source, "statusVersion", uint64)
+        self.status_version = _read(source, "statusVersion", _readers.uint64)
 
     self.warning_message = value = get("warningMessage")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.warning_message = read(source, "warningMessage", string)
+        self.warning_message = _read(source, "warningMessage", _readers.string)
 
     self.snapshot_completion_percentage = value = get("snapshotCompletionPercentage")
     if value is None:
         missing += 1
     elif type(value) is not int or not -(2**31) <= value < 2**31:
-        self.snapshot_completion_percentage = read(source, "snapshotCompletionPercentage", int32)
+        self.snapshot_completion_percentage = _read(source, "snapshotCompletionPercentage", _readers.int32)
 
     self.snapshot_size_bytes = value = get("snapshotSizeBytes")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.snapshot_size_bytes = read(source, "snapshotSizeBytes", int64)
+        self.snapshot_size_bytes = _read(source, "snapshotSizeBytes", _readers.int64)
 
     if len(source) + missing == 9:
         self._unknown = None
     elif not _OTHER_NAMES.keys().isdisjoint(source):
-        return renamed(decode_prebuild_status, source, _OTHER_NAMES)
+        return _renamed(decode_prebuild_status, source, _OTHER_NAMES)
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["PrebuildStatus"] = decode_prebuild_status
+_DECODERS["PrebuildStatus"] = decode_prebuild_status
+_FIELDS["PrebuildStatus"] = _ATTRIBUTES, _OTHER_NAMES

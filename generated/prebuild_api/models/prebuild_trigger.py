@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping as _Mapping
 
-from ..types import OpenEnum
+from ..types import OpenEnum as _OpenEnum
 
 
-class PrebuildTrigger(OpenEnum):
+class PrebuildTrigger(_OpenEnum):
     """What sets a prebuild off."""
 
     UNSPECIFIED = "PREBUILD_TRIGGER_UNSPECIFIED"
@@ -20,7 +20,7 @@ class PrebuildTrigger(OpenEnum):
     """The daily schedule of the project."""
 
     @classmethod
-    def _numbers(cls) -> Mapping[str, int]:
+    def _numbers(cls) -> _Mapping[str, int]:
         return _NUMBERS
 
 
@@ -31,4 +31,4 @@ _NUMBERS = {
 }
 
 
-PREBUILD_TRIGGER_MEMBERS = {member.value: member for member in PrebuildTrigger}
+_MEMBERS = {member.value: member for member in PrebuildTrigger}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping as _Mapping
 
-from ..types import OpenEnum
+from ..types import OpenEnum as _OpenEnum
 
 
-class Principal(OpenEnum):
+class Principal(_OpenEnum):
     """The kind of thing that acts."""
 
     UNSPECIFIED = "PRINCIPAL_UNSPECIFIED"
@@ -32,7 +32,7 @@ class Principal(OpenEnum):
     """A manager of runners."""
 
     @classmethod
-    def _numbers(cls) -> Mapping[str, int]:
+    def _numbers(cls) -> _Mapping[str, int]:
         return _NUMBERS
 
 
@@ -47,4 +47,4 @@ _NUMBERS = {
 }
 
 
-PRINCIPAL_MEMBERS = {member.value: member for member in Principal}
+_MEMBERS = {member.value: member for member in Principal}

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define
+from attrs import define as _define
 
-from ..readers import (
-    string,
-)
-from ..types import (
-    DECODERS,
-    Model,
-    encode_enum,
-    read,
-    unknown_fields,
-)
-from .principal import PRINCIPAL_MEMBERS, Principal
+from .. import readers as _readers
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import encode_enum as _encode_enum
+from ..types import read as _read
+from ..types import unknown_fields as _unknown_fields
+from .principal import _MEMBERS as _principal_members
+from .principal import Principal
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "id",
-        "principal",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "id": "id",
+    "principal": "principal",
+}
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES: dict[str, str] = {}
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class Subject(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class Subject(_Model):
     """Someone or something that acts, a user or a service account for instance."""
 
     id: str | None = None
@@ -36,30 +34,30 @@ class Subject(Model):
     principal: Principal = Principal.UNSPECIFIED
     """The kind of thing that the id belongs to."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         if self.id is not None:
             result["id"] = self.id
 
         if self.principal != Principal.UNSPECIFIED:
-            result["principal"] = encode_enum(self.principal)
+            result["principal"] = _encode_enum(self.principal)
 
         if self._unknown:
             result.update(self._unknown)
         return result
 
 
-def decode_subject(source: dict[str, Any]) -> Subject:
+def decode_subject(source: dict[str, _Any]) -> Subject:
     """Read a `Subject` from the JSON object `source`."""
     self = _new(Subject)
     get = source.get
-    value: Any
+    value: _Any
     missing = 0
     self.id = value = get("id")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.id = read(source, "id", string)
+        self.id = _read(source, "id", _readers.string)
 
     value = get("principal")
     if value is None:
@@ -67,16 +65,17 @@ def decode_subject(source: dict[str, Any]) -> Subject:
         self.principal = Principal.UNSPECIFIED
     else:
         try:
-            self.principal = PRINCIPAL_MEMBERS[value]
+            self.principal = _principal_members[value]
         except (KeyError, TypeError):
-            self.principal = read(source, "principal", Principal.from_json)
+            self.principal = _read(source, "principal", Principal.from_json)
 
     if len(source) + missing == 2:
         self._unknown = None
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["Subject"] = decode_subject
+_DECODERS["Subject"] = decode_subject
+_FIELDS["Subject"] = _ATTRIBUTES, _OTHER_NAMES

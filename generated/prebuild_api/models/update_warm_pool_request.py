@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define
+from attrs import define as _define
 
-from ..readers import (
-    int32,
-    string,
-)
-from ..types import (
-    DECODERS,
-    Model,
-    read,
-    renamed,
-    unknown_fields,
-)
+from .. import readers as _readers
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import read as _read
+from ..types import renamed as _renamed
+from ..types import unknown_fields as _unknown_fields
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "warmPoolId",
-        "desiredSize",
-        "minSize",
-        "maxSize",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "warmPoolId": "warm_pool_id",
+    "desiredSize": "desired_size",
+    "minSize": "min_size",
+    "maxSize": "max_size",
+}
 # Names that a reader accepts as well: those in protobuf and in Python.
-_OTHER_NAMES = {
+_OTHER_NAMES: dict[str, str] = {
     "warm_pool_id": "warmPoolId",
     "desired_size": "desiredSize",
     "min_size": "minSize",
@@ -35,8 +29,8 @@ _OTHER_NAMES = {
 }
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class UpdateWarmPoolRequest(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class UpdateWarmPoolRequest(_Model):
     """Which pool to resize, and to what. A size that is left out stays as it is."""
 
     warm_pool_id: str
@@ -46,14 +40,13 @@ class UpdateWarmPoolRequest(Model):
     """Sets both bounds to one value, 1 to 20. Use `min_size` and `max_size`. Deprecated."""
 
     min_size: int | None = None
-    """The fewest environments to keep, 0 to 20. With 0 the pool may run empty; absent keeps the
-        value."""
+    """The fewest environments to keep, 0 to 20. With 0 the pool may run empty; absent keeps the value."""
 
     max_size: int | None = None
     """The most environments to keep, 1 to 20 and no less than `min_size`. Absent keeps the value."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         result["warmPoolId"] = self.warm_pool_id
 
         if self.desired_size is not None:
@@ -70,45 +63,46 @@ class UpdateWarmPoolRequest(Model):
         return result
 
 
-def decode_update_warm_pool_request(source: dict[str, Any]) -> UpdateWarmPoolRequest:
+def decode_update_warm_pool_request(source: dict[str, _Any]) -> UpdateWarmPoolRequest:
     """Read a `UpdateWarmPoolRequest` from the JSON object `source`."""
     self = _new(UpdateWarmPoolRequest)
     get = source.get
-    value: Any
+    value: _Any
     missing = 0
     value = get("warmPoolId")
     if not isinstance(value, str):
         if not _OTHER_NAMES.keys().isdisjoint(source):
-            return renamed(decode_update_warm_pool_request, source, _OTHER_NAMES)
-        value = read(source, "warmPoolId", string)
+            return _renamed(decode_update_warm_pool_request, source, _OTHER_NAMES)
+        value = _read(source, "warmPoolId", _readers.string)
     self.warm_pool_id = value
 
     self.desired_size = value = get("desiredSize")
     if value is None:
         missing += 1
     elif type(value) is not int or not -(2**31) <= value < 2**31:
-        self.desired_size = read(source, "desiredSize", int32)
+        self.desired_size = _read(source, "desiredSize", _readers.int32)
 
     self.min_size = value = get("minSize")
     if value is None:
         missing += 1
     elif type(value) is not int or not -(2**31) <= value < 2**31:
-        self.min_size = read(source, "minSize", int32)
+        self.min_size = _read(source, "minSize", _readers.int32)
 
     self.max_size = value = get("maxSize")
     if value is None:
         missing += 1
     elif type(value) is not int or not -(2**31) <= value < 2**31:
-        self.max_size = read(source, "maxSize", int32)
+        self.max_size = _read(source, "maxSize", _readers.int32)
 
     if len(source) + missing == 4:
         self._unknown = None
     elif not _OTHER_NAMES.keys().isdisjoint(source):
-        return renamed(decode_update_warm_pool_request, source, _OTHER_NAMES)
+        return _renamed(decode_update_warm_pool_request, source, _OTHER_NAMES)
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["UpdateWarmPoolRequest"] = decode_update_warm_pool_request
+_DECODERS["UpdateWarmPoolRequest"] = decode_update_warm_pool_request
+_FIELDS["UpdateWarmPoolRequest"] = _ATTRIBUTES, _OTHER_NAMES

@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define
+from attrs import define as _define
 
-from ..types import (
-    DECODERS,
-    Model,
-    mismatch,
-    renamed,
-    unknown_fields,
-)
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import mismatch as _mismatch
+from ..types import renamed as _renamed
+from ..types import unknown_fields as _unknown_fields
 from .warm_pool import WarmPool, decode_warm_pool
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "warmPool",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "warmPool": "warm_pool",
+}
 # Names that a reader accepts as well: those in protobuf and in Python.
-_OTHER_NAMES = {
+_OTHER_NAMES: dict[str, str] = {
     "warm_pool": "warmPool",
 }
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class UpdateWarmPoolResponse(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class UpdateWarmPoolResponse(_Model):
     """The pool that was resized."""
 
     warm_pool: WarmPool
     """The pool with its new bounds."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         result["warmPool"] = self.warm_pool.to_dict()
 
         if self._unknown:
@@ -42,26 +39,27 @@ class UpdateWarmPoolResponse(Model):
         return result
 
 
-def decode_update_warm_pool_response(source: dict[str, Any]) -> UpdateWarmPoolResponse:
+def decode_update_warm_pool_response(source: dict[str, _Any]) -> UpdateWarmPoolResponse:
     """Read a `UpdateWarmPoolResponse` from the JSON object `source`."""
     self = _new(UpdateWarmPoolResponse)
     get = source.get
-    value: Any
+    value: _Any
     value = get("warmPool")
     if not isinstance(value, dict):
         if not _OTHER_NAMES.keys().isdisjoint(source):
-            return renamed(decode_update_warm_pool_response, source, _OTHER_NAMES)
-        mismatch(source, "warmPool", "an object")
+            return _renamed(decode_update_warm_pool_response, source, _OTHER_NAMES)
+        _mismatch(source, "warmPool", "an object")
     self.warm_pool = decode_warm_pool(value)
 
     if len(source) == 1:
         self._unknown = None
     elif not _OTHER_NAMES.keys().isdisjoint(source):
-        return renamed(decode_update_warm_pool_response, source, _OTHER_NAMES)
+        return _renamed(decode_update_warm_pool_response, source, _OTHER_NAMES)
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["UpdateWarmPoolResponse"] = decode_update_warm_pool_response
+_DECODERS["UpdateWarmPoolResponse"] = decode_update_warm_pool_response
+_FIELDS["UpdateWarmPoolResponse"] = _ATTRIBUTES, _OTHER_NAMES

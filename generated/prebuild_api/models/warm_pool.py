@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define
+from attrs import define as _define
 
-from ..readers import (
-    string,
-)
-from ..types import (
-    DECODERS,
-    Model,
-    mismatch,
-    read,
-    unknown_fields,
-)
+from .. import readers as _readers
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import mismatch as _mismatch
+from ..types import read as _read
+from ..types import unknown_fields as _unknown_fields
 from .warm_pool_metadata import WarmPoolMetadata, decode_warm_pool_metadata
 from .warm_pool_spec import WarmPoolSpec, decode_warm_pool_spec
 from .warm_pool_status import WarmPoolStatus, decode_warm_pool_status
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "id",
-        "metadata",
-        "spec",
-        "status",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "id": "id",
+    "metadata": "metadata",
+    "spec": "spec",
+    "status": "status",
+}
+# Names that a reader accepts as well: those in protobuf and in Python.
+_OTHER_NAMES: dict[str, str] = {}
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class WarmPool(Model):
-    """A stock of environments, made ahead of time from the newest prebuild snapshot of one project
-    and environment class. There is one pool at most for the two."""
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class WarmPool(_Model):
+    """A stock of environments, made ahead of time from the newest prebuild snapshot of one project and environment
+    class. There is one pool at most for the two.
+    """
 
     id: str | None = None
     """The id of the pool."""
@@ -47,8 +45,8 @@ class WarmPool(Model):
     status: WarmPoolStatus
     """What the runner reports."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         if self.id is not None:
             result["id"] = self.id
 
@@ -63,39 +61,40 @@ class WarmPool(Model):
         return result
 
 
-def decode_warm_pool(source: dict[str, Any]) -> WarmPool:
+def decode_warm_pool(source: dict[str, _Any]) -> WarmPool:
     """Read a `WarmPool` from the JSON object `source`."""
     self = _new(WarmPool)
     get = source.get
-    value: Any
+    value: _Any
     missing = 0
     self.id = value = get("id")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.id = read(source, "id", string)
+        self.id = _read(source, "id", _readers.string)
 
     value = get("metadata")
     if not isinstance(value, dict):
-        mismatch(source, "metadata", "an object")
+        _mismatch(source, "metadata", "an object")
     self.metadata = decode_warm_pool_metadata(value)
 
     value = get("spec")
     if not isinstance(value, dict):
-        mismatch(source, "spec", "an object")
+        _mismatch(source, "spec", "an object")
     self.spec = decode_warm_pool_spec(value)
 
     value = get("status")
     if not isinstance(value, dict):
-        mismatch(source, "status", "an object")
+        _mismatch(source, "status", "an object")
     self.status = decode_warm_pool_status(value)
 
     if len(source) + missing == 4:
         self._unknown = None
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["WarmPool"] = decode_warm_pool
+_DECODERS["WarmPool"] = decode_warm_pool
+_FIELDS["WarmPool"] = _ATTRIBUTES, _OTHER_NAMES

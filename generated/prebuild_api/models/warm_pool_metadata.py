@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define
+from attrs import define as _define
 
-from ..readers import (
-    string,
-    timestamp,
-)
-from ..timestamps import encode_timestamp
-from ..types import (
-    DECODERS,
-    USUAL_LENGTHS,
-    Model,
-    fromisoformat,
-    read,
-    renamed,
-    unknown_fields,
-)
+from .. import readers as _readers
+from ..timestamps import encode_timestamp as _encode_timestamp
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import USUAL_LENGTHS as _USUAL_LENGTHS
+from ..types import Model as _Model
+from ..types import fromisoformat as _fromisoformat
+from ..types import read as _read
+from ..types import renamed as _renamed
+from ..types import unknown_fields as _unknown_fields
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "organizationId",
-        "projectId",
-        "environmentClassId",
-        "runnerId",
-        "createdAt",
-        "updatedAt",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "organizationId": "organization_id",
+    "projectId": "project_id",
+    "environmentClassId": "environment_class_id",
+    "runnerId": "runner_id",
+    "createdAt": "created_at",
+    "updatedAt": "updated_at",
+}
 # Names that a reader accepts as well: those in protobuf and in Python.
-_OTHER_NAMES = {
+_OTHER_NAMES: dict[str, str] = {
     "organization_id": "organizationId",
     "project_id": "projectId",
     "environment_class_id": "environmentClassId",
@@ -43,8 +37,8 @@ _OTHER_NAMES = {
 }
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class WarmPoolMetadata(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class WarmPoolMetadata(_Model):
     """Whose pool this is, and what it is for."""
 
     organization_id: str | None = None
@@ -65,8 +59,8 @@ class WarmPoolMetadata(Model):
     updated_at: datetime
     """The time of the latest change."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         if self.organization_id is not None:
             result["organizationId"] = self.organization_id
 
@@ -79,73 +73,74 @@ class WarmPoolMetadata(Model):
         if self.runner_id is not None:
             result["runnerId"] = self.runner_id
 
-        result["createdAt"] = encode_timestamp(self.created_at)
+        result["createdAt"] = _encode_timestamp(self.created_at)
 
-        result["updatedAt"] = encode_timestamp(self.updated_at)
+        result["updatedAt"] = _encode_timestamp(self.updated_at)
 
         if self._unknown:
             result.update(self._unknown)
         return result
 
 
-def decode_warm_pool_metadata(source: dict[str, Any]) -> WarmPoolMetadata:
+def decode_warm_pool_metadata(source: dict[str, _Any]) -> WarmPoolMetadata:
     """Read a `WarmPoolMetadata` from the JSON object `source`."""
     self = _new(WarmPoolMetadata)
     get = source.get
-    value: Any
+    value: _Any
     missing = 0
     self.organization_id = value = get("organizationId")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.organization_id = read(source, "organizationId", string)
+        self.organization_id = _read(source, "organizationId", _readers.string)
 
     self.project_id = value = get("projectId")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.project_id = read(source, "projectId", string)
+        self.project_id = _read(source, "projectId", _readers.string)
 
     self.environment_class_id = value = get("environmentClassId")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.environment_class_id = read(source, "environmentClassId", string)
+        self.environment_class_id = _read(source, "environmentClassId", _readers.string)
 
     self.runner_id = value = get("runnerId")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.runner_id = read(source, "runnerId", string)
+        self.runner_id = _read(source, "runnerId", _readers.string)
 
     value = get("createdAt")
     try:
-        self.created_at = fromisoformat(value)
-        if len(value) not in USUAL_LENGTHS or value[-1] != "Z":
-            self.created_at = read(source, "createdAt", timestamp)
+        self.created_at = _fromisoformat(value)
+        if len(value) not in _USUAL_LENGTHS or value[-1] != "Z":
+            self.created_at = _read(source, "createdAt", _readers.timestamp)
     except (TypeError, ValueError):
         if not _OTHER_NAMES.keys().isdisjoint(source):
-            return renamed(decode_warm_pool_metadata, source, _OTHER_NAMES)
-        self.created_at = read(source, "createdAt", timestamp)
+            return _renamed(decode_warm_pool_metadata, source, _OTHER_NAMES)
+        self.created_at = _read(source, "createdAt", _readers.timestamp)
 
     value = get("updatedAt")
     try:
-        self.updated_at = fromisoformat(value)
-        if len(value) not in USUAL_LENGTHS or value[-1] != "Z":
-            self.updated_at = read(source, "updatedAt", timestamp)
+        self.updated_at = _fromisoformat(value)
+        if len(value) not in _USUAL_LENGTHS or value[-1] != "Z":
+            self.updated_at = _read(source, "updatedAt", _readers.timestamp)
     except (TypeError, ValueError):
         if not _OTHER_NAMES.keys().isdisjoint(source):
-            return renamed(decode_warm_pool_metadata, source, _OTHER_NAMES)
-        self.updated_at = read(source, "updatedAt", timestamp)
+            return _renamed(decode_warm_pool_metadata, source, _OTHER_NAMES)
+        self.updated_at = _read(source, "updatedAt", _readers.timestamp)
 
     if len(source) + missing == 6:
         self._unknown = None
     elif not _OTHER_NAMES.keys().isdisjoint(source):
-        return renamed(decode_warm_pool_metadata, source, _OTHER_NAMES)
+        return _renamed(decode_warm_pool_metadata, source, _OTHER_NAMES)
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["WarmPoolMetadata"] = decode_warm_pool_metadata
+_DECODERS["WarmPoolMetadata"] = decode_warm_pool_metadata
+_FIELDS["WarmPoolMetadata"] = _ATTRIBUTES, _OTHER_NAMES

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping as _Mapping
 
-from ..types import OpenEnum
+from ..types import OpenEnum as _OpenEnum
 
 
-class WarmPoolPhase(OpenEnum):
+class WarmPoolPhase(_OpenEnum):
     """Where a warm pool is in its lifecycle."""
 
     UNSPECIFIED = "WARM_POOL_PHASE_UNSPECIFIED"
@@ -29,38 +29,38 @@ class WarmPoolPhase(OpenEnum):
     """The pool is gone. A server may answer `not_found` in place of this phase."""
 
     @classmethod
-    def _numbers(cls) -> Mapping[str, int]:
+    def _numbers(cls) -> _Mapping[str, int]:
         return _NUMBERS
 
     @property
     def is_unspecified(self) -> bool:
         """Whether this is UNSPECIFIED."""
-        return self in _UNSPECIFIED
+        return self in _IS_UNSPECIFIED
 
     @property
     def is_active(self) -> bool:
         """Whether this is PENDING, READY, DEGRADED."""
-        return self in _ACTIVE
+        return self in _IS_ACTIVE
 
     @property
     def is_deleting(self) -> bool:
         """Whether this is DELETING."""
-        return self in _DELETING
+        return self in _IS_DELETING
 
     @property
     def is_terminal(self) -> bool:
         """Whether this is DELETED."""
-        return self in _TERMINAL
+        return self in _IS_TERMINAL
 
 
-_UNSPECIFIED = frozenset(
+_IS_UNSPECIFIED: frozenset[WarmPoolPhase] = frozenset(
     {
         WarmPoolPhase.UNSPECIFIED,
     }
 )
 
 
-_ACTIVE = frozenset(
+_IS_ACTIVE: frozenset[WarmPoolPhase] = frozenset(
     {
         WarmPoolPhase.PENDING,
         WarmPoolPhase.READY,
@@ -69,14 +69,14 @@ _ACTIVE = frozenset(
 )
 
 
-_DELETING = frozenset(
+_IS_DELETING: frozenset[WarmPoolPhase] = frozenset(
     {
         WarmPoolPhase.DELETING,
     }
 )
 
 
-_TERMINAL = frozenset(
+_IS_TERMINAL: frozenset[WarmPoolPhase] = frozenset(
     {
         WarmPoolPhase.DELETED,
     }
@@ -93,4 +93,4 @@ _NUMBERS = {
 }
 
 
-WARM_POOL_PHASE_MEMBERS = {member.value: member for member in WarmPoolPhase}
+_MEMBERS = {member.value: member for member in WarmPoolPhase}

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define
+from attrs import define as _define
 
-from ..readers import (
-    int32,
-    string,
-    uint64,
-)
-from ..types import (
-    DECODERS,
-    Model,
-    encode_enum,
-    read,
-    renamed,
-    unknown_fields,
-)
-from .warm_pool_phase import WARM_POOL_PHASE_MEMBERS, WarmPoolPhase
+from .. import readers as _readers
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import encode_enum as _encode_enum
+from ..types import read as _read
+from ..types import renamed as _renamed
+from ..types import unknown_fields as _unknown_fields
+from .warm_pool_phase import _MEMBERS as _warm_pool_phase_members
+from .warm_pool_phase import WarmPoolPhase
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "specVersion",
-        "desiredSize",
-        "snapshotId",
-        "desiredPhase",
-        "minSize",
-        "maxSize",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "specVersion": "spec_version",
+    "desiredSize": "desired_size",
+    "snapshotId": "snapshot_id",
+    "desiredPhase": "desired_phase",
+    "minSize": "min_size",
+    "maxSize": "max_size",
+}
 # Names that a reader accepts as well: those in protobuf and in Python.
-_OTHER_NAMES = {
+_OTHER_NAMES: dict[str, str] = {
     "spec_version": "specVersion",
     "desired_size": "desiredSize",
     "snapshot_id": "snapshotId",
@@ -42,20 +36,22 @@ _OTHER_NAMES = {
 }
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class WarmPoolSpec(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class WarmPoolSpec(_Model):
     """What is asked of a warm pool."""
 
     spec_version: str | None = None
     """Counts up with every change of the spec. Of two copies, the higher version is the newer."""
 
     desired_size: int | None = None
-    """The size of the pool in environments, from before it had bounds. Use `min_size` and
-        `max_size`. At least 1, at most 20. Deprecated."""
+    """The size of the pool in environments, from before it had bounds. Use `min_size` and `max_size`. At least 1, at
+    most 20. Deprecated.
+    """
 
     snapshot_id: str | None = None
-    """The snapshot that the environments are made from. Absent until a prebuild of the project and
-        class has completed; every newer one replaces it."""
+    """The snapshot that the environments are made from. Absent until a prebuild of the project and class has completed;
+    every newer one replaces it.
+    """
 
     desired_phase: WarmPoolPhase = WarmPoolPhase.UNSPECIFIED
     """The phase that the service steers the pool towards. DELETED says that the pool is to go away."""
@@ -66,8 +62,8 @@ class WarmPoolSpec(Model):
     max_size: int | None = None
     """The most environments to keep, 1 to 20."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         if self.spec_version is not None:
             result["specVersion"] = self.spec_version
 
@@ -78,7 +74,7 @@ class WarmPoolSpec(Model):
             result["snapshotId"] = self.snapshot_id
 
         if self.desired_phase != WarmPoolPhase.UNSPECIFIED:
-            result["desiredPhase"] = encode_enum(self.desired_phase)
+            result["desiredPhase"] = _encode_enum(self.desired_phase)
 
         if self.min_size is not None:
             result["minSize"] = self.min_size
@@ -91,29 +87,29 @@ class WarmPoolSpec(Model):
         return result
 
 
-def decode_warm_pool_spec(source: dict[str, Any]) -> WarmPoolSpec:
+def decode_warm_pool_spec(source: dict[str, _Any]) -> WarmPoolSpec:
     """Read a `WarmPoolSpec` from the JSON object `source`."""
     self = _new(WarmPoolSpec)
     get = source.get
-    value: Any
+    value: _Any
     missing = 0
     self.spec_version = value = get("specVersion")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.spec_version = read(source, "specVersion", uint64)
+        self.spec_version = _read(source, "specVersion", _readers.uint64)
 
     self.desired_size = value = get("desiredSize")
     if value is None:
         missing += 1
     elif type(value) is not int or not -(2**31) <= value < 2**31:
-        self.desired_size = read(source, "desiredSize", int32)
+        self.desired_size = _read(source, "desiredSize", _readers.int32)
 
     self.snapshot_id = value = get("snapshotId")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.snapshot_id = read(source, "snapshotId", string)
+        self.snapshot_id = _read(source, "snapshotId", _readers.string)
 
     value = get("desiredPhase")
     if value is None:
@@ -121,30 +117,31 @@ def decode_warm_pool_spec(source: dict[str, Any]) -> WarmPoolSpec:
         self.desired_phase = WarmPoolPhase.UNSPECIFIED
     else:
         try:
-            self.desired_phase = WARM_POOL_PHASE_MEMBERS[value]
+            self.desired_phase = _warm_pool_phase_members[value]
         except (KeyError, TypeError):
-            self.desired_phase = read(source, "desiredPhase", WarmPoolPhase.from_json)
+            self.desired_phase = _read(source, "desiredPhase", WarmPoolPhase.from_json)
 
     self.min_size = value = get("minSize")
     if value is None:
         missing += 1
     elif type(value) is not int or not -(2**31) <= value < 2**31:
-        self.min_size = read(source, "minSize", int32)
+        self.min_size = _read(source, "minSize", _readers.int32)
 
     self.max_size = value = get("maxSize")
     if value is None:
         missing += 1
     elif type(value) is not int or not -(2**31) <= value < 2**31:
-        self.max_size = read(source, "maxSize", int32)
+        self.max_size = _read(source, "maxSize", _readers.int32)
 
     if len(source) + missing == 6:
         self._unknown = None
     elif not _OTHER_NAMES.keys().isdisjoint(source):
-        return renamed(decode_warm_pool_spec, source, _OTHER_NAMES)
+        return _renamed(decode_warm_pool_spec, source, _OTHER_NAMES)
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["WarmPoolSpec"] = decode_warm_pool_spec
+_DECODERS["WarmPoolSpec"] = decode_warm_pool_spec
+_FIELDS["WarmPoolSpec"] = _ATTRIBUTES, _OTHER_NAMES

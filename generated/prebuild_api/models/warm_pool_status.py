@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any as _Any
 
-from attrs import define
+from attrs import define as _define
 
-from ..readers import (
-    int32,
-    string,
-    uint64,
-)
-from ..types import (
-    DECODERS,
-    Model,
-    encode_enum,
-    read,
-    renamed,
-    unknown_fields,
-)
-from .warm_pool_phase import WARM_POOL_PHASE_MEMBERS, WarmPoolPhase
+from .. import readers as _readers
+from ..types import DECODERS as _DECODERS
+from ..types import FIELDS as _FIELDS
+from ..types import Model as _Model
+from ..types import encode_enum as _encode_enum
+from ..types import read as _read
+from ..types import renamed as _renamed
+from ..types import unknown_fields as _unknown_fields
+from .warm_pool_phase import _MEMBERS as _warm_pool_phase_members
+from .warm_pool_phase import WarmPoolPhase
 
-_KNOWN: frozenset[str] = frozenset(
-    {
-        "phase",
-        "failureMessage",
-        "statusVersion",
-        "runningInstances",
-        "stoppedInstances",
-        "desiredSize",
-    }
-)
+_ATTRIBUTES: dict[str, str] = {
+    "phase": "phase",
+    "failureMessage": "failure_message",
+    "statusVersion": "status_version",
+    "runningInstances": "running_instances",
+    "stoppedInstances": "stopped_instances",
+    "desiredSize": "desired_size",
+}
 # Names that a reader accepts as well: those in protobuf and in Python.
-_OTHER_NAMES = {
+_OTHER_NAMES: dict[str, str] = {
     "failure_message": "failureMessage",
     "status_version": "statusVersion",
     "running_instances": "runningInstances",
@@ -41,8 +35,8 @@ _OTHER_NAMES = {
 }
 
 
-@define(kw_only=True, weakref_slot=False, repr=False)
-class WarmPoolStatus(Model):
+@_define(kw_only=True, weakref_slot=False, repr=False)
+class WarmPoolStatus(_Model):
     """The state of a warm pool, as its runner reports it."""
 
     phase: WarmPoolPhase = WarmPoolPhase.UNSPECIFIED
@@ -63,10 +57,10 @@ class WarmPoolStatus(Model):
     desired_size: int | None = None
     """How many environments the autoscaler aims at right now, within the bounds of the spec."""
 
-    def to_dict(self) -> dict[str, Any]:
-        result: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, _Any]:
+        result: dict[str, _Any] = {}
         if self.phase != WarmPoolPhase.UNSPECIFIED:
-            result["phase"] = encode_enum(self.phase)
+            result["phase"] = _encode_enum(self.phase)
 
         if self.failure_message is not None:
             result["failureMessage"] = self.failure_message
@@ -88,11 +82,11 @@ class WarmPoolStatus(Model):
         return result
 
 
-def decode_warm_pool_status(source: dict[str, Any]) -> WarmPoolStatus:
+def decode_warm_pool_status(source: dict[str, _Any]) -> WarmPoolStatus:
     """Read a `WarmPoolStatus` from the JSON object `source`."""
     self = _new(WarmPoolStatus)
     get = source.get
-    value: Any
+    value: _Any
     missing = 0
     value = get("phase")
     if value is None:
@@ -100,48 +94,49 @@ def decode_warm_pool_status(source: dict[str, Any]) -> WarmPoolStatus:
         self.phase = WarmPoolPhase.UNSPECIFIED
     else:
         try:
-            self.phase = WARM_POOL_PHASE_MEMBERS[value]
+            self.phase = _warm_pool_phase_members[value]
         except (KeyError, TypeError):
-            self.phase = read(source, "phase", WarmPoolPhase.from_json)
+            self.phase = _read(source, "phase", WarmPoolPhase.from_json)
 
     self.failure_message = value = get("failureMessage")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.failure_message = read(source, "failureMessage", string)
+        self.failure_message = _read(source, "failureMessage", _readers.string)
 
     self.status_version = value = get("statusVersion")
     if value is None:
         missing += 1
     elif not isinstance(value, str):
-        self.status_version = read(source, "statusVersion", uint64)
+        self.status_version = _read(source, "statusVersion", _readers.uint64)
 
     self.running_instances = value = get("runningInstances")
     if value is None:
         missing += 1
     elif type(value) is not int or not -(2**31) <= value < 2**31:
-        self.running_instances = read(source, "runningInstances", int32)
+        self.running_instances = _read(source, "runningInstances", _readers.int32)
 
     self.stopped_instances = value = get("stoppedInstances")
     if value is None:
         missing += 1
     elif type(value) is not int or not -(2**31) <= value < 2**31:
-        self.stopped_instances = read(source, "stoppedInstances", int32)
+        self.stopped_instances = _read(source, "stoppedInstances", _readers.int32)
 
     self.desired_size = value = get("desiredSize")
     if value is None:
         missing += 1
     elif type(value) is not int or not -(2**31) <= value < 2**31:
-        self.desired_size = read(source, "desiredSize", int32)
+        self.desired_size = _read(source, "desiredSize", _readers.int32)
 
     if len(source) + missing == 6:
         self._unknown = None
     elif not _OTHER_NAMES.keys().isdisjoint(source):
-        return renamed(decode_warm_pool_status, source, _OTHER_NAMES)
+        return _renamed(decode_warm_pool_status, source, _OTHER_NAMES)
     else:
-        self._unknown = unknown_fields(source, _KNOWN)
+        self._unknown = _unknown_fields(source, _ATTRIBUTES)
     return self
 
 
 _new = object.__new__
-DECODERS["WarmPoolStatus"] = decode_warm_pool_status
+_DECODERS["WarmPoolStatus"] = decode_warm_pool_status
+_FIELDS["WarmPoolStatus"] = _ATTRIBUTES, _OTHER_NAMES

@@ -6,13 +6,24 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
-from typing import Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
 from prebuilds.cli.durations import parse_duration
 from prebuilds.cli.output import FORMATS
+
+if TYPE_CHECKING:
+    from click import ParamType as ParamType  # noqa: PLC0414  otherwise mypy does not let others import it
+else:
+
+    class ParamType(click.ParamType):
+        """The type of click, which older releases do not let type checkers parametrize."""
+
+        def __class_getitem__(cls, _item: object) -> type:
+            return cls
+
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -21,7 +32,7 @@ _MAX_LINE: Final = 10_000
 """The number of characters of a line of ids."""
 
 
-class DurationType(click.ParamType[timedelta]):
+class DurationType(ParamType[timedelta]):
     """A duration such as `90s`, `15m`, `2h` or `7d`."""
 
     name = "duration"
@@ -39,7 +50,7 @@ class DurationType(click.ParamType[timedelta]):
         return found
 
 
-class EnumType(click.ParamType[str]):
+class EnumType(ParamType[str]):
     """A value of an enum of the API, by its short name in any case."""
 
     def __init__(self, name: Literal["PrebuildPhase", "WarmPoolPhase", "PrebuildTrigger"]) -> None:
@@ -62,11 +73,11 @@ class EnumType(click.ParamType[str]):
         return self.fail(f"expected one of {', '.join(members)}, found {value!r}", param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """The short names that begin with what was typed."""
+        """The short names that complete the typed text."""
         return [CompletionItem(short) for short in self.members() if short.startswith(incomplete.lower())]
 
 
-class RateType(click.ParamType[float]):
+class RateType(ParamType[float]):
     """A rate such as `5/s` or `100/m`, in calls per second."""
 
     name = "rate"
@@ -149,7 +160,7 @@ def ids_in(lines: Iterable[str], source: str) -> list[str]:
     for number, line in enumerate(lines, start=1):
         if len(line) > _MAX_LINE or number > _MAX_IDS:
             raise click.UsageError(f"{source}, line {number}: expected at most {_MAX_IDS} lines with an id each")
-        words = line.split()
+        words = line.removeprefix("\ufeff").split()
         if words and not words[0].startswith("#"):
             found.append(_checked_id(words[0], f"id in {source}, line {number}"))
     return found

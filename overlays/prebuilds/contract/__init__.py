@@ -19,7 +19,7 @@ from prebuilds.extras import load
 if TYPE_CHECKING:
     from prebuilds.contract.formats import format_strategy, register_formats, schema_document
     from prebuilds.contract.properties import PROPERTIES, Property
-    from prebuilds.contract.runner import Options, Report, run
+    from prebuilds.contract.runner import Options, Report, check, run
     from prebuilds.contract.transports import AsgiTransport, HttpTransport, Transport, TransportError
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Report",
     "Transport",
     "TransportError",
+    "check",
     "format_strategy",
     "register_formats",
     "run",
@@ -41,7 +42,7 @@ __all__ = [
 _HOMES = {
     "formats": ("format_strategy", "register_formats", "schema_document"),
     "properties": ("PROPERTIES", "Property"),
-    "runner": ("Options", "Report", "run"),
+    "runner": ("Options", "Report", "check", "run"),
     "transports": ("AsgiTransport", "HttpTransport", "Transport", "TransportError"),
 }
 

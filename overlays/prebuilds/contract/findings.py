@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from prebuilds.contract.properties import METHODS, PROPERTIES, Property
 from prebuilds.contract.wire import Answer
 
 PROOF: Final = frozenset({"invalid_argument", "not_found", "failed_precondition", "already_exists", "out_of_range"})
 """The codes that show that a method looks at what it is asked. Any other can come from something in front of it."""
+
+UNIMPLEMENTED: Final = "unimplemented"
+"""The code by which a server says that it does not have a method."""
 
 
 class State(Enum):
@@ -25,23 +28,6 @@ class State(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
-    """What the last answer of a sequence had to be, where that can be said in general.
-
-    Attributes:
-        status: the HTTP status.
-        code: the Connect code.
-        path: a field of the answer, `prebuild.spec.timeout`.
-        value: what that field had to be.
-    """
-
-    status: int | None = None
-    code: str | None = None
-    path: str | None = None
-    value: Any = None
-
-
-@dataclass(frozen=True, slots=True)
 class Failure:
     """A property that a method has broken.
 
@@ -50,14 +36,14 @@ class Failure:
         method: the method.
         why: what was asked, what came back, what should have.
         sequence: the shortest sequence of calls that shows it.
-        expected: what the last of them had to answer, if that can be said.
+        layer: the layer that has found it.
     """
 
     property: Property
     method: str
     why: str
     sequence: tuple[Answer, ...]
-    expected: Expected | None = None
+    layer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +70,29 @@ class Result:
     excused: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a run was asked to do, which decides what may be missing from its results.
+
+    Attributes:
+        methods: the methods to check; all of them if empty.
+        limits: why a property may stay untested without counting against the server, "" if the run does everything.
+        without_success: the methods that the run never calls with a request that has to succeed.
+        without_error: the methods that the run never calls with a request that has to fail.
+        uncalled: the methods that the run never calls.
+    """
+
+    methods: frozenset[str] = frozenset()
+    limits: str = ""
+    without_success: frozenset[str] = frozenset()
+    without_error: frozenset[str] = frozenset()
+    uncalled: frozenset[str] = frozenset()
+
+    def covers(self, method: str) -> bool:
+        """Whether the results of a method are asked for."""
+        return not self.methods or method in self.methods
+
+
 @dataclass(slots=True)
 class Reached:
     """How far a method was reached.
@@ -97,12 +106,24 @@ class Reached:
     codes: set[str] = field(default_factory=set[str])
 
     @property
-    def missing(self) -> str:
-        """What is still needed before anything about the method counts as tested; "" if nothing is."""
+    def is_implemented(self) -> bool:
+        """Whether the server has the method. Checks of the request may run before the server notices that it has not.
+
+        A server without the method answers `unimplemented`, except to a request that is wrong by itself.
+        """
+        return self.success or UNIMPLEMENTED not in self.codes or bool(self.codes & (PROOF - {"invalid_argument"}))
+
+    def missing(self, *, success: bool = True, error: bool = True) -> str:
+        """What the run still needs before anything about the method counts as tested; "" if nothing.
+
+        Args:
+            success: whether the method has to succeed once.
+            error: whether the method has to answer with an error of its own once.
+        """
         lacks: list[str] = []
-        if not self.success:
+        if success and not self.success:
             lacks.append("a success")
-        if not self.codes & PROOF:
+        if error and not self.codes & PROOF:
             lacks.append("an error of its own")
         return " and ".join(lacks)
 
@@ -115,6 +136,7 @@ class Findings:
         only: the names of the properties to look at; all of them if empty.
         skip: the names of those to leave out.
         known: the known failures, as read by `read_known`.
+        scope: what the run was asked to do.
     """
 
     def __init__(
@@ -124,8 +146,10 @@ class Findings:
         only: Collection[str] = (),
         skip: Collection[str] = (),
         known: Collection[tuple[str, str]] = (),
+        scope: Scope | None = None,
     ) -> None:
         check_names([*only, *skip])
+        self.scope = scope or Scope()
         self.selected = {
             name
             for name, item in PROPERTIES.items()
@@ -139,6 +163,15 @@ class Findings:
         self._failures: dict[tuple[str, str], list[Failure]] = {}
         self._excuses: dict[tuple[str, str], str] = {}
 
+    def is_known(self, name: str, method: str) -> bool:
+        """Whether the file of known failures lists the property, for this method or for all."""
+        return (name, method) in self._known or (name, "") in self._known
+
+    @property
+    def not_implemented(self) -> tuple[str, ...]:
+        """The methods that the server says it does not have."""
+        return tuple(m for m, reached in self.reached.items() if self.scope.covers(m) and not reached.is_implemented)
+
     def keep(self, name: str, method: str) -> None:
         """The method has kept the property, at least this time."""
         self._kept.add((name, method))
@@ -151,6 +184,10 @@ class Findings:
         """The method has broken the property."""
         self._failures.setdefault((failure.property.name, failure.method), []).append(failure)
 
+    def length_of(self, name: str, method: str) -> int | None:
+        """How many requests the shortest known failure of the property takes, None if there is none."""
+        return min((len(each.sequence) for each in self._failures.get((name, method), ())), default=None)
+
     def excuse(self, name: str, method: str, why: str) -> None:
         """The property cannot be tested here, and that says nothing against the server."""
         self._excuses.setdefault((name, method), why)
@@ -158,6 +195,12 @@ class Findings:
     def is_broken(self, name: str, method: str) -> bool:
         """Whether the method has broken the property already."""
         return (name, method) in self._failures
+
+    def is_open(self, name: str) -> bool:
+        """Whether nothing is known yet of a property, for at least one of the methods that the run covers."""
+        methods = [method for method in PROPERTIES[name].methods if self.scope.covers(method)]
+        known = self._kept | self._failures.keys() | self._excuses.keys()
+        return any((name, method) not in known for method in methods)
 
     @property
     def failures(self) -> list[Failure]:
@@ -175,24 +218,60 @@ class Findings:
     def _pairs(self) -> Iterable[tuple[str, str]]:
         for name, item in PROPERTIES.items():
             if name in self.selected:
-                for method in item.methods:
-                    yield name, method
+                yield from ((name, method) for method in item.methods if self.scope.covers(method))
 
     def _result(self, item: Property, method: str, unfinished: str) -> Result:
         key = item.name, method
-        known = key in self._known or (item.name, "") in self._known
-        failures = self._failures.get(key)
-        if failures:
-            shortest = min(failures, key=lambda failure: len(failure.sequence))
+        known = self.is_known(item.name, method)
+        if not self.reached[method].is_implemented:
+            why = f"the server does not implement {method}"
+            return Result(item, method, State.NOT_TESTED, why, known=known, excused=True)
+        failures = self._failures.get(key, [])
+        certain = [failure for failure in failures if not self._missing_methods(failure)]
+        if certain:
+            shortest = min(certain, key=lambda failure: len(failure.sequence))
             return Result(item, method, State.BROKEN, shortest.why, shortest, known=known)
-        missing = self.reached[method].missing
-        if key in self._kept and not missing:
+        missing = self._missing(method)
+        if key in self._kept and not missing and not failures:
             return Result(item, method, State.KEPT, known=known)
+        why, excused = self._reason(key, missing, failures, unfinished)
+        return Result(item, method, State.NOT_TESTED, why, known=known, excused=excused)
+
+    def _missing(self, method: str) -> str:
+        """What the method has not answered with yet, of what a run of this scope can bring about."""
+        scope = self.scope
+        return self.reached[method].missing(
+            success=method not in scope.without_success, error=method not in scope.without_error
+        )
+
+    def _missing_methods(self, failure: Failure) -> list[str]:
+        """The methods in the sequence of a failure that the server does not implement: they show nothing."""
+        methods = dict.fromkeys(answer.request.method for answer in failure.sequence)
+        return [method for method in methods if method in self.reached and not self.reached[method].is_implemented]
+
+    def _reason(
+        self, key: tuple[str, str], missing: str, failures: Sequence[Failure], unfinished: str
+    ) -> tuple[str, bool]:
+        """Why something was not tested, and whether that says nothing against the server."""
+        method = key[1]
+        if method in self.scope.uncalled:
+            return f"{self.scope.limits} does not call {method}", True
+        if failures:
+            absent = ", ".join(self._missing_methods(failures[0]))
+            return f"it takes {absent}, which the server does not implement", True
         if missing:
-            why = f"{method} has not answered with {missing}"
-        else:
-            why = self._excuses.get(key, unfinished or "no request has shown it")
-        return Result(item, method, State.NOT_TESTED, why, known=known, excused=not missing and key in self._excuses)
+            return f"{method} has not answered with {missing}", self._has_known_failure(method)
+        if key in self._excuses:
+            return self._excuses[key], True
+        if unfinished:
+            return unfinished, False
+        if self.scope.limits:
+            return f"{self.scope.limits} does not check it", True
+        return "no request has shown it", self._has_known_failure(method)
+
+    def _has_known_failure(self, method: str) -> bool:
+        """Whether the method has a known failure, which may be in the way of other checks."""
+        return any(each == method and self.is_known(name, each) for name, each in self._failures)
 
     def passing(self, results: Sequence[Result]) -> tuple[Result, ...]:
         """The known failures that were kept. A property that is known without a method has to be kept by all."""

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 # How many bytes the head of an answer may have, and the whole of it.
 _LONGEST_HEAD: Final = 2**18
-_LONGEST: Final = 2**26
+MAX_BODY: Final = 2**24
 
 # How many bytes are taken from the socket at once.
 _PIECE: Final = 2**16
@@ -201,8 +201,8 @@ class Connection:
         return bool(piece)
 
     def _check(self, size: int) -> None:
-        if size > _LONGEST:
-            raise HttpError(f"the answer has more than {_LONGEST} bytes")
+        if size > MAX_BODY:
+            raise HttpError(f"the answer has more than {MAX_BODY} bytes")
 
 
 @functools.lru_cache(maxsize=256)  # many are the same, but for the second in which they were written

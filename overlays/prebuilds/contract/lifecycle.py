@@ -13,15 +13,15 @@ from itertools import pairwise
 from typing import Any, Final, cast
 from urllib.parse import quote, urlsplit
 
+from prebuilds.contract import schema
 from prebuilds.contract.findings import PROOF
 from prebuilds.contract.observations import ENDED, LEAVING, items_in, phase_of
 from prebuilds.contract.probes import is_cancelled, judge_cancellation, judge_deletion, judge_page
 from prebuilds.contract.properties import ID_FIELD, LISTS, METHODS, OF_POOL, OF_PREBUILD, READS
 from prebuilds.contract.session import ForbiddenError, LimitReachedError, Pair, Session
+from prebuilds.contract.steps import OBSERVED, chosen, step
 from prebuilds.contract.transports import TransportError
 from prebuilds.contract.wire import Answer, Request, at
-
-DEFAULT_PAGE_SIZE: Final = 25
 
 _KIND: Final = {"GetPrebuild": "prebuild", "GetWarmPool": "warmPool"}
 
@@ -84,9 +84,11 @@ class Lifecycle:
             self._look_back,
             self._delete,
         )
-        for step in steps:
+        for each in chosen(steps, self.session.wants_more):
             try:
-                step()
+                if self._pair is None:
+                    self.begin()
+                each()
             except (TransportError, LimitReachedError, ForbiddenError):
                 continue
 
@@ -101,12 +103,14 @@ class Lifecycle:
         made_id = answer.at("prebuild.id")
         return made_id if answer.ok and isinstance(made_id, str) and made_id else None
 
+    @step("filters", *OBSERVED)
     def _make_pool(self) -> None:
         """The pool that the prebuilds feed, and a second prebuild behind the first."""
         pair = self._pair
         if pair is None or not pair.environment_class:
             return
-        fields = {"projectId": pair.project, "environmentClassId": pair.environment_class, "minSize": 0, "maxSize": 1}
+        place = {"projectId": pair.project, "environmentClassId": pair.environment_class}
+        fields = {**place, **schema.pool_sizes().least}
         answers: list[Answer] = []
 
         def is_made() -> bool:
@@ -131,7 +135,7 @@ class Lifecycle:
             Pair(self.session.new_id(), pair.environment_class),
         ):
             named = {"projectId": beside.project, "environmentClassId": beside.environment_class}
-            answer = self.session.call("CreateWarmPool", {**named, "minSize": 0, "maxSize": 1})
+            answer = self.session.call("CreateWarmPool", {**named, **schema.pool_sizes().least})
             pool_id = answer.at("warmPool.id")
             if answer.ok and isinstance(pool_id, str):
                 self._beside.append((beside, pool_id))
@@ -141,6 +145,7 @@ class Lifecycle:
             answer = self.session.call(listing, {"filter": filters})
             judge_page(self.session, answer, filters, shows=[answer])
 
+    @step("unknown-id-is-not-found", needs=("_make_pool",))
     def _mistaken(self) -> None:
         """What there is one of is not taken for the other: the id of a pool is that of no prebuild."""
         session = self.session
@@ -152,6 +157,7 @@ class Lifecycle:
                 what = f"{method} with the id of another kind of thing"
                 session.refused("unknown-id-is-not-found", answer, what, "not_found")
 
+    @step("unauthenticated-without-token")
     def _get_without_token(self) -> None:
         """What may be called with GET needs the token as well."""
         session = self.session
@@ -165,6 +171,7 @@ class Lifecycle:
             what = f"{method} by GET without a token"
             session.refused("unauthenticated-without-token", answer, what, "unauthenticated")
 
+    @step("wrong-type-is-refused", "malformed-json", needs=("_make_pool",))
     def _survived(self) -> None:
         """What is wrong outside of the fields is no reason to fail within, whatever is answered."""
         headers = self.session.headers()
@@ -179,19 +186,24 @@ class Lifecycle:
             headers_of_get = self.session.headers(content_type=None)
             self.session.send(Request("ListPrebuilds", None, headers_of_get, "GET", query=query))
         for method in LISTS:
+            if not self.session.wants_to_see("wrong-type-is-refused", method):
+                continue
             answer = self.session.call(method, {"pagination": {"pageSize": 1.5}}, refused=True)
             what = f"{method} with a page size of 1.5"
             self.session.refused("wrong-type-is-refused", answer, what, "invalid_argument")
         if self._pool is not None and self.session.allows_refusals:
-            fields = {"warmPoolId": self._pool, "minSize": 0, "maxSize": 1.5}
+            fields = {"warmPoolId": self._pool, "minSize": schema.pool_sizes().min_low, "maxSize": 1.5}
             answer = self.session.call("UpdateWarmPool", fields, refused=True)
             what = "UpdateWarmPool with a maxSize of 1.5"
             self.session.refused("wrong-type-is-refused", answer, what, "invalid_argument")
         for method in METHODS if self.session.allows_refusals else READS:
+            if not self.session.wants_to_see("malformed-json", method):
+                continue
             answer = self.session.send(Request(method, b'{"', headers), refused=True)
             what = f"{method} with a body that breaks off"
             self.session.refused("malformed-json", answer, what, "invalid_argument")
 
+    @step("ids-are-fresh", "default-page-size", "filters", "page-size-kept", "no-item-twice", "no-item-skipped")
     def _many(self) -> None:
         """More of each than a page has by default."""
         session = self.session
@@ -201,11 +213,11 @@ class Lifecycle:
                 continue
             project = session.new_id()
             made: list[str] = []
-            for _ in range(DEFAULT_PAGE_SIZE + 1):
+            for _ in range(schema.default_page_size() + 1):
                 fields: dict[str, Any] = {"projectId": project, "spec": {}}
                 if method == "CreateWarmPool":
                     named = {"environmentClassId": session.new_id()}
-                    fields = {"projectId": project, **named, "minSize": 0, "maxSize": 1}
+                    fields = {"projectId": project, **named, **schema.pool_sizes().least}
                 answer = session.call(method, fields)
                 if answer.ok:
                     made += [str(item.get("id")) for _, item in items_in(answer)]
@@ -216,7 +228,7 @@ class Lifecycle:
                 answer = session.call(listing, {"filter": filters, "pagination": pagination})
                 count = len(list(items_in(answer)))
                 why = f"a page without a size has {count} items"
-                session.judge("default-page-size", listing, count <= DEFAULT_PAGE_SIZE, why)
+                session.judge("default-page-size", listing, count <= schema.default_page_size(), why)
                 judge_page(session, answer, filters, shows=[answer])
             self._walk(listing, filters, made)
 
@@ -263,6 +275,10 @@ class Lifecycle:
         session.eventually(look, within=session.patience, interval=0.05 if session.local else 5.0)
         return phase
 
+    @step(
+        *("cancel-takes-effect", "answers-what-was-asked", "cancel-rules", "repeated-cancel", "delete-takes-effect"),
+        *("repeated-delete", "delete-again-succeeds", *OBSERVED),
+    )
     def _cancelled(self) -> None:
         session = self.session
         if not session.wants("cancel-rules", "repeated-cancel", "cancel-takes-effect"):
@@ -292,12 +308,17 @@ class Lifecycle:
             )
             judge_deletion(session, "DeletePrebuild", prebuild_id, after=[answer])
 
+    @step("delete-takes-effect")
     def _delete_early(self) -> None:
         """Delete a prebuild that is under way, and may have to stop first: what came of it is looked at in the end."""
         prebuild_id = self._create_prebuild()
         if prebuild_id is not None and self.session.call("DeletePrebuild", {"prebuildId": prebuild_id}).ok:
             self._deleted_early = prebuild_id
 
+    @step(
+        *("filters", "snapshot-rotates", "snapshot-needs-a-prebuild", *OBSERVED),
+        needs=("_make_pool", "_cancelled"),
+    )
     def _complete_first(self) -> None:
         if self._first is None:
             return
@@ -321,6 +342,7 @@ class Lifecycle:
             if answer.ok:
                 self.session.judge("snapshot-needs-a-prebuild", "GetWarmPool", not got, why)
 
+    @step("reads-change-nothing", *OBSERVED, needs=("_make_pool",))
     def _read_again(self) -> None:
         """Reading changes nothing. What a server does by itself meanwhile, it does not do between any two reads."""
         session = self.session
@@ -372,6 +394,7 @@ class Lifecycle:
             why = "a prebuild is COMPLETED, and the filter for that does not let it through"
             session.judge("filters", "ListPrebuilds", listed, why)
 
+    @step("snapshot-rotates", needs=("_complete_first",))
     def _rotate(self) -> None:
         session = self.session
         if self._pool is None or self._second is None or not self._snapshot:
@@ -392,6 +415,7 @@ class Lifecycle:
         if rotated:
             self._rotated = self._snapshot, session.log[-1]
 
+    @step("cancel-rules", needs=("_complete_first",))
     def _cancel_ended(self) -> None:
         session = self.session
         if self._first is None:
@@ -402,6 +426,7 @@ class Lifecycle:
             session.refused("cancel-rules", answer, what, "failed_precondition")
             session.call("GetPrebuild", {"prebuildId": self._first})  # it has to be as it was
 
+    @step("cancel-takes-effect", "snapshot-rotates", needs=("_cancelled", "_rotate"))
     def _look_back(self) -> None:
         """What was cancelled has not gone on meanwhile, and a pool has not come back to what was replaced."""
         session = self.session
@@ -426,6 +451,7 @@ class Lifecycle:
 
     # -- The log
 
+    @step("logs-token-is-no-api-token", "log-opens", "log-refuses-others", needs=("_complete_first",))
     def _log(self) -> None:
         session = self.session
         if self._first is None:
@@ -433,6 +459,10 @@ class Lifecycle:
         answer = session.call("CreatePrebuildLogsToken", {"prebuildId": self._first})
         token = answer.at("accessToken")
         if not answer.ok or not isinstance(token, str) or not token:
+            return
+        if not (token.isascii() and token.isprintable()):
+            why = "the logs token has a character that the header Authorization cannot carry"
+            session.judge("log-opens", "CreatePrebuildLogsToken", ok=False, why=why, shows=[answer])
             return
         self._use_as_api_token(token)
         url = at(session.latest(self._first) or {}, "status.logUrl")
@@ -459,9 +489,10 @@ class Lifecycle:
     def _use_as_api_token(self, token: str) -> None:
         session = self.session
         name = "logs-token-is-no-api-token"
+        if session.takes_any_token():
+            session.excuse(name, "the server takes any token")
+            return
         used = session.call("ListPrebuilds", {}, token=token)
-        if any(result.excused for result in session.findings.results() if result.property.name == name):
-            return  # the server takes any token
         session.refused(name, used, "ListPrebuilds with a logs token", "unauthenticated", "permission_denied")
 
     def _own_path(self, url: object) -> str | None:
@@ -480,6 +511,11 @@ class Lifecycle:
 
     # -- Deleting
 
+    @step(
+        *("delete-takes-effect", "repeated-delete", "delete-again-succeeds", "others-are-untouched"),
+        *("delete-is-wanted", "gone-is-gone", "pool-is-free-again"),
+        needs=("_make_pool", "_delete_early"),
+    )
     def _delete(self) -> None:
         session = self.session
         for method, item_id in (("DeletePrebuild", self._first), ("DeleteWarmPool", self._pool)):
@@ -504,7 +540,7 @@ class Lifecycle:
         get, change, more = (
             ("GetPrebuild", "CancelPrebuild", {})
             if method == "DeletePrebuild"
-            else ("GetWarmPool", "UpdateWarmPool", {"minSize": 0, "maxSize": 2})
+            else ("GetWarmPool", "UpdateWarmPool", schema.pool_sizes().least)
         )
         before = session.log[-1]
         answer = session.call(change, {ID_FIELD[change]: item_id, **more})
@@ -598,7 +634,8 @@ class Lifecycle:
             why = f"the pool was still {phase or 'there'} after {session.patience:g} s"
             session.excuse("pool-is-free-again", why)
             return
-        fields = {"projectId": pair.project, "environmentClassId": pair.environment_class, "minSize": 0, "maxSize": 1}
+        place = {"projectId": pair.project, "environmentClassId": pair.environment_class}
+        fields = {**place, **schema.pool_sizes().least}
         found: list[Answer] = []
 
         def is_made() -> bool:

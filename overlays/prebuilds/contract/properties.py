@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from prebuild_wire import OPERATIONS
+from prebuilds.contract import schema
 
 Level = Literal["MUST", "SHOULD"]
 
@@ -23,29 +24,42 @@ READS: Final = tuple(name for name, operation in OPERATIONS.items() if operation
 WRITES: Final = tuple(name for name in METHODS if name not in READS)
 """The methods that may change something."""
 
-LISTS: Final = tuple(name for name, operation in OPERATIONS.items() if operation.paged)
-"""The methods that answer page by page."""
-
 CREATES: Final = ("CreatePrebuild", "CreateWarmPool")
 """The methods that make something that has to be deleted again."""
 
 DELETES: Final = ("DeletePrebuild", "DeleteWarmPool")
 """The methods that delete something."""
 
-OF_PREBUILD: Final = ("GetPrebuild", "CancelPrebuild", "DeletePrebuild", "CreatePrebuildLogsToken")
-"""The methods that are called with the id of a prebuild."""
+LISTS: Final = ("ListPrebuilds", "ListWarmPools")
+"""The methods that list what the creates make, page by page."""
 
-OF_POOL: Final = ("GetWarmPool", "UpdateWarmPool", "DeleteWarmPool")
-"""The methods that are called with the id of a warm pool."""
+HAND_WRITTEN: Final = (
+    *CREATES,
+    *LISTS,
+    *DELETES,
+    *("GetPrebuild", "CancelPrebuild", "CreatePrebuildLogsToken", "GetWarmPool", "UpdateWarmPool"),
+)
+"""The methods whose behaviour the kit knows. Of any other, it checks what follows from the schema."""
 
-OF_ID: Final = (*OF_PREBUILD, *OF_POOL)
+
+def _id_field(method: str) -> str | None:
+    """The field of the request that names what the method is about, None if there is no such field."""
+    of = schema.fields(f"{method}Request")
+    ids = [name for name in schema.required(method) if of[name].get("format") == "uuid"]
+    return ids[0] if len(ids) == 1 and method not in CREATES else None
+
+
+ID_FIELD: Final = {method: name for method in METHODS if (name := _id_field(method)) is not None}
+"""The field of the request that carries the id of something that exists, by method."""
+
+OF_ID: Final = tuple(ID_FIELD)
 """The methods that are called with the id of something that exists."""
 
-ID_FIELD: Final = {
-    **dict.fromkeys(OF_PREBUILD, "prebuildId"),
-    **dict.fromkeys(OF_POOL, "warmPoolId"),
-}
-"""The field of the request that carries that id."""
+OF_PREBUILD: Final = tuple(method for method, name in ID_FIELD.items() if name == "prebuildId")
+"""The methods that are called with the id of a prebuild."""
+
+OF_POOL: Final = tuple(method for method, name in ID_FIELD.items() if name == "warmPoolId")
+"""The methods that are called with the id of a warm pool."""
 
 SHOWS_PREBUILD: Final = ("CreatePrebuild", "GetPrebuild", "ListPrebuilds", "CancelPrebuild")
 """The methods that answer with prebuilds."""
@@ -94,7 +108,11 @@ def _assumed(name: str, methods: tuple[str, ...], says: str) -> Property:
     return Property(name, "MUST", says, ASSUMED, assumption=True, methods=methods)
 
 
-_BOUNDED = ("CreatePrebuild", "ListPrebuilds", "CreateWarmPool", "ListWarmPools", "UpdateWarmPool")
+_BOUNDED = tuple(method for method in METHODS if schema.bounds(method))
+_WITH_FIELDS = tuple(method for method in METHODS if schema.leaves(method))
+_WITH_IDS = tuple(method for method in METHODS if any(leaf.is_id for leaf in schema.leaves(method)))
+_WITH_ENUMS = tuple(method for method in METHODS if any(leaf.enum for leaf in schema.leaves(method)))
+_WITH_REQUIRED = tuple(method for method in METHODS if schema.required(method))
 _SHOWS = (*SHOWS_PREBUILD, *SHOWS_POOL)
 _SHOWS_AGAIN = tuple(method for method in _SHOWS if method not in CREATES)
 _CHANGES = ("CreateWarmPool", "UpdateWarmPool")
@@ -127,16 +145,16 @@ _ALL = (
     _must("no-write-by-get", WRITES, CONNECT, "A GET of a method that may change something does not reach it."),
     _should("method-not-allowed", METHODS, CONNECT, "An HTTP method that is not supported is 405, with Allow."),
     _should("get-for-reads", READS, CONNECT, "A method without side effects can be called with GET."),
-    _should("gzip-requests", METHODS[1:2], CONNECT, "The body of a request may be compressed with gzip."),
-    _should("unknown-encoding", METHODS[1:2], CONNECT, "A body in an unknown encoding is unimplemented."),
+    _should("gzip-requests", LISTS[:1], CONNECT, "The body of a request may be compressed with gzip."),
+    _should("unknown-encoding", LISTS[:1], CONNECT, "A body in an unknown encoding is unimplemented."),
     _must("protocol-version-is-optional", READS, CONNECT, "A call without Connect-Protocol-Version is answered."),
-    _must("deadline-is-taken", METHODS[1:2], CONNECT, "A call with a deadline in Connect-Timeout-Ms is answered."),
+    _must("deadline-is-taken", LISTS[:1], CONNECT, "A call with a deadline in Connect-Timeout-Ms is answered."),
     # -- What a request may say
     _must("unknown-id-is-not-found", OF_ID, API, "An id that does not exist is not_found."),
-    _must("malformed-id-is-refused", METHODS, RULES, "An id that is no UUID is invalid_argument."),
+    _must("malformed-id-is-refused", _WITH_IDS, RULES, "An id that is no UUID is invalid_argument."),
     _must(
         "required-fields",
-        (*OF_ID, *CREATES),
+        _WITH_REQUIRED,
         RULES,
         "A required field that is missing or empty is invalid_argument.",
     ),
@@ -145,12 +163,12 @@ _ALL = (
     _must("min-at-most-max", _CHANGES, RULES, "A pool with minSize above maxSize is invalid_argument."),
     _must(
         "undefined-enum-is-refused",
-        ("CreatePrebuild", "ListPrebuilds"),
+        _WITH_ENUMS,
         RULES,
         "The number of no member of an enum is invalid_argument.",
     ),
-    _assumed("unknown-enum-name-is-refused", ("CreatePrebuild", "ListPrebuilds"), "So is the name of no member."),
-    _must("wrong-type-is-refused", METHODS, PROTOJSON, "A value of a JSON type that cannot be meant is refused."),
+    _assumed("unknown-enum-name-is-refused", _WITH_ENUMS, "So is the name of no member."),
+    _must("wrong-type-is-refused", _WITH_FIELDS, PROTOJSON, "A value of a JSON type that cannot be meant is refused."),
     _must(
         "input-forms",
         LISTS,
@@ -260,7 +278,7 @@ _ALL = (
         API,
         "A logs token is shown by CreatePrebuildLogsToken alone.",
     ),
-    _must("logs-token-is-no-api-token", METHODS[1:2], API, "A logs token opens no method of the service."),
+    _must("logs-token-is-no-api-token", LISTS[:1], API, "A logs token opens no method of the service."),
     _must(
         "log-refuses-others", ("CreatePrebuildLogsToken",), API, "The log's address refuses the API token, and none."
     ),

@@ -1,19 +1,33 @@
-"""The shortest way to see a failure again: which calls it takes, as curl and as a test."""
+"""How to see a failure again: the requests that it takes, as a shell script and as a test."""
 
 from __future__ import annotations
 
 import json
 import re
-import shlex
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final, cast
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from importlib.resources import files
+from string import Template
+from typing import Any, Final, NamedTuple, cast
 
-from prebuilds.contract.properties import CREATES
+from prebuilds.contract.escaping import (
+    is_plain,
+    jq_path,
+    python_docstring,
+    python_text,
+    shell_comment,
+    shell_double_quoted,
+    shell_format,
+    shell_word,
+)
+from prebuilds.contract.properties import CREATES, ID_FIELD, LISTS, WRITES
 from prebuilds.contract.secrets import masked
-from prebuilds.contract.wire import Answer, Request
+from prebuilds.contract.wire import Answer, Request, at
+
+DEFAULT_URL: Final = "http://127.0.0.1:8080"
+"""Where a server is taken to be that was tested without an address."""
 
 # What an answer hands on to later calls: ids, page tokens, logs tokens.
-_HANDED_ON: Final = re.compile(r"\.(?:id|nextToken|accessToken|logUrl)$")
+_HANDED_ON: Final = frozenset({"id", "nextToken", "accessToken", "logUrl"})
 
 # Longer bodies are no use on a command line.
 _LONG = 4000
@@ -23,9 +37,29 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # A list can hand on a lot that nobody uses.
 _MOST_VALUES = 60
 
+# So many calls that a list or a conflict builds on are enough to show it.
+_MOST_BEFORE = 8
+
+# For how many seconds a script waits for a phase.
+_PATIENCE = 60
+
+
+class Value(NamedTuple):
+    """Something that an answer hands on to later calls.
+
+    Attributes:
+        variable: the variable of the script that holds it.
+        source: the place of the answer in the sequence; -1 for a project, which the script makes up.
+        path: where it is in the answer.
+    """
+
+    variable: str
+    source: int
+    path: tuple[str | int, ...]
+
 
 def shortest(log: Sequence[Answer], shows: Sequence[Answer], made: Mapping[str, str]) -> tuple[Answer, ...]:
-    """The calls that it takes to show what the answers `shows` do: those, and what handed ids and tokens on to them.
+    """The calls that it takes to show what the answers `shows` do: those, and those that they build on.
 
     Args:
         log: all answers of the session.
@@ -36,21 +70,22 @@ def shortest(log: Sequence[Answer], shows: Sequence[Answer], made: Mapping[str, 
     waiting = list(shows)
     while waiting:
         answer = waiting.pop()
-        text = _sent(answer.request)
-        for earlier in _sources(log, answer, text, made):
+        before = log[: max(answer.number, 0)]
+        for earlier in (*_sources(before, answer, made), *_preconditions(before, answer, made)):
             if earlier.number not in needed:
                 needed[earlier.number] = earlier
                 waiting.append(earlier)
     return tuple(needed[number] for number in sorted(needed))
 
 
-def _sources(log: Sequence[Answer], answer: Answer, text: str, made: Mapping[str, str]) -> Iterable[Answer]:
+def _sources(before: Sequence[Answer], answer: Answer, made: Mapping[str, str]) -> Iterator[Answer]:
     """The first answers that handed on something which the request uses."""
+    text = _sent(answer.request)
     wanted = {item_id for item_id in made if item_id in text}
-    token = _page_token(answer.request)
-    if token:
+    token = at(_fields(answer.request), "pagination.token")
+    if isinstance(token, str) and token:
         wanted.add(token)
-    for earlier in log[: max(answer.number, 0)]:
+    for earlier in before:
         if not wanted:
             return
         found = {value for value in wanted if value.encode("utf-8", "backslashreplace") in earlier.body}
@@ -59,48 +94,90 @@ def _sources(log: Sequence[Answer], answer: Answer, text: str, made: Mapping[str
             yield earlier
 
 
-def _page_token(request: Request) -> str:
+def _preconditions(before: Sequence[Answer], answer: Answer, made: Mapping[str, str]) -> Iterator[Answer]:
+    """The changes without which the server would be in another state: in the same projects, or of the same things."""
+    method, fields = answer.request.method, _fields(answer.request)
+    projects: set[str] = set()
+    ids: set[str] = set()
+    if method in ID_FIELD:
+        ids |= {str(fields.get(ID_FIELD[method]))} & made.keys()
+    elif method == "CreateWarmPool":
+        projects.add(str(fields.get("projectId")))
+    elif method in LISTS:
+        given: object = at(fields, "filter.projectIds")
+        projects |= set(map(str, cast("Sequence[Any]", given))) if isinstance(given, list) else set()
+        ids |= set([each for each in made if each.encode() in answer.body][:_MOST_BEFORE])
+    found: list[Answer] = []
+    for earlier in before:
+        if not earlier.ok or earlier.request.method not in WRITES:
+            continue
+        sent = _fields(earlier.request)
+        if earlier.request.method in CREATES:
+            in_project = str(sent.get("projectId")) in projects
+            related = in_project or any(each.encode() in earlier.body for each in ids)
+        else:
+            related = str(sent.get(ID_FIELD.get(earlier.request.method, ""))) in ids
+        if related:
+            found.append(earlier)
+    yield from found[-_MOST_BEFORE:]
+
+
+def _fields(request: Request) -> dict[str, Any]:
+    """The fields of a request in JSON, none if it is anything else."""
     try:
-        content = json.loads(request.body or b"")
+        content: object = json.loads(request.body or b"")
     except (ValueError, RecursionError):
-        return ""
-    pagination = cast("dict[str, Any]", content).get("pagination") if isinstance(content, dict) else None
-    token = cast("dict[str, Any]", pagination).get("token") if isinstance(pagination, dict) else None
-    return token if isinstance(token, str) else ""
+        return {}
+    return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
 
 
 def _sent(request: Request) -> str:
     return (request.body or b"").decode("utf-8", "replace") + request.target
 
 
-def handed_on(sequence: Sequence[Answer]) -> dict[str, tuple[str, int, str]]:
-    """What later calls of a sequence take from earlier ones: value to variable, place of its source, and path there."""
+def handed_on(sequence: Sequence[Answer], *, made_up_projects: bool = False) -> dict[str, Value]:
+    """What later calls of a sequence take from earlier ones, by value.
+
+    Args:
+        sequence: the calls.
+        made_up_projects: whether the projects were made up, and have to be others each time.
+    """
+    found: dict[str, Value] = {}
+    if made_up_projects:
+        for answer in sequence:
+            project = _fields(answer.request).get("projectId")
+            if answer.request.method in CREATES and isinstance(project, str) and _UUID.fullmatch(project):
+                found.setdefault(project, Value(f"PROJECT_{len(found) + 1}", -1, ()))
     later = [_sent(answer.request) for answer in sequence]
-    found: dict[str, tuple[str, int, str]] = {}
     for place, answer in enumerate(sequence):
-        for path, value in _values(answer.content, ""):
-            if value in found or not value:
-                continue
-            if any(value in text for text in later[place + 1 :]):
-                found[value] = (f"VALUE_{len(found) + 1}", place, path)
+        for path, value in _values(answer.content):
+            if value and value not in found and any(value in text for text in later[place + 1 :]):
+                found[value] = Value(f"VALUE_{len(found) + 1}", place, path)
     return found
 
 
-def _values(content: Any, path: str) -> Iterable[tuple[str, str]]:
-    values: list[tuple[str, str]] = []
-    stack: list[tuple[str, Any]] = [(path, content)]
+def _values(content: Any) -> Iterable[tuple[tuple[str | int, ...], str]]:
+    values: list[tuple[tuple[str | int, ...], str]] = []
+    stack: list[tuple[tuple[str | int, ...], Any]] = [((), content)]
     while stack and len(values) < _MOST_VALUES:
         where, value = stack.pop(0)
         if isinstance(value, dict):
-            stack += [(f"{where}.{name}", item) for name, item in cast("dict[str, Any]", value).items()]
+            stack += [((*where, name), item) for name, item in cast("dict[str, Any]", value).items()]
         elif isinstance(value, list):
-            stack += [(f"{where}[{number}]", item) for number, item in enumerate(cast("Sequence[Any]", value))]
-        elif isinstance(value, str) and _HANDED_ON.search(where):
+            stack += [((*where, number), item) for number, item in enumerate(cast("Sequence[Any]", value))]
+        elif isinstance(value, str) and where and where[-1] in _HANDED_ON:
             values.append((where, value))
     return values
 
 
-def as_curl(sequence: Sequence[Answer], base_url: str, token: str, secrets: Collection[str] = ()) -> str:
+def as_curl(
+    sequence: Sequence[Answer],
+    base_url: str,
+    token: str,
+    secrets: Collection[str] = (),
+    *,
+    made_up_projects: bool = False,
+) -> str:
     """The sequence as a shell script: curl, and jq where an answer hands something on.
 
     Args:
@@ -108,39 +185,58 @@ def as_curl(sequence: Sequence[Answer], base_url: str, token: str, secrets: Coll
         base_url: where the server is.
         token: the API token. The script takes it from the variable TOKEN.
         secrets: what else must not be shown.
+        made_up_projects: whether the projects were made up, and have to be others each time.
     """
-    variables = handed_on(sequence)
-    lines = [f"BASE={shlex.quote(base_url or 'http://127.0.0.1:8080')}"]
+    variables = handed_on(sequence, made_up_projects=made_up_projects)
+    lines = [f"BASE={shell_word(base_url or DEFAULT_URL)}"]
     if any(_bearing(name, value, token)[1] for answer in sequence for name, value in answer.request.headers):
         lines.append(": ${TOKEN:?has to be the API token}")
+    lines += [f"{value.variable}=$(uuidgen | tr A-F a-f)" for value in variables.values() if value.source < 0]
     for place, answer in enumerate(sequence):
-        handed = [(variable, path) for variable, source, path in variables.values() if source == place]
+        handed = [value for value in variables.values() if value.source == place]
+        phase = _phase_to_wait_for(answer)
         # What hands nothing on shows its status.
-        command = _command(answer.request, "-sS" if handed else "-sSi", token, variables, secrets)
-        if handed:
+        command = _command(answer.request, "-sS" if handed or phase else "-sSi", token, variables, secrets)
+        if phase:
+            reached = shell_word(f"{jq_path((phase[0], 'status', 'phase'))} == {json.dumps(phase[1])}")
+            lines += [
+                f"for _ in $(seq {_PATIENCE}); do ANSWER=$({command})",
+                f'  printf %s "$ANSWER" | jq -e {reached} > /dev/null && break; sleep 1; done',
+                'printf "%s\\n" "$ANSWER"',
+            ]
+        elif handed:
             lines.append(f"ANSWER=$({command})")
-            lines += [f'{variable}=$(printf %s "$ANSWER" | jq -r {shlex.quote(path)})' for variable, path in handed]
         else:
             lines.append(command)
-        lines.append(f"# -> {masked(answer.outcome, secrets) if answer.status else 'no answer'}")
+        lines += [f'{each.variable}=$(printf %s "$ANSWER" | jq -r {shell_word(jq_path(each.path))})' for each in handed]
+        lines.append(shell_comment(f"-> {masked(answer.outcome, secrets) if answer.status else 'no answer'}"))
     return "\n".join(lines)
+
+
+def _phase_to_wait_for(answer: Answer) -> tuple[str, str] | None:
+    """The field of an answer that shows a thing, and its phase, if that takes the server some time to reach."""
+    if not answer.ok or answer.request.method not in ("GetPrebuild", "GetWarmPool"):
+        return None
+    name = "prebuild" if answer.request.method == "GetPrebuild" else "warmPool"
+    phase = answer.at(f"{name}.status.phase")
+    return (name, phase) if isinstance(phase, str) and not phase.endswith("_PENDING") else None
 
 
 def _command(
     request: Request,
     flags: str,
     token: str,
-    variables: Mapping[str, tuple[str, int, str]],
+    variables: Mapping[str, Value],
     secrets: Collection[str],
 ) -> str:
     parts = [f"curl {flags}g"]
     if request.http_method not in ("POST", "GET") or (request.http_method == "GET") != (request.body is None):
-        parts.append(f"-X {request.http_method}")
+        parts.append(f"-X {shell_word(request.http_method)}")
     parts.append(f'"$BASE"{_quoted(masked(request.target, secrets), variables)}')
     for name, value in request.headers:
         scheme, kind = _bearing(name, value, token)
         if kind:
-            shown = f'"{name}: {scheme} {_IN_SHELL[kind]}"'
+            shown = f'"{shell_double_quoted(f"{name}: {scheme} ")}{_IN_SHELL[kind]}"'
         else:
             # curl drops a header without a value unless it ends in a semicolon.
             shown = _quoted(masked(f"{name}: {value}" if value else f"{name};", secrets), variables)
@@ -151,7 +247,8 @@ def _command(
         parts.append("-H 'Content-Type:'")  # curl would add one of its own
     text = _text_of(request.body)
     if text is not None and len(text) <= _LONG:
-        parts.append(f"--data-binary {_quoted(masked(text, secrets), variables)}")
+        # The raw form sends a text that begins with @ as it is, and no file.
+        parts.append(f"--data-raw {_quoted(masked(text, secrets), variables)}")
         return " ".join(parts)
     parts.append("--data-binary @-")
     return f"{_printed(request.body, variables, secrets)} | {' '.join(parts)}"
@@ -171,33 +268,34 @@ _IN_SHELL: Final = {"{TOKEN}": "$TOKEN", "{TOKEN}x": "${TOKEN}x", "{CUT}": "${TO
 
 
 def _text_of(body: bytes) -> str | None:
-    """The body as text that a shell can hold, None if it cannot."""
+    """The body as text that can be pasted into a shell, None if it cannot."""
     try:
         text = body.decode()
     except UnicodeDecodeError:
         return None
-    # At the beginning of what curl is to send, this sign names a file.
-    # Other signs than letters are for the terminal that they are pasted into.
-    return None if any((byte < 32 and byte != 10) or byte == 127 for byte in body) or text.startswith("@") else text
+    return text if is_plain(text) else None
 
 
-def _quoted(text: str, variables: Mapping[str, tuple[str, int, str]]) -> str:
-    if not any(value in text for value in variables):
-        return shlex.quote(text)
-    quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$").replace("`", "\\`")
-    for value, (variable, _, _) in variables.items():
-        quoted = quoted.replace(value, f"${{{variable}}}")
-    return f'"{quoted}"'
+def _quoted(text: str, variables: Mapping[str, Value]) -> str:
+    """A word of the shell, with variables in place of what earlier answers have handed on."""
+    words = [
+        f'"${{{variables[piece].variable}}}"' if piece in variables else shell_word(piece)
+        for piece in _pieces(text, variables)
+    ]
+    return "".join(words) or "''"
 
 
-def _printed(body: bytes, variables: Mapping[str, tuple[str, int, str]], secrets: Collection[str]) -> str:
+def _pieces(text: str, variables: Mapping[str, Value]) -> list[str]:
+    handed = "|".join(map(re.escape, sorted(variables, key=len, reverse=True)))
+    return [piece for piece in (re.split(f"({handed})", text) if handed else [text]) if piece]
+
+
+def _printed(body: bytes, variables: Mapping[str, Value], secrets: Collection[str]) -> str:
     """A shell command that prints the body: what is no text in octal, and what is the same for long by its length."""
     steps: list[str] = []
-    hidden = masked(body.decode("latin-1"), secrets)
-    handed = "|".join(map(re.escape, sorted(variables, key=len, reverse=True)))
-    for piece in re.split(f"({handed})", hidden) if handed else [hidden]:
+    for piece in _pieces(masked(body.decode("latin-1"), secrets), variables):
         if piece in variables:
-            steps.append(f'printf %s "${{{variables[piece][0]}}}"')
+            steps.append(f'printf %s "${{{variables[piece].variable}}}"')
         else:
             steps += _printed_piece(piece.encode("latin-1"))
     return steps[0] if len(steps) == 1 and "|" not in steps[0] else f"{{ {'; '.join(steps or [':'])}; }}"
@@ -206,109 +304,9 @@ def _printed(body: bytes, variables: Mapping[str, tuple[str, int, str]], secrets
 def _printed_piece(piece: bytes) -> Iterable[str]:
     for part in re.finditer(rb"(.)\1{199,}|(?:(?!(.)\2{199}).)+", piece, re.DOTALL):
         if part[1] is not None:
-            octal = f"{part[1][0]:03o}"
-            yield f"head -c {len(part[0])} /dev/zero | tr '\\000' '\\{octal}'"
+            yield f"head -c {len(part[0])} /dev/zero | tr '\\000' '\\{part[1][0]:03o}'"
         else:
-            shown = "".join(
-                chr(byte) if 32 <= byte < 127 and chr(byte) not in "'\\%" else f"\\{byte:03o}" for byte in part[0]
-            )
-            # A format that begins with a minus would be an option.
-            yield f"printf '{shown.replace('-', chr(92) + '055', 1) if shown.startswith('-') else shown}'"
-
-
-_TEST: Final = '''"""{title}
-
-{why}
-"""
-
-import http.client
-import json
-import os
-import re
-import uuid
-from urllib.parse import urlsplit
-
-BASE_URL = os.environ.get("BASE_URL", {base_url!r})
-TOKEN = os.environ.get("TOKEN", "any")
-
-CALLS = {calls}
-
-# Projects that are made up anew each time.
-NEW = {new}
-
-SEEN = {seen}
-
-
-def send(call, values):
-    """One request; returns the status and the body of its answer."""
-    parts = urlsplit(BASE_URL)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.netloc, timeout=30)
-    body = call["body"]
-    target = parts.path.rstrip("/") + call["target"]
-    for name, value in values.items():
-        target = target.replace("{{" + name + "}}", value)
-        body = None if body is None else body.replace(b"{{" + name.encode() + b"}}", value.encode())
-    connection.putrequest(call["verb"], target, skip_accept_encoding=True)
-    if body is not None:
-        connection.putheader("Content-Length", str(len(body)))
-    for name, value in call["headers"]:
-        connection.putheader(name, value.replace("{{TOKEN}}", TOKEN).replace("{{CUT}}", TOKEN[:-1]))
-    connection.endheaders(body)
-    answer = connection.getresponse()
-    status, content = answer.status, answer.read()
-    connection.close()
-    return status, content
-
-
-def picked(content, path):
-    """The value at `.a.b[0].c` of a JSON document."""
-    value = json.loads(content)
-    for name, place in re.findall(r"\\.(\\w+)|\\[(\\d+)\\]", path):
-        value = value[name] if name else value[int(place)]
-    return value
-
-
-def things_in(call, content):
-    """The calls that delete what a call has made."""
-    kind = re.search(r"/Create(Prebuild|WarmPool)$", call["target"])
-    try:
-        made = json.loads(content)[kind[1][0].lower() + kind[1][1:]]["id"] if kind else None
-    except (ValueError, LookupError, TypeError):
-        made = None
-    if made is None:
-        return []
-    field = "prebuildId" if kind[1] == "Prebuild" else "warmPoolId"
-    headers = [("Content-Type", "application/json"), ("Authorization", "Bearer {{TOKEN}}")]
-    target = call["target"].replace("/Create", "/Delete")
-    return [{{"verb": "POST", "target": target, "headers": headers, "body": json.dumps({{field: made}}).encode()}}]
-
-
-def plain(content):
-    """An answer without what differs each time: ids, times, tokens."""
-    text = content.decode("utf-8", "replace")
-    text = re.sub(r"[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}", "<id>", text)
-    text = re.sub(r"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9:.]+Z?", "<time>", text)
-    return re.sub(r'"(nextToken|accessToken)":\\s*"[^"]*"', r'"\\1":"<token>"', text)
-
-
-def test_{name}():
-    values, made, status, content = {{name: str(uuid.uuid4()) for name in NEW}}, [], None, b""
-    try:
-        for call in CALLS:
-            try:
-                status, content = send(call, values)
-            except (OSError, http.client.HTTPException) as error:
-                status, content = 0, str(error).encode()
-            made += things_in(call, content)
-            for name, path in call["keep"]:
-                values[name] = picked(content, path)
-    finally:
-        for call in reversed(made):
-            send(call, {{}})
-    assert status, content  # no answer is no answer that is right
-{asserts}
-'''
+            yield f"printf '{shell_format(part[0])}'"
 
 
 def as_pytest(
@@ -317,120 +315,44 @@ def as_pytest(
     property_name: str,
     method: str,
     why: str,
-    expected: Mapping[str, Any],
-    base_url: str,
+    url: str,
     token: str,
     secrets: Collection[str] = (),
+    options: Mapping[str, Any] | None = None,
     made_up_projects: bool = False,
 ) -> str:
-    """The sequence as a test that needs nothing but pytest: it fails as long as the server answers as it did.
+    """A test that fails as long as the server breaks the property.
+
+    It checks the property by the same rule as the run that found the failure, on things that it creates anew.
 
     Args:
-        sequence: the calls.
+        sequence: the calls that showed it, for the reader.
         property_name: the property that is broken.
         method: the method that breaks it.
         why: what is wrong.
-        expected: what the last answer has to be: `status`, `code`, or the `value` at `path`.
-        base_url: where the server is.
+        url: where the server is.
         token: the API token. It is not written down: the test takes it from the environment variable TOKEN.
         secrets: what else must not be written down.
-        made_up_projects: whether the projects were made up, and are each time, so that the test can be run again.
+        options: the options of the run that it takes to show it.
+        made_up_projects: whether the projects were made up.
     """
-    variables = handed_on(sequence)
-    projects = _projects(sequence) if made_up_projects else {}
-    replaced = {**projects, **{value: variable for value, (variable, _, _) in variables.items()}}
-    calls: list[dict[str, Any]] = []
-    for place, answer in enumerate(sequence):
-        request = answer.request
-        body = request.body
-        target = request.target
-        for value, variable in replaced.items():
-            target = target.replace(value, f"{{{variable}}}")
-            body = (
-                None
-                if body is None
-                else body.replace(value.encode("utf-8", "backslashreplace"), f"{{{variable}}}".encode())
-            )
-        calls.append(
-            {
-                "verb": request.http_method,
-                "target": masked(target, secrets),
-                "headers": [
-                    (name, " ".join(_bearing(name, value, token)).strip() or masked(value, secrets))
-                    for name, value in request.headers
-                ],
-                "body": body if body is None else masked(body.decode("latin-1"), secrets).encode("latin-1"),
-                "keep": [(variable, path) for variable, source, path in variables.values() if source == place],
-            }
-        )
-    last = sequence[-1] if sequence else None
-    seen = masked(last.body.decode("utf-8", "replace") if last is not None else "", secrets)
     name = re.sub(r"\W+", "_", f"{property_name}_{_snake(method)}")
-    return _TEST.format(
+    script = as_curl(sequence, url, token, secrets, made_up_projects=made_up_projects)
+    return _template("test.py.txt").substitute(
         title=f"{property_name} of {method}",
-        why=_in_docstring(masked(why, secrets)),
-        base_url=base_url or "http://127.0.0.1:8080",
-        calls=_literal(calls),
-        new=list(projects.values()),
-        seen=repr((last.status if last is not None else 0, seen)),
+        why=python_docstring(masked(why, secrets)),
+        file=f"test_{name}.py",
+        curl="\n".join(shell_comment(line).rstrip() for line in script.split("\n")),
         name=name,
-        # An encoding that is unknown may be answered with 501.
-        asserts=_asserts(expected, crashed=property_name == "no-server-error" and not _is_encoded(last)),
+        property=python_text(property_name),
+        method=python_text(method),
+        url=python_text(url or DEFAULT_URL),
+        options="\n".join(f"        {key}={value!r}," for key, value in (options or {}).items()),
     )
 
 
-def _is_encoded(answer: Answer | None) -> bool:
-    return answer is not None and answer.request.header("content-encoding") is not None
-
-
-def _projects(sequence: Sequence[Answer]) -> dict[str, str]:
-    """The projects that something is made in, each with a variable."""
-    found: dict[str, str] = {}
-    for answer in sequence:
-        project = _field(answer.request, "projectId")
-        if answer.request.method in CREATES and _UUID.fullmatch(project):
-            found.setdefault(project, f"PROJECT_{len(found) + 1}")
-    return found
-
-
-def _field(request: Request, name: str) -> str:
-    """The text in a field of a request, "" if it has none."""
-    try:
-        content = json.loads(request.body or b"")
-    except (ValueError, RecursionError):
-        return ""
-    value: object = cast("dict[str, Any]", content).get(name) if isinstance(content, dict) else None
-    return value if isinstance(value, str) else ""
-
-
-def _in_docstring(text: str) -> str:
-    """The text as it can stand in a file of Python, whatever a server has put into it."""
-    plain = text.replace("\\", "\\\\").replace('"', "'")
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in plain)
-
-
-def _literal(calls: Sequence[Mapping[str, Any]]) -> str:
-    lines = ["["]
-    for call in calls:
-        lines.append("    {")
-        lines += [f"        {name!r}: {value!r}," for name, value in call.items()]
-        lines.append("    },")
-    return "\n".join([*lines, "]"])
-
-
-def _asserts(expected: Mapping[str, Any], *, crashed: bool) -> str:
-    if crashed:
-        return "    assert status < 500, content"
-    if expected.get("status") is not None:
-        return f"    assert status == {expected['status']!r}, content"
-    if expected.get("code") is not None:
-        return f'    assert status != 200, content\n    assert json.loads(content)["code"] == {expected["code"]!r}'
-    if expected.get("path") is not None:
-        return f"    assert picked(content, {'.' + expected['path']!r}) == {expected['value']!r}"
-    return (
-        "    # What is wrong cannot be said in one line: as long as the answer is the same, it is still wrong.\n"
-        "    assert (status, plain(content)) != (SEEN[0], plain(SEEN[1].encode()))"
-    )
+def _template(name: str) -> Template:
+    return Template(files("prebuilds.contract").joinpath("templates", name).read_text(encoding="utf-8"))
 
 
 def _snake(name: str) -> str:

@@ -16,17 +16,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
+from prebuilds.contract import schema
 from prebuilds.contract.cleanup import CleanUp, clean_up
-from prebuilds.contract.findings import Findings, Result, State
+from prebuilds.contract.escaping import one_line
+from prebuilds.contract.findings import UNIMPLEMENTED, Findings, Result, Scope, State
+from prebuilds.contract.layers import LAYERS, Choice, LayerRun, run_layers
 from prebuilds.contract.ledger import Ledger, LedgerError
-from prebuilds.contract.lifecycle import Lifecycle
 from prebuilds.contract.observations import phase_of
 from prebuilds.contract.plan import PlanTransport
-from prebuilds.contract.probes import run_probes
-from prebuilds.contract.properties import ID_FIELD
+from prebuilds.contract.properties import HAND_WRITTEN, ID_FIELD, LISTS, METHODS, WRITES
 from prebuilds.contract.secrets import masked
 from prebuilds.contract.session import (
     LimitReachedError,
@@ -37,10 +38,7 @@ from prebuilds.contract.session import (
     Session,
 )
 from prebuilds.contract.transports import HttpTransport, Transport, TransportError
-from prebuilds.contract.wire import JSON, Request, encode
-
-LAYERS: Final = ("probes", "lifecycle", "machine", "schemathesis")
-"""The layers of a run, in their order."""
+from prebuilds.contract.wire import CODES, JSON, Answer, Request, encode
 
 CONFORMS: Final = 0
 BROKEN: Final = 1
@@ -49,6 +47,8 @@ LEFT_BEHIND: Final = 3
 
 _REMOTE_RATE = 5.0
 _GREETING_TIMEOUT = 10.0
+_GREETING_CONNECT_TIMEOUT = 1.5
+_GREETING_CONNECT_TIMEOUT_LOCAL = 1.0
 _LOCAL_PATIENCE = 15.0
 _REMOTE_PATIENCE = 60.0
 
@@ -74,10 +74,12 @@ class Options:
         patience: for how many seconds to wait for what a server does in its own time.
         only: the properties to look at, all if empty.
         skip: the properties to leave out.
+        methods: the methods to check, all if empty.
         known: the known failures, pairs of a property and a method, which is "" for all of them.
+        thorough: whether the layers send all that they have, even if `only` a few properties are looked at.
         layers: the layers to run.
         deep: whether schemathesis runs its longer phases as well.
-        ledger: the file to write down what was made in; by default one in the current directory.
+        ledger: the file to write down what was made in; by default one in the user's directory for state.
     """
 
     url: str = ""
@@ -95,25 +97,12 @@ class Options:
     patience: float | None = None
     only: Collection[str] = ()
     skip: Collection[str] = ()
+    methods: Collection[str] = ()
     known: Collection[tuple[str, str]] = ()
+    thorough: bool = False
     layers: Sequence[str] = LAYERS
     deep: bool = False
     ledger: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LayerRun:
-    """What one layer has done.
-
-    Attributes:
-        name: the layer.
-        requests: how many requests it has sent.
-        seconds: how long it took.
-    """
-
-    name: str
-    requests: int
-    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +116,7 @@ class Report:
         assumptions: whether assumptions were held against the server.
         results: each property and method.
         passing: the known failures that were kept.
+        not_implemented: the methods that the server says it does not have.
         layers: what was run.
         seconds: how long it all took.
         clean_up: what was deleted, None if there was nothing.
@@ -142,6 +132,7 @@ class Report:
     assumptions: bool
     results: tuple[Result, ...]
     passing: tuple[Result, ...]
+    not_implemented: tuple[str, ...]
     layers: tuple[LayerRun, ...]
     seconds: float
     clean_up: CleanUp | None
@@ -175,7 +166,10 @@ class Report:
         return [
             result
             for result in self.results
-            if result.state is State.NOT_TESTED and not result.excused and result.property.level == "MUST"
+            if result.state is State.NOT_TESTED
+            and not result.excused
+            and not result.known
+            and result.property.level == "MUST"
         ]
 
     @property
@@ -187,7 +181,7 @@ class Report:
             return LEFT_BEHIND
         if self.broken or self.passing:
             return BROKEN
-        return NOT_TESTED if self.not_tested or self.unfinished else CONFORMS
+        return NOT_TESTED if self.not_tested or self.not_implemented or self.unfinished else CONFORMS
 
 
 def run(
@@ -228,7 +222,13 @@ def run(
     assumptions = options.assumptions
     if assumptions is None:
         assumptions = local and plan is None and not unfinished and _is_emulator(way)
-    findings = Findings(assumptions=assumptions, only=options.only, skip=options.skip, known=options.known)
+    findings = Findings(
+        assumptions=assumptions,
+        only=options.only,
+        skip=options.skip,
+        known=options.known,
+        scope=_scope(options, mode),
+    )
     path = None if mode in ("plan", "read") or unfinished else options.ledger or _ledger_path()
     ledger = (
         Ledger(None, options.url)
@@ -281,6 +281,7 @@ def run(
         assumptions=assumptions,
         results=tuple(results),
         passing=findings.passing(results),
+        not_implemented=() if unfinished and not layers else findings.not_implemented,
         layers=tuple(layers),
         seconds=time.perf_counter() - begun,
         clean_up=cleaned,
@@ -291,10 +292,32 @@ def run(
     )
 
 
+def check(property_name: str, method: str, *, url: str, token: str, **options: Any) -> None:
+    """Check one property of one method, as the tests do that a run writes for its failures.
+
+    Args:
+        property_name: the property.
+        method: the method.
+        url: where the server is.
+        token: the API token.
+        options: further attributes of `Options`.
+
+    Raises:
+        AssertionError: the property is broken, or could not be checked.
+    """
+    # What else is sent makes a difference to some failures.
+    report = run(Options(url=url, token=token, only=(property_name,), methods=(method,), thorough=True, **options))
+    for result in report.results:
+        problem = result.state is State.BROKEN or (result.state is State.NOT_TESTED and not result.excused)
+        if problem or report.unfinished:
+            raise AssertionError(masked(f"{property_name} {method}: {result.why}", report.session.secrets))
+
+
 def clean_up_ledger(
     path: Path,
     *,
     token: str,
+    url: str = "",
     transport: Transport | None = None,
     tell: Callable[[str], None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
@@ -305,16 +328,24 @@ def clean_up_ledger(
     Args:
         path: the ledger.
         token: the API token.
-        transport: the way to the server, by default HTTP to the one that the ledger names.
+        url: where the server is; by default where the ledger says, if that is this machine. Whoever wrote the ledger
+            must not choose where the token goes.
+        transport: the way to the server, by default HTTP to `url`.
         tell: what to do with news.
         sleep: how to let time pass.
         clock: the seconds that have passed, from any beginning.
 
     Raises:
         LedgerError: the file is no ledger.
-        ValueError: its server has no address.
+        ValueError: the server has no address, or is not the one that the ledger is about.
     """
     ledger = Ledger.read(path)
+    if url and url.rstrip("/") != ledger.url.rstrip("/"):
+        ledger.close()
+        raise ValueError(f"the ledger {path} is about {one_line(ledger.url)}, not about {url}")
+    if not url and transport is None and not is_local(ledger.url):
+        ledger.close()
+        raise ValueError(f"name the server: prebuilds contract cleanup {path} {one_line(ledger.url)}")
     way = transport or HttpTransport(ledger.url)
     local = is_local(ledger.url)
     rate = 0.0 if local else _REMOTE_RATE
@@ -337,6 +368,27 @@ def clean_up_ledger(
             way.close()
 
 
+def _scope(options: Options, mode: Mode) -> Scope:
+    """What a run of these options can test at all."""
+    unknown = sorted(set(options.methods) - set(METHODS))
+    if unknown:
+        raise ValueError(f"unknown method {', '.join(unknown)}: expected one of {', '.join(METHODS)}")
+    limits = ""
+    if set(options.layers) != set(LAYERS):
+        limits = f"the choice of layers ({', '.join(options.layers)})"
+    if mode != "full":
+        limits = f"the mode {mode}"
+    writes, none = frozenset(WRITES), frozenset[str]()
+    return Scope(
+        methods=frozenset(options.methods),
+        limits=limits,
+        # What a method that is not known by its name takes to succeed, nobody knows.
+        without_success=frozenset(METHODS) - set(HAND_WRITTEN) | (writes if mode in ("read", "reject") else none),
+        without_error=writes if mode in ("read", "lifecycle") else none,
+        uncalled=writes if mode == "read" else none,
+    )
+
+
 def is_local(url: str) -> bool:
     """Whether a URL is of this machine: what is sent there reaches nobody else."""
     host = urlsplit(url).hostname or ""
@@ -356,6 +408,8 @@ def _greet(way: Transport, options: Options) -> str:
     headers = (("Content-Type", JSON), ("Connect-Protocol-Version", "1"), ("Authorization", f"Bearer {options.token}"))
     if isinstance(way, HttpTransport):
         way.timeout = min(_GREETING_TIMEOUT, options.max_time / 4 or _GREETING_TIMEOUT)
+        near = is_local(way.base_url)
+        way.connect_timeout = _GREETING_CONNECT_TIMEOUT_LOCAL if near else _GREETING_CONNECT_TIMEOUT
     why = ""
     for method in ("ListPrebuilds", "GetPrebuild", "ListWarmPools", "GetWarmPool"):
         fields = {ID_FIELD[method]: str(uuid.uuid4())} if method in ID_FIELD else {}
@@ -367,34 +421,41 @@ def _greet(way: Transport, options: Options) -> str:
             why = f"the server does not answer: {error}"
             continue
         url, came = f"{way.base_url}{answer.request.target}", f"{answer.outcome} {answer.media_type}".rstrip()
-        if answer.status in (401, 403):
+        if answer.status in (401, 403) and answer.code is not None:
             why = f"the server refuses the token: POST {url} got {came}. Is it the right one (--token-env)?"
         elif 300 <= answer.status < 400:
             where = answer.headers.get("location", "nowhere")
             why = f"the server redirects, which is not followed: POST {url} got {answer.status}, to {where}"
         elif answer.status >= 500:
             why = f"the server fails at everything: POST {url} got {came}"
-        elif not answer.json and answer.body.strip() != b"{}":
-            why = f"this is no PrebuildService: POST {url} got {came}. Is the URL the whole base URL?"
+        elif not _is_of_the_service(answer):
+            why = f"there is no PrebuildService: POST {url} got {came}. Is the URL the whole base URL (.../api)?"
         else:
             return ""
     return masked(why, {options.token})
+
+
+def _is_of_the_service(answer: Answer) -> bool:
+    """Whether only a PrebuildService answers like this: a list in JSON, or an error that a method of it gives."""
+    if answer.ok:
+        return answer.request.method in LISTS and isinstance(answer.content, dict)
+    if answer.code == "not_found":
+        return answer.request.method not in LISTS
+    return answer.code in CODES and answer.code != UNIMPLEMENTED
 
 
 def _settle_down(session: Session) -> str:
     """Make a first prebuild, and return what is in the way of making any."""
     if not session.allows(writes=True) or session.mode == "plan":
         return ""
-    if session.is_open:
-        session.keep_away()
-    else:
+    if not session.is_open:
         _wait_for_draining(session)
     pair = session.new_pair() if session.is_open else session.home
     if pair is None:
         return ""
     named = {"environmentClassId": pair.environment_class} if pair.environment_class else {}
     why = ""
-    for spec in ({}, {"timeout": "3600s"}):
+    for spec in ({}, {"timeout": schema.timeouts()[1]}):
         try:
             answer = session.call("CreatePrebuild", {"projectId": pair.project, **named, "spec": spec})
         except (TransportError, LimitReachedError):
@@ -440,7 +501,8 @@ def _why_unfinished(
             interrupts.is_heeded = True
             why = _settle_down(session)
             if not why:
-                _run_layers(session, options, layers, tell)
+                choice = Choice(options.layers, bool(options.only), options.thorough, options.deep)
+                run_layers(session, choice, layers, tell)
         except OutOfTimeError:
             why = f"the time of {options.max_time:g} s was over (--max-time)"
         except (ServerGoneError, TransportError, LedgerError) as error:
@@ -450,43 +512,6 @@ def _why_unfinished(
     except KeyboardInterrupt:
         why = "it was interrupted"
     return "it was interrupted" if session.is_interrupted else why
-
-
-def _run_layers(session: Session, options: Options, layers: list[LayerRun], tell: Callable[[str], None]) -> None:
-    writes = session.allows(writes=True)
-    lifecycle = Lifecycle(session) if writes and "lifecycle" in options.layers else None
-    if lifecycle is not None:
-        session.layer = "lifecycle"
-        lifecycle.begin()
-    steps: list[tuple[str, Callable[[], None]]] = []
-    if "probes" in options.layers:
-        steps.append(("probes", lambda: run_probes(session)))
-    if session.mode in ("lifecycle", "full") and "machine" in options.layers:
-        steps.append(("machine", lambda: _run_machine(session)))
-    if lifecycle is not None:
-        steps.append(("lifecycle", lifecycle.finish))
-    if session.mode == "full" and "schemathesis" in options.layers:
-        steps.append(("schemathesis", lambda: _run_schemathesis(session, deep=options.deep)))
-    for name, step in steps:
-        session.layer = name
-        tell(name)
-        before, begun = len(session.log), time.perf_counter()
-        try:
-            step()
-        finally:
-            layers.append(LayerRun(name, len(session.log) - before, time.perf_counter() - begun))
-
-
-def _run_machine(session: Session) -> None:
-    from prebuilds.contract.machine import run_machine  # Hypothesis takes half a second to load
-
-    run_machine(session, seed=session.seed)
-
-
-def _run_schemathesis(session: Session, *, deep: bool) -> None:
-    from prebuilds.contract.stock import run_schemathesis  # it takes a second to load
-
-    run_schemathesis(session, deep=deep)
 
 
 def _is_emulator(way: Transport) -> bool:
@@ -499,12 +524,20 @@ def _is_emulator(way: Transport) -> bool:
 
 
 def _ledger_path() -> Path:
+    """A file of its own for each run, where programs keep what has to outlive them."""
+    state = os.environ.get("XDG_STATE_HOME", "")
+    home = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
+    folder = home / "prebuilds" / "contract"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerError(f"the folder {folder} for ledgers cannot be created: {error}. Use --ledger FILE") from None
     stamp = datetime.now(tz=UTC).strftime("%Y%m%d-%H%M%S")
-    return Path(f"prebuilds-contract-{stamp}-{os.getpid()}.ledger")
+    return folder / f"{stamp}-{os.getpid()}-{uuid.uuid4().hex[:6]}.ledger"
 
 
 class _Interrupts:
-    """What Ctrl-C does: it ends the run, and is heard twice before it ends the clean-up."""
+    """What Ctrl-C does: the first one ends the run, or is a warning during the clean-up; the second ends that, too."""
 
     def __init__(self, session: Session, tell: Callable[[str], None]) -> None:
         self._session = session
@@ -516,12 +549,12 @@ class _Interrupts:
     def __call__(self, _number: int, _frame: FrameType | None) -> None:
         self._count += 1
         if self.is_heeded and self._count == 1:
-            self._session.is_interrupted = True
+            self._session.interrupt()
             raise KeyboardInterrupt
-        if self._count > 2:
+        if self._count > 1:
             raise KeyboardInterrupt
         with suppress(RuntimeError):  # the very same text may be on its way to the terminal
-            self._tell("still deleting what was made; once more leaves it, and its ledger, as they are")
+            self._tell("Deleting what the run has created. Ctrl-C once more leaves it, and the ledger that lists it.")
 
 
 @contextmanager

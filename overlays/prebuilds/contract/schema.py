@@ -14,6 +14,7 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Final, cast
 
+from prebuild_wire import OPERATIONS
 from prebuild_wire.formats import FORMATS
 from prebuild_wire.scalars import INT32_RANGE, PARSERS, Format
 
@@ -35,7 +36,7 @@ def problems(method: str, content: Any) -> list[str]:
     """What is wrong with the content of a successful answer of the method; empty if nothing is."""
     if not isinstance(content, dict):
         return [f"the answer has to be a JSON object, and is {_kind(content)}"]
-    found = _message(f"{method}Response")(cast("Any", content))
+    found = _message(OPERATIONS[method].response_name)(cast("Any", content))
     return [f"{path} {what}" for path, what in found[:_MOST]]
 
 
@@ -51,6 +52,49 @@ def component(name: str) -> dict[str, Any]:
     """One of the document's schemas."""
     found: dict[str, Any] = document()["components"]["schemas"][name]
     return found
+
+
+def minimal(method: str) -> dict[str, Any]:
+    """A request with the fields that the schema requires, and no others."""
+    return _minimal(component(OPERATIONS[method].request_name))
+
+
+def _minimal(message: dict[str, Any]) -> dict[str, Any]:
+    return {name: _sample(message["properties"][name]) for name in message.get("required", ())}
+
+
+_VALUES: Final[dict[str, Any]] = {
+    "uuid": "00000000-0000-4000-8000-000000000000",
+    "uri": "https://example.com/",
+    "date-time": "2020-01-01T00:00:00Z",
+    "protobuf-duration": "60s",
+    "int64": "1",
+    "uint64": "1",
+    "byte": "AQ==",
+}
+
+
+def _sample(field: dict[str, Any]) -> Any:
+    """A value other than zero, within the bounds of the field."""
+    if "$ref" in field:
+        referred = component(field["$ref"].rpartition("/")[2])
+        return referred["enum"][-1] if "enum" in referred else _minimal(referred)
+    kind, name = field.get("type"), str(field.get("format"))
+    if kind == "array":
+        return [_sample(field["items"])] * max(1, field.get("minItems", 1))
+    if kind == "object":
+        return {
+            f"key{number}": _sample(field["additionalProperties"])
+            for number in range(max(1, field.get("minProperties", 1)))
+        }
+    if kind in ("integer", "number"):
+        return max(field.get("minimum", 1), min(1, field.get("maximum", 1)))
+    if kind == "boolean":
+        return True
+    declared = FORMATS.get(name)
+    if declared is not None:
+        return declared.minimum or declared.maximum or _VALUES.get(declared.base, "")
+    return _VALUES.get(name, "x" * max(1, field.get("minLength", 1)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +120,189 @@ def bounds(method: str) -> tuple[Bound, ...]:
 
     Of a list, `inside` and `outside` are the lengths.
     """
-    return tuple(_bounds(method, f"{method}Request", ""))
+    return tuple(_bounds(method, OPERATIONS[method].request_name, ""))
 
 
 def fields(schema_name: str) -> dict[str, dict[str, Any]]:
     """The fields of a message."""
     found: dict[str, dict[str, Any]] = component(schema_name).get("properties", {})
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A field of a request that holds values, not other fields.
+
+    Attributes:
+        path: where the field is, `a.b.c`.
+        declared: what the schema says of it, or of the items of a list.
+        is_list: whether it is a list.
+        max_items: the most items that a list may have, None if there is no limit.
+    """
+
+    path: str
+    declared: dict[str, Any]
+    is_list: bool
+    max_items: int | None = None
+
+    @property
+    def is_id(self) -> bool:
+        """Whether it holds UUIDs."""
+        return self.declared.get("format") == "uuid"
+
+    @property
+    def enum(self) -> str | None:
+        """The name of the enum that it holds members of, None if it holds something else."""
+        name = referred(self.declared)
+        return name if name is not None and "enum" in component(name) else None
+
+    def value(self, single: Any) -> Any:
+        """A value as the field takes it: of a list, a list."""
+        return [single] if self.is_list else single
+
+    def wrong_type(self) -> Any:
+        """A value of a JSON type that the field cannot mean."""
+        return {"a": 1} if self.is_list else ["x"]
+
+
+@cache
+def leaves(method: str) -> tuple[Leaf, ...]:
+    """The fields of a method's request that hold values, those of inner messages as well."""
+    return tuple(_leaves(f"{method}Request", "", ()))
+
+
+def _leaves(schema_name: str, prefix: str, within: tuple[str, ...]) -> Iterator[Leaf]:
+    for name, field in fields(schema_name).items():
+        path = f"{prefix}{name}"
+        inner = referred(field)
+        if inner is not None and "enum" not in component(inner):
+            if inner not in within:
+                yield from _leaves(inner, f"{path}.", (*within, inner))
+        elif field.get("type") == "array":
+            of_item = referred(field["items"])
+            if of_item is None or "enum" in component(of_item):
+                yield Leaf(path, field["items"], is_list=True, max_items=field.get("maxItems"))
+        else:
+            yield Leaf(path, field, is_list=False)
+
+
+def leaf(method: str, path: str) -> Leaf | None:
+    """A field of a method's request, None if the schema does not have it."""
+    return next((found for found in leaves(method) if found.path == path), None)
+
+
+def required(method: str) -> tuple[str, ...]:
+    """The fields that a request of the method must have."""
+    return tuple(component(f"{method}Request").get("required", ()))
+
+
+def example(method: str, new_id: Callable[[], str]) -> dict[str, Any]:
+    """A request with the required fields only, which nothing is wrong with.
+
+    Args:
+        method: the method.
+        new_id: makes an id.
+    """
+    found: dict[str, Any] = {}
+    for name in required(method):
+        field = fields(f"{method}Request")[name]
+        inner = referred(field)
+        if field.get("format") == "uuid":
+            found[name] = new_id()
+        elif inner is not None and "enum" in component(inner):
+            found[name] = next((member for member, number in component(inner)["x-enum-numbers"].items() if number), "")
+        elif inner is not None:
+            found[name] = {}
+        elif field.get("type") == "array":
+            found[name] = []
+        elif field.get("type") == "integer":
+            found[name] = field.get("minimum", 1) or 1
+        else:
+            found[name] = "x"
+    return found
+
+
+def with_value(request: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """A copy of a request with a value at `a.b.c`."""
+    name, _, rest = path.partition(".")
+    return {**request, name: with_value(request.get(name) or {}, rest, value) if rest else value}
+
+
+def max_items(method: str, path: str) -> int:
+    """The most items that a list of a request may have; a large number if the schema sets no limit."""
+    found = leaf(method, path)
+    return 1000 if found is None or found.max_items is None else found.max_items
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSizes:
+    """The sizes that a warm pool may have.
+
+    Attributes:
+        min_low: the smallest `minSize`.
+        max_low: the smallest `maxSize`.
+        top: the largest size that is good for both.
+        desired: the smallest and the largest `desiredSize`, None if the schema has no such field.
+    """
+
+    min_low: int
+    max_low: int
+    top: int
+    desired: tuple[int, int] | None
+
+    def near(self, size: int) -> int:
+        """The size, or the nearest one that is good for both fields."""
+        return max(self.max_low, self.min_low, min(size, self.top))
+
+    @property
+    def least(self) -> dict[str, int]:
+        """The fields of the smallest pool."""
+        return {"minSize": self.min_low, "maxSize": max(self.max_low, self.min_low)}
+
+
+@cache
+def pool_sizes() -> PoolSizes:
+    """The sizes that a new warm pool may have."""
+    of = fields("CreateWarmPoolRequest")
+    low, high, wanted = of["minSize"], of["maxSize"], of.get("desiredSize")
+    top = min(low.get("maximum", INT32_RANGE[1]), high.get("maximum", INT32_RANGE[1]))
+    desired = None if wanted is None else (wanted.get("minimum", 1) or 1, wanted.get("maximum", top))
+    return PoolSizes(low.get("minimum", 0), high.get("minimum", 1), top, desired)
+
+
+@cache
+def timeouts() -> tuple[str, str, str]:
+    """The shortest and the longest timeout of a prebuild, and one between them that is not a whole second."""
+    declared = FORMATS[fields("PrebuildSpec")["timeout"]["format"]]
+    low, high = (int((bound or "3600s").removesuffix("s")) for bound in (declared.minimum, declared.maximum))
+    middle = f"{low + (high - low) // 4}.500s" if high - low > 1 else f"{low}s"
+    return f"{low}s", f"{high}s", middle
+
+
+@cache
+def max_page_size() -> int:
+    """The most items that a page may be asked for."""
+    size: int = fields("PaginationRequest")["pageSize"].get("maximum", 100)
+    return size
+
+
+def default_page_size() -> int:
+    """The most items of a page whose size was not named: 25 by the documentation, within the limit of the schema."""
+    return min(25, max_page_size())
+
+
+@cache
+def members(enum: str) -> tuple[str, ...]:
+    """The members of an enum, without the one that stands for nothing."""
+    numbers: dict[str, int] = component(enum)["x-enum-numbers"]
+    return tuple(name for name, number in numbers.items() if number)
+
+
+@cache
+def undefined_number(enum: str) -> int:
+    """A number that no member of the enum has."""
+    numbers: dict[str, int] = component(enum)["x-enum-numbers"]
+    return max(9999, *(number + 1 for number in numbers.values()))
 
 
 def referred(field: dict[str, Any]) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import select
 import socket
 import ssl
@@ -80,12 +79,14 @@ class HttpTransport:
 
     Attributes:
         meanwhile: called while the server is at work on a request.
+        connect_timeout: how many seconds a connection may take, TLS included.
 
     Raises:
         ValueError: the address is none of HTTP.
     """
 
     meanwhile: Callable[[], object] = staticmethod(lambda: None)
+    connect_timeout: float = 10.0
 
     def __init__(self, base_url: str, timeout: float = 30.0) -> None:
         parts = urlsplit(base_url)
@@ -114,12 +115,14 @@ class HttpTransport:
         """Send a request and return its answer.
 
         Raises:
-            TransportError: there is no whole answer.
-            ValueError: the request cannot be written in HTTP.
+            TransportError: there is no whole answer, or the request cannot be written in HTTP.
         """
-        message = http1.request(
-            request.http_method, self._prefix + request.target, self._host, request.headers, request.body
-        )
+        try:
+            message = http1.request(
+                request.http_method, self._prefix + request.target, self._host, request.headers, request.body
+            )
+        except ValueError as error:
+            raise TransportError(f"{request.method or request.target}: {error}", sent=False) from error
         begun = time.perf_counter()
         idle = begun - self._used > _IDLE
         if self._connection is not None and self._is_closed_there():
@@ -147,6 +150,17 @@ class HttpTransport:
             self.close()  # what is left of the answer must not be taken for the next one
             raise
 
+    def clone(self) -> HttpTransport:
+        """Another way to the same server, which can be used at the same time."""
+        return HttpTransport(self.base_url, self.timeout)
+
+    def abort(self) -> None:
+        """Break the connection, from another thread: the response that is waited for does not come any more."""
+        connection = self._connection
+        if connection is not None:
+            with suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
+
     def _exchange(self, request: Request, message: bytes, begun: float) -> Answer:
         self._kept = self._kept + 1 if self._connection is not None else self._kept
         connection = self._connection or self._connect(request)
@@ -172,7 +186,7 @@ class HttpTransport:
 
     def _connect(self, request: Request) -> Connection:
         try:
-            sock = socket.create_connection((self._name, self._port), self.timeout)
+            sock = socket.create_connection((self._name, self._port), min(self.timeout, self.connect_timeout))
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if self._context is not None:
@@ -187,8 +201,11 @@ class HttpTransport:
                     "name a file with the right one in the environment variable SSL_CERT_FILE",
                     sent=False,
                 ) from error
+            hint = ""
+            if self._context is not None and (isinstance(error, ssl.SSLError) or "handshake" in str(error)):
+                hint = ". Does the server speak TLS there? If not, its address begins with http://"
             raise TransportError(
-                f"{request.method or request.target}: no connection to {self.base_url}: {error}", sent=False
+                f"{request.method or request.target}: no connection to {self.base_url}: {error}{hint}", sent=False
             ) from error
         self._connection = Connection(sock)
         return self._connection
@@ -270,7 +287,10 @@ class AsgiTransport:
             ) from error
         if exchange.status == 0 or not (exchange.complete or request.stream):
             raise TransportError(f"{request.method or request.target}: the application sent no whole answer")
-        body = _unpacked(bytes(exchange.content), exchange.headers)
+        try:
+            body = _unpacked(bytes(exchange.content), exchange.headers)
+        except (HttpError, zlib.error) as error:
+            raise TransportError(f"{request.method or request.target}: {error}") from error
         return Answer(exchange.status, exchange.headers, body, time.perf_counter() - begun, request)
 
     def close(self) -> None:
@@ -326,6 +346,8 @@ class _Exchange:
             }
         elif message["type"] == "http.response.body":
             self.content += message.get("body", b"")
+            if len(self.content) > http1.MAX_BODY:
+                raise HttpError(f"the answer has more than {http1.MAX_BODY} bytes")
             self.complete = not message.get("more_body", False)
             if self.complete or (self._stream and self.content):
                 self._over.set()
@@ -372,6 +394,18 @@ class _Lifespan:
 
 
 def _unpacked(content: bytes, headers: MutableMapping[str, str]) -> bytes:
-    if headers.get("content-encoding", "").lower() == "gzip" and content:
-        return gzip.decompress(content)
-    return content
+    """The body without its compression. Of one that unpacks to too much, no more is unpacked.
+
+    Raises:
+        HttpError: the body is too long, or breaks off.
+        zlib.error: it is not gzip.
+    """
+    if headers.get("content-encoding", "").lower() != "gzip" or not content:
+        return content
+    unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    body = unpacker.decompress(content, http1.MAX_BODY + 1)
+    if len(body) > http1.MAX_BODY:
+        raise HttpError(f"the answer unpacks to more than {http1.MAX_BODY} bytes")
+    if not unpacker.eof:
+        raise HttpError("the gzip of the answer breaks off")
+    return body

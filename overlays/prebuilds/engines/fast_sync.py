@@ -193,8 +193,12 @@ class _Connection:
             except BaseException:
                 response.close()
                 raise
-            if not 100 < response.status < 200:
-                return response, Headers(response.getheaders())
+            if not 100 <= response.status < 200 or response.status == 101:
+                headers = Headers(response.getheaders())
+                if _is_valid_length(headers):
+                    return response, headers
+                response.close()
+                raise ExchangeError("the Content-Length of the response is invalid", maybe_executed=True)
             response.close()
         raise ExchangeError("the server sends one interim response after the other", maybe_executed=True)
 
@@ -314,6 +318,13 @@ def _through_proxy(proxy: str, target: _Target, deadline: Deadline) -> _Connecti
         connection.close()
         raise proxy_error(response.status, f"the proxy {host}:{port} responded {response.status}")
     return tunnel
+
+
+def _is_valid_length(headers: Headers) -> bool:
+    """Whether a response says its length once, or the same several times. `http.client` takes what it can use."""
+    lengths = {length.strip() for length in headers.get("content-length", "0").split(",")}
+    (length, *others) = lengths
+    return not others and length.isascii() and length.isdigit()
 
 
 def _said(error: Exception) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final, Literal, NamedTuple, cast
 
+from prebuilds.contract import schema
 from prebuilds.contract.machine.deletion import Deletion
 from prebuilds.contract.machine.model import UNDER_WAY, Filter, Json, Kind, Made, difference, made_at, passes
 from prebuilds.contract.machine.pools import Pools
@@ -22,7 +23,7 @@ WrongToken = Literal["other-filter", "other-method", "garbage", "half"]
 """A token that is not good for the page that is asked for."""
 
 # A page that is read whole, for lists that are to be complete.
-_WHOLE: Final = 100
+_WHOLE: Final = schema.max_page_size()
 
 # More pages than these are not read: of a list that may be of any length, of one of the run's own projects. So many
 # empty ones in a row have no end.
@@ -141,7 +142,7 @@ class Lists:
             "of-others": [phase for phase in (*sorted(UNDER_WAY), *sorted(ENDED)) if phase != one],
             "of-two": [one, other if other != one else "FAILED"],
         }[word]
-        return [_PHASE + phase for phase in chosen]
+        return [_PHASE + phase for phase in chosen[: schema.max_items("ListPrebuilds", "filter.phases")]]
 
     # -- Asking
 
@@ -150,7 +151,7 @@ class Lists:
         if not self.world.places:
             return
         self.populate(kind)
-        asked = [(query, self.filter(query.filters, which)) for query in queries]
+        asked = [(query, self.filter(_known_to(LIST[kind], query.filters), which)) for query in queries]
         # Fields of which nothing is known, such as the caller's id, are left out.
         ready = [
             (query, {name: values for name, values in wanted.items() if values or not query.filters[name]})
@@ -261,7 +262,7 @@ class Lists:
                     wrong.append(_Seen("inside-bounds-is-accepted", why, answers))
                 return None, wrong
             page = _items(answer, kind)
-            name, limit = ("page-size-kept", size) if size else ("default-page-size", 25)
+            name, limit = ("page-size-kept", size) if size else ("default-page-size", schema.default_page_size())
             why = f"a page with pageSize {size} has {len(page)} items" if len(page) > limit else ""
             wrong.append(_Seen(name, why, answers[-1:]))
             items += page
@@ -307,7 +308,7 @@ class Lists:
                 taken = {pool.place for pool in world.of("pool") if not pool.gone}
                 free = next((number for number, place in enumerate(world.places) if place not in taken), None)
                 if free is not None:
-                    self.pools.create(free, {"minSize": 0, "maxSize": 1})
+                    self.pools.create(free, schema.pool_sizes().least)
         if meddling in ("delete", "both"):
             shown = _by_id(page)
             mine = [made for made in world.there(kind) if made.id.lower() in shown]
@@ -396,6 +397,11 @@ class Lists:
         why = f"{LIST[target]} with a page token that is wrong ({which}) has to be invalid_argument, and is "
         ok = answer.code == "invalid_argument"
         world.judge(name, LIST[target], ok, why + answer.outcome, shows=[first, answer])
+
+
+def _known_to(method: str, words: Mapping[str, str]) -> Mapping[str, str]:
+    """The fields of a filter that the schema has."""
+    return {name: word for name, word in words.items() if schema.leaf(method, f"filter.{name}") is not None}
 
 
 def _order(pages: _Pages) -> _Seen:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from prebuilds.contract import schema
 from prebuilds.contract.machine.model import Json, Made, bounds, fits, misplaced, new_bounds
 from prebuilds.contract.machine.world import UNUSABLE, Skip, World, item_of
 from prebuilds.contract.observations import desired_phase_of, phase_of
 from prebuilds.contract.wire import Answer, at
-
-SMALLEST = 0
-LARGEST = 20
-"""The bounds of the bounds."""
 
 Size = int | Literal["stored-min", "stored-max", "below-stored-min", "above-stored-max"]
 """A size to ask for: a number, or one seen from what the pool has."""
@@ -34,7 +31,7 @@ class Pools:
         if not places:
             return None
         here = next((pool for pool in self.world.there("pool") if pool.place == places[place % len(places)]), None)
-        return here or self.create(place, {"minSize": 0, "maxSize": 1})
+        return here or self.create(place, schema.pool_sizes().least)
 
     def create(self, place: int, sizes: Mapping[str, int]) -> Made | None:
         """Ask for a pool, and see that it is made if its place is free and its sizes are right, and only then."""
@@ -260,4 +257,5 @@ def _number(name: str, size: Size, stored: tuple[int | None, int | None]) -> int
     low, high = stored[0] or 0, stored[1] or 1
     relative = {"stored-min": low, "stored-max": high, "below-stored-min": low - 1, "above-stored-max": high + 1}
     number = size if isinstance(size, int) else relative[size]
-    return min(max(number, SMALLEST if name == "minSize" else 1), LARGEST)
+    of = schema.pool_sizes()
+    return min(max(number, of.min_low if name == "minSize" else of.max_low), of.top)

@@ -13,10 +13,11 @@ from typing import ClassVar, Concatenate, Final, Literal, ParamSpec, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from prebuilds.contract import schema
 from prebuilds.contract.machine.deletion import Deletion
 from prebuilds.contract.machine.lists import Lists, Query, WrongToken
 from prebuilds.contract.machine.model import Kind, Made
-from prebuilds.contract.machine.pools import LARGEST, SMALLEST, Pools, Size
+from prebuilds.contract.machine.pools import Pools, Size
 from prebuilds.contract.machine.prebuilds import Prebuilds
 from prebuilds.contract.machine.search import Broken, Enough, Search
 from prebuilds.contract.machine.world import Skip, World, has_ended
@@ -33,10 +34,17 @@ P = ParamSpec("P")
 _WHICH = st.integers(0, 5)
 _PLACE = st.integers(0, 5)
 _KIND = st.sampled_from(("prebuild", "pool"))
-_TIMEOUTS = st.sampled_from((None, "3600s", "300s", "7200s", "4000.500s", "1234s"))
+_TIMEOUTS = st.sampled_from((None, *schema.timeouts()))
 
-_MIN = st.one_of(st.sampled_from((SMALLEST, 1, 2, LARGEST)), st.integers(SMALLEST, LARGEST))
-_MAX = st.one_of(st.sampled_from((1, 2, 3, LARGEST)), st.integers(1, LARGEST))
+_SIZES: Final = schema.pool_sizes()
+_MIN = st.one_of(
+    st.sampled_from((_SIZES.min_low, _SIZES.near(1), _SIZES.near(2), _SIZES.top)),
+    st.integers(_SIZES.min_low, _SIZES.top),
+)
+_MAX = st.one_of(
+    st.sampled_from((_SIZES.max_low, _SIZES.near(2), _SIZES.near(3), _SIZES.top)),
+    st.integers(_SIZES.max_low, _SIZES.top),
+)
 _RELATIVES: Final[tuple[Size, ...]] = ("stored-min", "stored-max", "below-stored-min", "above-stored-max")
 _RELATIVE = st.sampled_from(_RELATIVES)
 
@@ -47,7 +55,7 @@ def _sizes(low: st.SearchStrategy[Size], high: st.SearchStrategy[Size]) -> st.Se
         st.fixed_dictionaries({"minSize": low, "maxSize": high}),
         st.fixed_dictionaries({"minSize": low}),
         st.fixed_dictionaries({"maxSize": high}),
-        st.fixed_dictionaries({"desiredSize": high}),
+        *([st.fixed_dictionaries({"desiredSize": high})] if _SIZES.desired else []),
         st.just(dict[str, Size]()),
     )
 
@@ -56,6 +64,8 @@ _NEW_SIZES = st.one_of(
     st.tuples(_MIN, _MAX).map(lambda two: {"minSize": min(two), "maxSize": max(two)}), _sizes(_MIN, _MAX)
 )
 _UPDATES = st.one_of(_sizes(_MIN, _MAX), _sizes(_RELATIVE, _RELATIVE))
+
+_LARGEST_PAGE: Final = schema.max_page_size()
 
 _PROJECTS = st.sampled_from(("0", "1", "01", "0?", "?", ""))
 _CLASSES = st.sampled_from(("0", "2", "02", "?0", "?", ""))
@@ -82,7 +92,7 @@ def _queries(fields: Mapping[str, st.SearchStrategy[str]]) -> st.SearchStrategy[
         st.fixed_dictionaries(dict(fields)),
         st.just(dict[str, str]()),
     )
-    sizes = st.sampled_from((None, 1, 2, 3, 0, 4, 100))
+    sizes = st.sampled_from((None, 1, 2, 3, 0, 4, schema.max_page_size()))
     meddling = st.sampled_from(("", "", "create", "delete", "both"))
     return st.lists(st.builds(Query, filters, sizes, meddling), min_size=1, max_size=4)
 
@@ -177,9 +187,10 @@ class Machine(RuleBasedStateMachine):
             else:
                 self.prebuilds.cancel(made)
         elif what == "create" and made.place in self.world.places:
-            self.pools.create(self.world.places.index(made.place), {"minSize": 0, "maxSize": 1})
+            self.pools.create(self.world.places.index(made.place), _SIZES.least)
         else:
-            self.pools.update(made, {"minSize": 1, "maxSize": 2} if what == "change-all" else {"maxSize": "stored-max"})
+            both: dict[str, Size] = {"minSize": _SIZES.near(1), "maxSize": _SIZES.near(2)}
+            self.pools.update(made, both if what == "change-all" else {"maxSize": "stored-max"})
 
 
 class PrebuildRules(Machine):
@@ -258,12 +269,12 @@ class PoolRules(Machine):
         if made is not None and listed:
             self.lists.see_listed(made)
 
-    @rule(place=_PLACE, low=st.integers(SMALLEST, 8), more=st.integers(1, 8))
+    @rule(place=_PLACE, low=st.integers(_SIZES.min_low, _SIZES.near(8)), more=st.integers(1, 8))
     @step
     def create_pools_beside_another(self, place: int, low: int, more: int) -> None:
         """Pools of one project, and of one class, do not get in each other's way."""
         for number in (place, place + 1, place + 2):
-            self.pools.create(number, {"minSize": low, "maxSize": low + more})
+            self.pools.create(number, {"minSize": low, "maxSize": _SIZES.near(low + more)})
 
     @rule(which=_WHICH, updates=st.lists(_UPDATES, min_size=1, max_size=4))
     @step
@@ -288,7 +299,7 @@ class PoolRules(Machine):
         if pool is None or not self.deletion.see_gone(pool):
             return
         if update:
-            self.pools.update(pool, {"minSize": 1, "maxSize": 2})
+            self.pools.update(pool, {"minSize": _SIZES.near(1), "maxSize": _SIZES.near(2)})
         self.lists.see_not_listed(pool)
         if pool.place in self.world.places:
             self.pools.create(self.world.places.index(pool.place), sizes)
@@ -309,7 +320,7 @@ class ListRules(Machine):
         """Pools are listed in several ways."""
         self.lists.ask("pool", queries, which)
 
-    @rule(size=st.sampled_from((None, 0, 5, 13, 25, 26, 7, 100)))
+    @rule(size=st.sampled_from([size for size in (None, 0, 5, 13, 25, 26, 7, 100) if (size or 0) <= _LARGEST_PAGE]))
     @step
     def page_through_crowd(self, size: int | None) -> None:
         """A list of more than a page is read."""

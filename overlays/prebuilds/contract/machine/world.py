@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, cast
 
+from prebuilds.contract.findings import UNIMPLEMENTED
 from prebuilds.contract.machine.model import CANCELLING, Json, Kind, Made, bounds, fits, is_at_rest, is_leaving
 from prebuilds.contract.machine.search import Broken, Search
 from prebuilds.contract.observations import ENDED, phase_of
@@ -74,7 +75,7 @@ class World:
     @property
     def projects(self) -> list[str]:
         """The projects of the run."""
-        return sorted({project for project, _ in self.places})
+        return list(dict.fromkeys(project for project, _ in self.places))
 
     def place(self, number: int) -> tuple[str, str] | None:
         """A project and class in which something more may be made, None if there is none."""
@@ -117,7 +118,7 @@ class World:
         except (LimitReachedError, ForbiddenError, TransportError) as error:
             raise Skip from error
         if answer.status >= 500 or answer.status == 429:
-            if answer.status != 429:
+            if answer.status != 429 and answer.code != UNIMPLEMENTED:
                 self.broken("no-server-error", method, f"{method} answered {answer.outcome}")
             raise Skip
         return answer

@@ -89,13 +89,24 @@ class AnyResponse(Protocol):
     """What a `RawResponse` and an `httpx.Response` have in common."""
 
     @property
-    def status_code(self) -> int: ...
+    def status_code(self) -> int:
+        """The HTTP status."""
+        ...
+
     @property
-    def reason_phrase(self) -> str: ...
+    def reason_phrase(self) -> str:
+        """The standard name of the status."""
+        ...
+
     @property
-    def headers(self) -> Mapping[str, str]: ...
+    def headers(self) -> Mapping[str, str]:
+        """The response headers."""
+        ...
+
     @property
-    def content(self) -> bytes: ...
+    def content(self) -> bytes:
+        """The body, decompressed."""
+        ...
 
 
 def text_of(response: AnyResponse) -> str:
@@ -117,4 +128,4 @@ def text_of(response: AnyResponse) -> str:
         return content.decode("utf-8", "replace")
 
 
-_CHARSET = re.compile("charset=\"?([A-Za-z0-9._-]{1,40})", re.IGNORECASE)
+_CHARSET = re.compile('charset="?([A-Za-z0-9._-]{1,40})', re.IGNORECASE)

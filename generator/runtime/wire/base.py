@@ -21,9 +21,10 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 
+from generator.runtime.scalars import is_zero_number
+
 from .enum_types import ProtobufEnum
 from .fields import FormattedInteger, WideInteger
-from .scalars import is_zero_number
 
 __all__ = ["Message", "OrderedMessage"]
 
@@ -41,7 +42,9 @@ class Message(BaseModel):
 
     # A minimum of no characters lets everything through but lone surrogates, which no protobuf string can hold.
     # To build a validator takes a millisecond, and a program uses few of them: it is done on the first use.
-    model_config = ConfigDict(populate_by_name=True, extra="ignore", str_min_length=0, defer_build=True)
+    model_config = ConfigDict(
+        populate_by_name=True, extra="ignore", str_min_length=0, defer_build=True, protected_namespaces=()
+    )
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:

@@ -1,15 +1,18 @@
 """What all models and endpoint functions share: decoding rules, JSON, and the answer of an endpoint function."""
 
+# JSON has no types.
+# pyright: basic
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from reprlib import recursive_repr
-from typing import Any, Generic, NoReturn, Self, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, cast
 
 from attrs import define, evolve, field, fields_dict
 
@@ -118,7 +121,8 @@ class Model:
     """
 
     # A dict only where there is something to keep: an empty one for each message shows in the time of decoding.
-    _unknown: dict[str, Any] | None = field(
+    # Its annotation is evaluated in the modules of the models, which need not know more than builtins.
+    _unknown: dict[str, object] | None = field(
         default=None, alias="additional_properties", eq=lambda unknown: unknown or None
     )
 
@@ -170,6 +174,9 @@ class Model:
 # The decoder of each model by the model's name; `models` fills it.
 DECODERS: dict[str, Callable[[dict[str, Any]], Any]] = {}
 
+# The fields of each model: JSON name -> attribute, and other name -> JSON name.
+FIELDS: dict[str, tuple[Mapping[str, str], Mapping[str, str]]] = {}
+
 
 @define(kw_only=True)
 class Response(Generic[T]):
@@ -195,7 +202,7 @@ def decode_json(decoder: Callable[[dict[str, Any]], T], content: bytes) -> T:
     if isinstance(source, dict):
         try:
             return _run(decoder, source)
-        except _Mismatch as error:
+        except _MismatchError as error:
             if not error.rounded:
                 raise error.located(source) from None
         source = _document(_loads_exactly, content)
@@ -245,7 +252,7 @@ def _finite(text: str) -> float:
 
 
 def _exact(text: str) -> float:
-    from .scalars import parse_uint64
+    from generator.runtime.scalars import parse_uint64
 
     number = _finite(text)
     if INEXACT_FLOAT <= abs(number) <= 2.0**64:
@@ -262,7 +269,7 @@ def decode(decoder: Callable[[dict[str, Any]], T], source: object) -> T:
         source = dict(source)
     try:
         return _run(decoder, source)
-    except _Mismatch as error:
+    except _MismatchError as error:
         raise error.located(source) from None
 
 
@@ -286,7 +293,7 @@ def describe(value: object) -> str:
     return f"{kind} {text if len(text) <= 60 else text[:57] + '...'}".strip()
 
 
-class _Mismatch(Exception):
+class _MismatchError(Exception):
     """`holder[key]`, or what stands `within` it, is not what the schema promises.
 
     `rounded` says that the value would do if the JSON parser had not rounded it.
@@ -333,7 +340,7 @@ USUAL_LENGTHS = frozenset({20, 24, 27})
 
 def mismatch(holder: dict[str, Any], key: str, expected: str) -> NoReturn:
     """Refuse `holder[key]`."""
-    raise _Mismatch(holder, key, expected, describe(holder.get(key)))
+    raise _MismatchError(holder, key, expected, describe(holder.get(key)))
 
 
 def read(holder: dict[str, Any], key: str, reader: Callable[[Any], T]) -> T:
@@ -346,7 +353,7 @@ def _read(holder: dict[str, Any], key: str, reader: Callable[[Any], T], value: o
         return reader(value)
     except FormError as error:
         found = describe(value) + (", which may be rounded" if error.rounded else "")
-        raise _Mismatch(holder, key, error.expected, found, within=within, rounded=error.rounded) from None
+        raise _MismatchError(holder, key, error.expected, found, within=within, rounded=error.rounded) from None
 
 
 def objects_at(holder: dict[str, Any], key: str) -> list[dict[str, Any]]:
@@ -358,7 +365,7 @@ def objects_at(holder: dict[str, Any], key: str) -> list[dict[str, Any]]:
         mismatch(holder, key, "a list")
     for index, item in enumerate(value):
         if not isinstance(item, dict):
-            raise _Mismatch(holder, key, "an object", describe(item), within=f"[{index}]")
+            raise _MismatchError(holder, key, "an object", describe(item), within=f"[{index}]")
     return value
 
 
@@ -394,12 +401,12 @@ def renamed(decoder: Callable[[dict[str, Any]], T], source: dict[str, Any], othe
         json_name = other_names.get(name, name)
         if json_name in given:
             # Which of the two counts is anyone's guess; the parsers of protobuf refuse both as well.
-            raise _Mismatch(source, name, f"either {given[json_name]} or {name}", "both")
+            raise _MismatchError(source, name, f"either {given[json_name]} or {name}", "both")
         given[json_name] = name
     document = {json_name: source[name] for json_name, name in given.items()}
     try:
         return decoder(document)
-    except _Mismatch as error:
+    except _MismatchError as error:
         if error.holder is document:
             error.holder = source
             error.key = given.get(error.key, error.key)
@@ -428,6 +435,7 @@ def encode_number(value: float) -> float | str:
 # From what callers write to models.
 
 M = TypeVar("M", bound=Model)
+EnumT = TypeVar("EnumT", bound=OpenEnum)
 
 
 def to_model(model: type[M], value: M | Mapping[str, Any], parameter: str) -> M:
@@ -435,6 +443,7 @@ def to_model(model: type[M], value: M | Mapping[str, Any], parameter: str) -> M:
 
     Raises:
         TypeError: `value` is neither, has a field that `model` does not have, or a value of the wrong type.
+        ValueError: the name of an enum member does not exist.
     """
     if isinstance(value, model):
         return value
@@ -445,7 +454,44 @@ def to_model(model: type[M], value: M | Mapping[str, Any], parameter: str) -> M:
     except DecodeError as error:
         raise TypeError(f"{parameter}: {error}") from None
     _check_names(result, value, parameter)
-    return result
+    return cast("M", _with_members(result, parameter))
+
+
+def to_member(enum: type[EnumT], value: Any, parameter: str) -> EnumT:
+    """The member of `enum` that a caller means: the member itself, its full name, or its short name in any case.
+
+    A name that begins like those of the members is kept, as a later version of the service may have it.
+
+    Raises:
+        ValueError: `value` is not a name of a member. The message lists them.
+    """
+    member = enum(value)
+    if member.is_known or member.number is not None:
+        return member
+    short = member.upper()
+    for each in enum:
+        if each.name == short:
+            return each
+    if any(member.startswith(each.removesuffix(each.name)) for each in enum):
+        return member
+    valid = ", ".join(each.name for each in enum)
+    raise ValueError(f"{parameter}: {str(member)!r} is not a {enum.__name__}: expected one of {valid}")
+
+
+def _with_members(made: object, path: str) -> object:
+    """`made`, with enum members in place of their short names."""
+    if isinstance(made, OpenEnum):
+        return to_member(type(made), made, path)
+    if isinstance(made, Model):
+        for name in fields_dict(type(made)):
+            inner = getattr(made, name)
+            if isinstance(inner, (OpenEnum, Model, list, dict)) and not name.startswith("_"):
+                setattr(made, name, _with_members(inner, f"{path}.{name}"))
+    elif isinstance(made, list):
+        return [_with_members(item, f"{path}[{index}]") for index, item in enumerate(made)]
+    elif isinstance(made, dict):
+        return {key: _with_members(item, f"{path}.{key}") for key, item in made.items()}
+    return made
 
 
 def _check_names(made: object, value: object, path: str) -> None:
@@ -454,9 +500,9 @@ def _check_names(made: object, value: object, path: str) -> None:
         if made.additional_properties:
             unknown = ", ".join(sorted(made.additional_properties))
             raise TypeError(f"{path}: {type(made).__name__} has no field {unknown}")
-        names = {_camel_case(name): name for name in fields_dict(type(made))}
+        attributes, other_names = FIELDS[type(made).__name__]
         for key, item in value.items():
-            name = names[_camel_case(str(key))]
+            name = attributes[other_names.get(str(key), str(key))]
             _check_names(getattr(made, name), item, f"{path}.{name}")
     elif isinstance(made, dict) and isinstance(value, Mapping):
         for key, item in value.items():
@@ -475,25 +521,41 @@ def _to_json(value: object) -> Any:
         return [_to_json(item) for item in value]
     if isinstance(value, datetime):
         return encode_timestamp(value)
+    if isinstance(value, timedelta):
+        return to_duration(value)
     return value
 
 
-def _camel_case(name: str) -> str:
-    first, *rest = name.rstrip("_").split("_")
-    return first + "".join(word[:1].upper() + word[1:] for word in rest)
+def to_duration(value: timedelta | str) -> str:
+    """`value` as protobuf JSON writes a duration: `3600s`, `1.500s`. A string is taken as it is."""
+    if isinstance(value, str):
+        return value
+    microseconds = value // timedelta(microseconds=1)
+    whole, rest = divmod(abs(microseconds), 1_000_000)
+    digits = f"{rest:06}"
+    fraction = "" if not rest else f".{digits[:3]}" if digits.endswith("000") else f".{digits}"
+    return f"{'-' if microseconds < 0 else ''}{whole}{fraction}s"
 
 
-def to_timestamp(value: datetime | str | None) -> Any:
+def to_timestamp(value: datetime | str) -> datetime:
     """`value` as a moment. A string is written as in RFC 3339.
 
     Raises:
-        ValueError: the string is no timestamp.
+        ValueError: the string is not a timestamp.
     """
     return parse_timestamp(value) if isinstance(value, str) else value
 
 
-def merge_fields(model: type[M], parameter: str, value: M | Mapping[str, Any] | None, **fields: Any) -> M | None:
+def merge_fields(
+    model: type[M],
+    parameter: str,
+    value: M | Mapping[str, Any] | None,
+    fields: Mapping[str, Any],
+    keywords: Mapping[str, str] = MappingProxyType({}),
+) -> M | None:
     """`value` as a `model`, with those of `fields` that are given. None if nothing is.
+
+    `keywords` has the keywords that fields go by where those are not their names.
 
     Raises:
         TypeError: as of `to_model`, or a field is given both in `value` and by keyword.
@@ -502,12 +564,37 @@ def merge_fields(model: type[M], parameter: str, value: M | Mapping[str, Any] | 
     merged = None if value is None else to_model(model, value, parameter)
     if not given:
         return merged
-    keywords = to_model(model, given, parameter)
+    made = to_model(model, given, parameter)
     if merged is None:
-        return keywords
+        return made
     attributes = fields_dict(model)
     for name in given:
         if getattr(merged, name) != default_of(attributes[name]):
-            raise TypeError(f"{name} is given twice, by keyword and in {parameter}")
-        merged = evolve(merged, **{name: getattr(keywords, name)})
+            raise TypeError(f"{keywords.get(name, name)} is given twice, by keyword and in {parameter}")
+        merged = evolve(merged, **{name: getattr(made, name)})
     return merged
+
+
+def merge_required(
+    model: type[M],
+    parameter: str,
+    value: M | Mapping[str, Any] | None,
+    fields: Mapping[str, Any],
+    keywords: Mapping[str, str] = MappingProxyType({}),
+) -> M:
+    """As `merge_fields`, for a message that is always there."""
+    return merge_fields(model, parameter, {} if value is None else value, fields, keywords) or model()
+
+
+if TYPE_CHECKING:
+    from typing_extensions import deprecated
+else:
+
+    def deprecated(message: str) -> Callable[[T], T]:
+        """Mark a function as deprecated: type checkers and editors say so, and its `__deprecated__` is the reason."""
+
+        def mark(function: T) -> T:
+            function.__deprecated__ = message
+            return function
+
+        return mark

@@ -46,7 +46,7 @@ def boolean(value: object) -> bool:
 
 def integer(value: object, low: int, high: int, expected: str) -> int:
     """A whole number from `low` to `high`: `7`, `7.0`, `"7"` or `"7e0"`."""
-    from .scalars import parse_integer  # few documents need it
+    from generator.runtime.scalars import parse_integer  # few documents need it
 
     if isinstance(value, float) and abs(value) >= INEXACT_FLOAT:
         raise FormError(expected, rounded=True)
@@ -85,7 +85,7 @@ def double(value: object) -> float:
 
 def float32(value: object) -> float:
     """A number within the range of a float of 32 bits."""
-    from .scalars import FLOAT32_LIMIT
+    from generator.runtime.scalars import FLOAT32_LIMIT
 
     return _number(value, FLOAT32_LIMIT, "a number within the range of a 32-bit float")
 
@@ -111,7 +111,7 @@ def json_value(value: Any) -> Any:
 
 
 def _number(value: object, limit: float, expected: str) -> float:
-    from .scalars import parse_number
+    from generator.runtime.scalars import parse_number
 
     if isinstance(value, float) and not math.isfinite(value):
         return value  # from Python code: JSON has these as strings only

@@ -34,7 +34,7 @@ class Client:
     """
 
     base_url: str
-    """The address in front of the method paths, for example {{ (api.servers[0] if api.servers else "https://example.com/api") | tojson }}."""
+    """The address in front of the method paths, for example "https://app.gitpod.io/api"."""
     headers: Mapping[str, str] = field(factory=dict[str, str])
     """Headers of every request."""
     timeout: httpx.Timeout | float | None = 60.0

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, GetCoreSchemaHandler, StrictBool
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from . import scalars
+from generator.runtime import scalars
 
 __all__ = [
     "Bool",

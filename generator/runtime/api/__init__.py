@@ -1,0 +1,1 @@
+"""Modules of `prebuild_api` that do not depend on the schema."""

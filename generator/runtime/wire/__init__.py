@@ -1,0 +1,1 @@
+"""Modules of `prebuild_wire` that do not depend on the schema."""
