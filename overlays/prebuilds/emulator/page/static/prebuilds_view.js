@@ -4,7 +4,7 @@ import * as actions from "./actions.js";
 import { formButton } from "./action_dialog.js";
 import { element, openDialog, setAttribute, setText } from "./dom.js";
 import { read } from "./emulator.js";
-import { model, prebuilds, projectIds } from "./model.js";
+import { MAX_PREBUILDS, model, prebuilds, projectIds } from "./model.js";
 import { ENDED, GROUPS, groupOf, phaseAt, stepAt, stretches } from "./phases.js";
 import * as time from "./time.js";
 import { VirtualList } from "./virtual_list.js";
@@ -88,7 +88,7 @@ export function prebuildsView(target) {
       shown.push(prebuild);
     }
     for (const [name, { chip, count }] of chips) {
-      setText(count, String(counts[name] ?? 0));
+      setText(count, `${counts[name] ?? 0}${all.length >= MAX_PREBUILDS ? "+" : ""}`);
       setAttribute(chip, "aria-pressed", name === group);
     }
     drawAxis(axis, now, span);
