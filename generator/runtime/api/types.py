@@ -334,6 +334,10 @@ def _locate(root: object, holder: object) -> str:
 
 fromisoformat = datetime.fromisoformat
 
+# Generated code names no exception itself: a message may have the same name.
+NOT_A_MEMBER = KeyError, TypeError
+NOT_A_MOMENT = TypeError, ValueError
+
 # Of a timestamp in UTC with 0, 3 or 6 digits, all of which fit into a `datetime`. The reader `timestamp` takes others.
 USUAL_LENGTHS = frozenset({20, 24, 27})
 
@@ -535,7 +539,7 @@ def merge_required(
 
 
 if TYPE_CHECKING:
-    from typing_extensions import deprecated
+    from typing_extensions import deprecated as deprecated  # noqa: PLC0414, it is for others
 else:
 
     def deprecated(message: str) -> Callable[[T], T]:
