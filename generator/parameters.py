@@ -106,6 +106,8 @@ def _converted(field: spec.Field, value: str, parameter: str) -> str:
         return f"_models.{field.type}({value})"
     if field.kind == "timestamp":
         return f"_to_timestamp({value})"
+    if field.kind == "number":
+        return f"_to_number({value})"
     return value
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
 from attrs import define, evolve, field, fields_dict
 
 from .display import default_of, html_table, shown_fields
-from .readers import INEXACT_FLOAT, FormError, integer
+from .readers import INEXACT_FLOAT, FormError, double, integer
 from .timestamps import encode_timestamp, parse_timestamp
 
 try:
@@ -498,6 +498,15 @@ def to_timestamp(value: datetime | str) -> datetime:
         ValueError: the string is not a timestamp.
     """
     return parse_timestamp(value) if isinstance(value, str) else value
+
+
+def to_number(value: float | str) -> float:
+    """`value` as a number. A string is one of `"NaN"`, `"Infinity"` and `"-Infinity"`, or has digits.
+
+    Raises:
+        ValueError: the string is not a number.
+    """
+    return double(value) if isinstance(value, str) else value
 
 
 def merge_fields(
