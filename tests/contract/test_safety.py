@@ -15,7 +15,7 @@ import pytest
 
 from prebuilds.contract import report as reports
 from prebuilds.contract.ledger import Ledger, LedgerError
-from prebuilds.contract.properties import READS
+from prebuilds.contract.methods import READS
 from prebuilds.contract.runner import Options, clean_up_ledger, is_local, run
 from prebuilds.contract.secrets import masked
 from prebuilds.contract.transports import AsgiTransport, HttpTransport, TransportError

@@ -9,9 +9,9 @@ from queue import SimpleQueue
 from typing import Final
 
 from prebuilds.contract.ledger import Intent, Made
+from prebuilds.contract.methods import ID_FIELD
 from prebuilds.contract.observations import phase_of
 from prebuilds.contract.probes import goes_away, is_deleted
-from prebuilds.contract.properties import ID_FIELD
 from prebuilds.contract.session import ServerGoneError, Session
 from prebuilds.contract.transports import HttpTransport, TransportError
 from prebuilds.contract.wire import at
@@ -122,17 +122,20 @@ class _Work:
 
         executor = ThreadPoolExecutor(_CONNECTIONS)
         try:
-            return dict(zip((made.id for made in things), executor.map(run, things), strict=True))
+            found = dict(zip((made.id for made in things), executor.map(run, things), strict=True))
         except BaseException:
+            # An interruption waits for nothing: each connection breaks, and is closed by the thread that uses it.
             self._session.abandon()
-            raise
-        finally:
-            # Also of an interruption, which waits for nothing.
             executor.shutdown(wait=False, cancel_futures=True)
             for lane in lanes:
                 if isinstance(lane.transport, HttpTransport):
                     lane.transport.abort()
-                self._session.log += lane.log
+            raise
+        executor.shutdown()
+        for lane in lanes:
+            lane.transport.close()
+            self._session.log += lane.log
+        return found
 
     def delete(self, session: Session, made: Made) -> str:
         """Ask for the deletion, and return why it was refused, "" if it was not."""

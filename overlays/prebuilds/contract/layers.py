@@ -16,8 +16,9 @@ from functools import partial
 from typing import Final
 
 from prebuilds.contract.lifecycle import Lifecycle
+from prebuilds.contract.methods import METHODS
 from prebuilds.contract.probes import run_probes
-from prebuilds.contract.properties import METHODS, PROPERTIES
+from prebuilds.contract.properties import PROPERTIES
 from prebuilds.contract.session import Session
 from prebuilds.contract.survey import reach
 from prebuilds.contract.transports import HttpTransport

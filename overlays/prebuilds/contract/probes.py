@@ -18,8 +18,8 @@ from prebuild_wire.enums import PrebuildPhase
 from prebuild_wire.scalars import parse_duration, parse_uuid
 from prebuilds.contract import schema
 from prebuilds.contract.findings import PROOF
+from prebuilds.contract.methods import CREATES, HAND_WRITTEN, ID_FIELD, LISTS, METHODS, OF_ID, READS, WRITES
 from prebuilds.contract.observations import ACTIVE, LEAVING, desired_phase_of, items_in, phase_of
-from prebuilds.contract.properties import CREATES, HAND_WRITTEN, ID_FIELD, LISTS, METHODS, OF_ID, READS, WRITES
 from prebuilds.contract.session import WRONG_TOKEN, ForbiddenError, LimitReachedError, Pair, Session
 from prebuilds.contract.steps import EVERY_RESPONSE, OBSERVED, chosen, step
 from prebuilds.contract.transports import TransportError

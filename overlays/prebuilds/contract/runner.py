@@ -25,9 +25,9 @@ from prebuilds.contract.escaping import one_line
 from prebuilds.contract.findings import UNIMPLEMENTED, Findings, Result, Scope, State
 from prebuilds.contract.layers import LAYERS, Choice, LayerRun, run_layers
 from prebuilds.contract.ledger import Ledger, LedgerError
+from prebuilds.contract.methods import HAND_WRITTEN, ID_FIELD, LISTS, METHODS, WRITES
 from prebuilds.contract.observations import phase_of
 from prebuilds.contract.plan import PlanTransport
-from prebuilds.contract.properties import HAND_WRITTEN, ID_FIELD, LISTS, METHODS, WRITES
 from prebuilds.contract.secrets import masked
 from prebuilds.contract.session import (
     LimitReachedError,
