@@ -90,7 +90,15 @@ def load(path: Path) -> Document:
     Raises:
         PipelineError: the file cannot be read, is too large or not YAML, or holds what JSON cannot.
     """
-    text = _text(path)
+    return parse(_text(path), path)
+
+
+def parse(text: str, path: Path) -> Document:
+    """Read the schema `text`, which stands in the file `path`.
+
+    Raises:
+        PipelineError: as of `load`.
+    """
     try:
         root: yaml.Node | None = yaml.compose(text, Loader=Loader)  # pyright: ignore[reportUnknownMemberType], the stubs leave it open
     except yaml.reader.ReaderError as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from .document import Loader
+from .document import Loader, is_list, is_mapping
 
 _PLAIN = re.compile(r"[A-Za-z_$/][A-Za-z0-9_./$~-]*", re.ASCII)
 _WORDS = ("true", "false", "null", "yes", "no", "on", "off", "~")
@@ -39,7 +39,7 @@ class Editor:
         self._root = root
         self._changes: dict[int, tuple[yaml.Node, _Changes]] = {}
 
-    def set(self, path: list[str], value: Any) -> None:
+    def put(self, path: list[str], value: Any) -> None:
         """Put `value` at a place. The mapping or list around it has to be there; a list takes `-` for its end."""
         holder, key = self._holder(path)
         if key in self._keys(holder):
@@ -63,7 +63,7 @@ class Editor:
         edits: list[tuple[int, int, str]] = []
         for node, changes in self._changes.values():
             everything = len(changes.removed) == len(self._keys(node)) and not changes.added
-            if node.flow_style or everything or not self._keys(node):
+            if _is_flow(node) or everything or not self._keys(node):
                 edits.append((node.start_mark.index, self._end(node), self._flow(node, changes)))
             else:
                 edits += self._block(node, changes)
@@ -105,10 +105,10 @@ class Editor:
             if node.style in ("|", ">"):
                 return node.start_mark.index + len(self.text[node.start_mark.index : node.end_mark.index].rstrip())
             return node.end_mark.index
-        if node.flow_style or not node.value:
+        parts = list(self._entries(node).values())
+        if _is_flow(node) or not parts:
             return node.end_mark.index
-        last = node.value[-1]
-        return self._end(last[1] if isinstance(node, yaml.MappingNode) else last)
+        return self._end(parts[-1][1])
 
     def _line_start(self, index: int) -> int:
         return self.text.rfind("\n", 0, index) + 1
@@ -128,8 +128,8 @@ class Editor:
             # What is within has been read as it stands in the file; changes of it are made here, too.
             text = self._inner(value) if key not in changes.replaced else flow(changes.replaced[key])
             parts.append(f"{scalar(changes.renamed.get(key, key))}: {text}" if is_mapping else text)
-        for key, value in changes.added:
-            parts.append(f"{scalar(key)}: {flow(value)}" if is_mapping else flow(value))
+        for added, new in changes.added:
+            parts.append(f"{scalar(added)}: {flow(new)}" if is_mapping else flow(new))
         body = ", ".join(parts)
         return f"{{{body}}}" if is_mapping else f"[{body}]"
 
@@ -171,13 +171,17 @@ class Editor:
         return edits
 
 
+def _is_flow(node: yaml.Node) -> bool:
+    return bool(getattr(node, "flow_style", False))
+
+
 def block(value: dict[Any, Any], margin: str = "") -> str:
     """A mapping in block style, each key on a line of its own."""
     lines = ""
     for key, item in value.items():
-        if isinstance(item, dict) and item and not _is_short(key, item, margin):
+        if is_mapping(item) and item and not _is_short(key, item, margin):
             lines += f"{margin}{scalar(key)}:\n{block(item, margin + '  ')}"
-        elif isinstance(item, list) and item and not _is_short(key, item, margin):
+        elif is_list(item) and item and not _is_short(key, item, margin):
             lines += f"{margin}{scalar(key)}:\n{items(item, margin + '  ')}"
         else:
             lines += f"{margin}{scalar(key)}: {flow(item)}\n"
@@ -189,17 +193,17 @@ def items(values: list[Any], margin: str = "") -> str:
     return "".join(f"{margin}- {flow(value)}\n" for value in values)
 
 
-def _is_short(key: str, value: Any, margin: str) -> bool:
-    nested = isinstance(value, dict) and any(isinstance(item, dict) and item for item in value.values())
-    names = isinstance(value, list) and not any(isinstance(item, dict) for item in value)
+def _is_short(key: object, value: Any, margin: str) -> bool:
+    nested = is_mapping(value) and any(is_mapping(item) and item for item in value.values())
+    names = is_list(value) and not any(is_mapping(item) for item in value)
     return (names or not nested) and len(value) <= 2 and len(f"{margin}{key}: {flow(value)}") <= WIDTH
 
 
 def flow(value: Any) -> str:
     """A value in flow style, on one line."""
-    if isinstance(value, dict):
+    if is_mapping(value):
         return "{" + ", ".join(f"{scalar(key)}: {flow(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list):
+    if is_list(value):
         return "[" + ", ".join(map(flow, value)) + "]"
     return scalar(value)
 
