@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Final
 
-from prebuilds.contract.ledger import Intent, Made
+from prebuilds.contract.ledger import Intent, Ledger, Made
 from prebuilds.contract.methods import ID_FIELD
 from prebuilds.contract.observations import phase_of
 from prebuilds.contract.probes import goes_away, is_deleted
@@ -85,6 +85,12 @@ def clean_up(session: Session, tell: Callable[[str], None] = lambda _: None) -> 
         why = str(error) or "the clean-up was interrupted"
         left = [(made, why) for made in ledger.made]
     return CleanUp(count - len(left), tuple(left), tuple(ledger.open.values()))
+
+
+def leave(ledger: Ledger) -> CleanUp:
+    """Delete nothing: what the ledger lists is for later."""
+    left = tuple((made, "the clean-up was interrupted") for made in ledger.made)
+    return CleanUp(0, left, tuple(ledger.open.values()))
 
 
 class _Work:
