@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Final
 
+from prebuilds.contract.checks import goes_away, is_deleted
 from prebuilds.contract.ledger import Intent, Ledger, Made
 from prebuilds.contract.methods import ID_FIELD
 from prebuilds.contract.observations import phase_of
-from prebuilds.contract.probes import goes_away, is_deleted
 from prebuilds.contract.session import ServerGoneError, Session
 from prebuilds.contract.transports import HttpTransport, TransportError
 from prebuilds.contract.wire import at
