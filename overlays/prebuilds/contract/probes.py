@@ -262,22 +262,7 @@ class _Probing:
         """A pool to work with, and where there is room one for each other way to say a size."""
         session, sizes_of = self.session, schema.pool_sizes()
         low, high = self.sizes = (sizes_of.near(2), sizes_of.near(3))
-        # In `home` of an open server there is room; of the given pairs, any may have a pool.
-        pair = self.pair if session.is_open else session.new_pair()
-        while pair is not None and self.pool is None:
-            if pair.environment_class:
-                answer = session.call("CreateWarmPool", _pool_of(pair, minSize=low, maxSize=high))
-                what = f"CreateWarmPool with sizes of {low} and {high}"
-                if answer.ok and answer.part("warmPool"):
-                    session.accepted("inside-bounds-is-accepted", answer, what)
-                    self.pool, self.pool_pair = answer.part("warmPool"), pair
-                    break
-                if answer.code != "already_exists":
-                    session.accepted("inside-bounds-is-accepted", answer, what)
-                    raise _Stop
-            pair = session.new_pair()
-        if self.pool is None or self.pool_pair is None:
-            raise _Stop
+        self.pool, self.pool_pair = self.make_first_pool(low, high)
         pool = self.pool
         self.pool_projects.append(self.pool_pair.project)
         self.judge_pool(pool, self.pool_pair, low, high)
@@ -286,25 +271,49 @@ class _Probing:
         self.judge_snapshot(shown, self.pool_pair)
         again = session.call("CreateWarmPool", _pool_of(self.pool_pair, **sizes_of.least))
         session.refused("pool-is-unique", again, "CreateWarmPool for a pair that has a pool", "already_exists")
+        if session.is_open:
+            self.make_more_pools(pool, self.pool_pair)
+            return
+        why = "it takes several pools, and there may be one for each project and class"
+        for name in ("ids-are-fresh", "desired-size-sets-both", "default-pool-size"):
+            session.excuse(name, why, "CreateWarmPool")
+        session.excuse("others-are-untouched", why, "UpdateWarmPool", "DeleteWarmPool")
+        for name in ("page-tokens-are-new", "page-token-is-bound-to-filter"):
+            session.excuse(name, why, "ListWarmPools")
+
+    def make_first_pool(self, low: int, high: int) -> tuple[dict[str, Any], Pair]:
+        """A pool in a place that has none, and the place."""
+        session = self.session
+        # In `home` of an open server there is room; of the given pairs, any may have a pool.
+        pair = self.pair if session.is_open else session.new_pair()
+        while pair is not None:
+            if pair.environment_class:
+                answer = session.call("CreateWarmPool", _pool_of(pair, minSize=low, maxSize=high))
+                what = f"CreateWarmPool with sizes of {low} and {high}"
+                if answer.ok and answer.part("warmPool"):
+                    session.accepted("inside-bounds-is-accepted", answer, what)
+                    return answer.part("warmPool"), pair
+                if answer.code != "already_exists":
+                    session.accepted("inside-bounds-is-accepted", answer, what)
+                    raise _Stop
+            pair = session.new_pair()
+        raise _Stop
+
+    def make_more_pools(self, pool: dict[str, Any], place: Pair) -> None:
+        """A pool for each other way to say a size."""
+        session = self.session
         ids = {pool.get("id")}
-        if not session.is_open:
-            why = "it takes several pools, and there may be one for each project and class"
-            for name in ("ids-are-fresh", "desired-size-sets-both", "default-pool-size"):
-                session.excuse(name, why, "CreateWarmPool")
-            session.excuse("others-are-untouched", why, "UpdateWarmPool", "DeleteWarmPool")
-            for name in ("page-tokens-are-new", "page-token-is-bound-to-filter"):
-                session.excuse(name, why, "ListWarmPools")
         for number, (sizes, low, high) in enumerate(_ways_to_say_sizes()):
-            if not session.is_open or (not sizes and not session.assumptions):
+            if not sizes and not session.assumptions:
                 continue
             pair = session.new_pair()
             if pair is None:
                 break
             # The first shares the project of the pool that there is, and the second its class.
             if number == 0:
-                pair = Pair(self.pool_pair.project, pair.environment_class)
+                pair = Pair(place.project, pair.environment_class)
             elif number == 1:
-                pair = Pair(pair.project, self.pool_pair.environment_class)
+                pair = Pair(pair.project, place.environment_class)
             if number == 0:
                 # What is refused does not take the place.
                 self.refuse_disorder("CreateWarmPool", _pool_of(pair))
