@@ -50,7 +50,7 @@ def test_get_prints_one_array_and_goes_on_after_an_error(cli: Run, service: Serv
     assert MISSING in done.err
     assert len(done.err.splitlines()) == 1
     assert cli("get", MISSING).code == 5
-    assert cli("get", "-", "-o", "id", stdin=f"# ids\n{made}\n\n").lines == [made]
+    assert cli("get", "-", "-o", "id", stdin=f"\ufeff# ids\r\n{made} a comment\r\n\n").lines == [made]
 
 
 def test_status_says_how_fresh_a_project_is(cli: Run, service: Service):

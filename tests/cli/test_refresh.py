@@ -23,6 +23,7 @@ import pytest
 from prebuilds import PrebuildClient, ResourceExhaustedError
 from prebuilds.cli.fleet import state_file
 from prebuilds.cli.fleet.pacing import Pace, PacedCalls
+from prebuilds.cli.fleet.targets import Target
 from prebuilds.emulator import ConnectCode, DropFault, EmulatorControl, EmulatorServer, ErrorFault, Outcome
 from prebuilds.flows.effects import Runtime
 
@@ -95,7 +96,7 @@ def test_lines_of_a_file_may_name_a_class_and_each_target_has_its_own_prebuild(
     cli: Run, service: Service, tmp_path, monkeypatch
 ):
     file = tmp_path / "projects"
-    file.write_text(f"# projects\n{PROJECT}\n{PROJECT} {CLASS}\n\n{OTHER} {CLASS} # comment\n{PROJECT} {CLASS}\n")
+    file.write_text(f"\ufeff# projects\n{PROJECT}\n{PROJECT} {CLASS}\n\n{OTHER} {CLASS} # comment\n{PROJECT} {CLASS}\n")
     state = tmp_path / "state"
     run = ("refresh", "--projects-from", str(file), "--state", str(state), "--json")
     with monkeypatch.context() as patch:
@@ -119,6 +120,16 @@ def test_lines_of_a_file_may_name_a_class_and_each_target_has_its_own_prebuild(
         assert each["environmentClassId"] == prebuild.metadata.environment_class_id
     file.write_text("a b c\n")
     assert cli("refresh", "--projects-from", str(file)).code == 2
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_create_whose_response_is_lost_is_looked_up_and_not_mistaken(cli: Run, service: Service, when):
+    # Somebody else creates one at the same moment.
+    other = service.create(PROJECT)
+    service.control.plan_fault(DropFault(method="CreatePrebuild", when=when))
+    (made,) = cli("refresh", PROJECT, "--class", CLASS, "-o", "id").lines
+    assert ids(service.client) == {other, made}
+    assert made != other
 
 
 class Killed(BaseException):
@@ -205,8 +216,7 @@ def test_a_state_file_of_another_run_is_refused(cli: Run, service: Service, tmp_
 
     assert "other projects" in refused(OTHER)
     assert "it belongs to http" in refused(PROJECT, "--base-url", "http://127.0.0.1:1")
-    with state.open("ab") as used:
-        state_file._lock(used, state)
+    with state_file.StateFile(state, service.url, [Target(PROJECT, None)]):
         assert "used by another process" in refused(PROJECT)
     state.write_bytes(content.replace(b'"created"', b'"creatd"'))
     assert "damaged in line 3" in refused(PROJECT)

@@ -58,6 +58,35 @@ def test_numbers_may_be_strings_and_enums_may_be_numbers():
     assert found.phases == [PrebuildPhase.RUNNING, PrebuildPhase.FAILED]
 
 
+@pytest.mark.parametrize("name", ["failed", "FAILED", "Failed", "PREBUILD_PHASE_FAILED", 7, PrebuildPhase.FAILED])
+def test_an_enum_member_has_a_full_and_a_short_name(name):
+    number = PrebuildPhase.FAILED.number
+    found = to_model(ListPrebuildsRequestFilter, {"phases": [number if name == 7 else name]}, "filter")
+    assert found.phases == [PrebuildPhase.FAILED]
+    assert type(found.phases[0]) is PrebuildPhase
+
+
+def test_a_member_of_a_later_version_is_kept_and_any_other_name_is_refused_with_those_that_exist():
+    found = to_model(ListPrebuildsRequestFilter, {"phases": ["PREBUILD_PHASE_ARCHIVED", 77]}, "filter")
+    assert found.to_dict() == {"phases": ["PREBUILD_PHASE_ARCHIVED", 77]}
+    for wrong in ("broken", "", "PHASE_FAILED", "WARM_POOL_PHASE_READY"):
+        with pytest.raises(ValueError, match=rf"^filter\.phases\[1\]: '{wrong}' is not a PrebuildPhase: .* PENDING, "):
+            to_model(ListPrebuildsRequestFilter, {"phases": ["failed", wrong]}, "filter")
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        (timedelta(hours=2), "7200s"),
+        (timedelta(seconds=1.5), "1.500s"),
+        (timedelta(microseconds=-1), "-0.000001s"),
+        ("90s", "90s"),
+    ],
+)
+def test_a_duration_may_be_a_timedelta(given, sent):
+    assert to_model(PrebuildSpec, {"timeout": given}, "spec").timeout == sent
+
+
 def test_a_field_under_both_of_its_names_is_refused():
     with pytest.raises(TypeError, match="^pagination: pageSize: expected either page_size or pageSize, found both$"):
         to_model(PaginationRequest, {"page_size": 10, "pageSize": 10}, "pagination")

@@ -54,11 +54,22 @@ def call_command(session: Session, *, method: Any, request: str, paginate: bool)
     if paginate and not paged:
         raise click.UsageError(f"--paginate: {method.name} does not return a list")
     arguments = _arguments(method, _document(request))
-    response: Any = getattr(session.client.prebuilds, method.client_method)(**arguments)
+    response: Any = getattr(_service(session.client, method), method.client_method)(**arguments)
     if paginate:
         _print(session, response)
     else:
         _print(session, [response.response if paged else response])
+
+
+def _service(client: Any, operation: Any) -> Any:
+    """The methods of the service that an operation belongs to."""
+    from prebuild_api.resources import Services
+
+    name = operation.path.split("/")[-2].rpartition(".")[2]
+    for attribute, member in vars(Services).items():
+        if not attribute.startswith("_") and f"`{name}`" in (member.__doc__ or ""):
+            return getattr(client, attribute)
+    return client.prebuilds
 
 
 def _document(text: str) -> dict[str, Any]:
@@ -70,7 +81,7 @@ def _document(text: str) -> dict[str, Any]:
     if text == "-":
         content = sys.stdin.read(_MAX_BYTES + 1)
     elif text.startswith("@"):
-        with Path(text[1:]).open(encoding="utf-8") as file:
+        with Path(text[1:]).open(encoding="utf-8-sig") as file:
             content = file.read(_MAX_BYTES + 1)
     else:
         content = text

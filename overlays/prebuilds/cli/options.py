@@ -160,7 +160,7 @@ def ids_in(lines: Iterable[str], source: str) -> list[str]:
     for number, line in enumerate(lines, start=1):
         if len(line) > _MAX_LINE or number > _MAX_IDS:
             raise click.UsageError(f"{source}, line {number}: expected at most {_MAX_IDS} lines with an id each")
-        words = line.split()
+        words = line.removeprefix("\ufeff").split()
         if words and not words[0].startswith("#"):
             found.append(_checked_id(words[0], f"id in {source}, line {number}"))
     return found

@@ -81,7 +81,7 @@ class Session:
             )
         return self._client
 
-    def new_async_client(self, **options: Any) -> AsyncPrebuildClient:
+    def new_async_client(self) -> AsyncPrebuildClient:
         """A new asynchronous client for `async with`.
 
         Raises:
@@ -92,7 +92,7 @@ class Session:
 
         _silence_log()
         return AsyncPrebuildClient(
-            self._given_token(), base_url=self.base_url, engine=self._engine(), _runtime=self._runtime, **options
+            self._given_token(), base_url=self.base_url, engine=self._engine(), _runtime=self._runtime
         )
 
     @property

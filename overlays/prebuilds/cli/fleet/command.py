@@ -19,7 +19,7 @@ from prebuilds.cli.options import DURATION, RateType, github_option, read_ids
 from prebuilds.cli.session import Session, with_session
 
 if TYPE_CHECKING:
-    from prebuilds.cli.fleet.refresh import RefreshOptions
+    from prebuilds.cli.fleet.run import RefreshOptions
     from prebuilds.cli.fleet.state_file import StateFile
 
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
@@ -73,8 +73,8 @@ def refresh_command(
     With --state, a run that was interrupted or killed is continued by the same command, and creates no second prebuild.
     """
     from prebuilds.cli import github as job
-    from prebuilds.cli.fleet.refresh import RefreshOptions
     from prebuilds.cli.fleet.reports import report_files
+    from prebuilds.cli.fleet.run import RefreshOptions
     from prebuilds.cli.fleet.state_file import StateFile
     from prebuilds.cli.fleet.targets import targets_of
 
@@ -113,13 +113,14 @@ def _run(session: Session, states: StateFile, options: RefreshOptions) -> bool:
     import asyncio
 
     from prebuilds.cli.fleet.progress import shown_progress
-    from prebuilds.cli.fleet.refresh import Refresh
+    from prebuilds.cli.fleet.refresh import refresh
+    from prebuilds.cli.fleet.run import Run
 
     async def main() -> None:
         async with session.new_async_client() as client:
             with shown_progress(session, states.items.values()) as progress:
-                run = Refresh(client, states, options, progress, session.runtime)
-                await run.run()
+                run = Run(client, states, options, progress, session.runtime)
+                await refresh(run)
                 if run.is_stopped:
                     session.info("stopped: too many prebuilds failed; no further one was created")
 
@@ -178,7 +179,7 @@ def _lines(source: str | None) -> list[tuple[str, str | None]]:
     if source == "-":
         return _words(sys.stdin, "standard input")
     try:
-        file = Path(source).open(encoding="utf-8", errors="backslashreplace")  # noqa: SIM115  closed below
+        file = Path(source).open(encoding="utf-8-sig", errors="backslashreplace")  # noqa: SIM115  closed below
     except OSError as error:
         raise click.UsageError(f"--projects-from: {error}") from None
     with file:

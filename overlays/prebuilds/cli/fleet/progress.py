@@ -13,7 +13,7 @@ from prebuilds.cli.session import Session
 from prebuilds.cli.terminal import new_console
 
 if TYPE_CHECKING:
-    from prebuilds.cli.fleet.refresh import Progress
+    from prebuilds.cli.fleet.run import Progress
 
 STAGES: Final[tuple[str, ...]] = ("waiting", "running", "completed", "failed")
 
@@ -21,7 +21,7 @@ STAGES: Final[tuple[str, ...]] = ("waiting", "running", "completed", "failed")
 def stage_of(item: Item) -> str:
     """One of the four stages that are counted."""
     if item.outcome is not None:
-        return "completed" if item.outcome.name in ("completed", "skipped") else "failed"
+        return "failed" if item.outcome.is_failure else "completed"
     return "waiting" if item.prebuild_id is None else "running"
 
 

@@ -63,6 +63,11 @@ class Outcome:
     seconds: float | None = None
     """The time from the creation of the prebuild to its end."""
 
+    @property
+    def is_failure(self) -> bool:
+        """Whether the target has no new prebuild that completed."""
+        return self.name not in ("completed", "skipped")
+
     @classmethod
     def of(
         cls, name: OutcomeName, message: str | None, log_url: str | None = None, seconds: float | None = None
