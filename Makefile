@@ -84,9 +84,16 @@ gen-check: .venv/.dev ## is generated/ what the schema gives?
 evolutions: .venv/.dev ## 200 changes of the schema and broken inputs: is each generated in full, or rejected? (ARGS='-k enum')
 	@$(BIN)/python -m tests.generator.evolutions $(ARGS)
 
+UPSTREAM := $(if $(RELEASE),--release '$(RELEASE)') $(if $(WHEEL),--wheel '$(WHEEL)') \
+	$(if $(DESCRIPTORS),--descriptors '$(DESCRIPTORS)')
+
 .PHONY: upstream
-upstream: .venv/.test ## does the schema say what the vendor publishes?
-	@$(BIN)/python -m generator.upstream
+upstream: .venv/.test ## does the schema say what the vendor publishes? (RELEASE=1.1.0, WHEEL=FILE or DESCRIPTORS=FILE)
+	@$(BIN)/python -m generator.upstream $(UPSTREAM)
+
+.PHONY: upstream-apply
+upstream-apply: .venv/.test ## write what the vendor publishes into the schema (the same arguments)
+	@$(BIN)/python -m generator.upstream --apply $(UPSTREAM)
 
 .PHONY: format
 format: .venv/.dev ## format the code, and mend what the linter can mend
@@ -148,7 +155,7 @@ fuzz: .venv/.test ## 100,000 hostile requests to the emulator (ARGS='--requests 
 	@$(BIN)/python -m tests.emulator.fuzzing $(ARGS)
 
 .PHONY: mutants
-mutants: .venv/.test ## what the contract kit finds in 217 buggy emulators, and in correct servers (half an hour; ARGS='--seeds 1')
+mutants: .venv/.test ## what the contract kit finds in 283 buggy emulators, and in correct servers (half an hour; ARGS='--seeds 1')
 	@$(BIN)/python -m tests.contract.mutants $(ARGS)
 
 .PHONY: mutation

@@ -135,7 +135,7 @@ def _filters(api: spec.Api) -> dict[str, Callable[..., Any]]:
         "method_doc": partial(method_doc, api),
         "optional_fields": decoding.optional_fields,
         "other_names": decoding.other_names,
-        "param_type": parameters.param_type,
+        "param_type": partial(parameters.param_type, api),
         "parameters": partial(parameters.parameters, api),
         "query_value": parameters.query_value,
         "reader": partial(decoding.reader, api),

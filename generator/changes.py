@@ -238,6 +238,8 @@ def _message(old: spec.Message, new: spec.Message, sent: bool, received: bool, t
     name = new.name
     if old.protobuf_name != new.protobuf_name:
         yield Change(f"message {name}: protobuf name: {old.protobuf_name} -> {new.protobuf_name}", breaking=True)
+    if old.deprecated != new.deprecated:
+        yield Change(f"message {name}: {'deprecated' if new.deprecated else 'no longer deprecated'}")
     fields = [{field.json_name: field for field in message.fields} for message in (old, new)]
     for key, left, right in _pairs(*fields):
         place = f"field {name}.{key}"
@@ -302,6 +304,8 @@ def _enums(before: spec.Api, after: spec.Api, todo: list[str]) -> Iterator[Chang
         else:
             if old.protobuf_name != new.protobuf_name:
                 yield Change(f"enum {name}: protobuf name: {old.protobuf_name} -> {new.protobuf_name}", breaking=True)
+            if old.deprecated != new.deprecated:
+                yield Change(f"enum {name}: {'deprecated' if new.deprecated else 'no longer deprecated'}")
             yield from _members(old, new, todo)
             yield from _phase_classes(old, new)
 
@@ -321,6 +325,8 @@ def _members(old: spec.Enum, new: spec.Enum, todo: list[str]) -> Iterator[Change
                 yield Change(f"{place}: was called {left.name} in Python", breaking=True)
             if left.number != right.number:
                 yield Change(f"{place}: number: {left.number} -> {right.number}", breaking=True)
+            if left.deprecated != right.deprecated:
+                yield Change(f"{place}: {'deprecated' if right.deprecated else 'no longer deprecated'}")
             if left.http_status != right.http_status:
                 yield Change(f"{place}: HTTP status: {left.http_status} -> {right.http_status}", breaking=True)
 

@@ -161,10 +161,16 @@ class _Builder:
             if member.number is None:
                 self._problem(enum.name, f"the member {member.value} has no number")
             else:
-                target.value.add(name=member.value, number=member.number)
+                value = target.value.add(name=member.value, number=member.number)
+                if member.deprecated:
+                    value.options.deprecated = True
+        if enum.deprecated:
+            target.options.deprecated = True
 
     def _fields(self, message: spec.Message, target: descriptor_pb2.DescriptorProto) -> None:
         optional: list[_Field] = []
+        if message.deprecated:
+            target.options.deprecated = True
         for field in message.fields:
             if field.number is None:
                 self._problem(message.name, "the field has no x-protobuf-number", field.json_name)

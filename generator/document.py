@@ -25,7 +25,7 @@ _TAG_PREFIX = "tag:yaml.org,2002:"
 _JSON_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})")
 
 
-class _Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):
     """YAML's JSON subset: no dates (`2019-12-27` stays a string), no merge keys, no `yes` and `no`."""
 
     depth = 0
@@ -43,7 +43,7 @@ class _Loader(yaml.SafeLoader):
             self.depth -= 1
 
 
-_Loader.yaml_implicit_resolvers = {
+Loader.yaml_implicit_resolvers = {
     first: [(tag, regexp) for tag, regexp in resolvers if tag.rpartition(":")[2] in _JSON_TAGS]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
@@ -90,9 +90,17 @@ def load(path: Path) -> Document:
     Raises:
         PipelineError: the file cannot be read, is too large or not YAML, or holds what JSON cannot.
     """
-    text = _text(path)
+    return parse(_text(path), path)
+
+
+def parse(text: str, path: Path) -> Document:
+    """Read the schema `text`, which stands in the file `path`.
+
+    Raises:
+        PipelineError: as of `load`.
+    """
     try:
-        root: yaml.Node | None = yaml.compose(text, Loader=_Loader)  # pyright: ignore[reportUnknownMemberType], the stubs leave it open
+        root: yaml.Node | None = yaml.compose(text, Loader=Loader)  # pyright: ignore[reportUnknownMemberType], the stubs leave it open
     except yaml.reader.ReaderError as error:
         character = f"the character U+{int(error.character):04X}" if isinstance(error.character, int) else "a character"
         line = text.count("\n", 0, error.position) + 1

@@ -6,10 +6,32 @@ it without a word. `schema/README.md` documents the vocabulary, `schema/openapi.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from . import descriptors, dialect, examples, lint_operations, lint_schemas, spec
-from .document import Document
+from .document import Document, is_list, is_mapping, join
 from .findings import Findings
-from .problems import PipelineError
+from .problems import PipelineError, Problem
+
+TO_BE_WRITTEN = "TO BE WRITTEN"
+"""A description that a person has yet to write."""
+
+
+def unwritten(document: Document) -> list[Problem]:
+    """The texts that are to be written. They are no reason to reject the schema."""
+
+    def find(value: Any, pointer: str) -> Iterator[str]:
+        if is_mapping(value):
+            for key, item in value.items():
+                yield from find(item, join(pointer, key))
+        elif is_list(value):
+            for index, item in enumerate(value):
+                yield from find(item, join(pointer, index))
+        elif value == TO_BE_WRITTEN:
+            yield pointer
+
+    return [document.problem(pointer, "a text is to be written here") for pointer in find(document.data, "#")]
 
 
 def lint(document: Document) -> spec.Api:

@@ -17,9 +17,10 @@ _CODES = ("INTERNAL", "UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED", "
 
 PHASE_CLASSES = ("unspecified", "active", "deleting", "terminal")
 
-_MESSAGE_KEYS = {"type", "description", "required", "properties", "x-protobuf-message", "x-ordered"}
+_MESSAGE_KEYS = {"type", "description", "deprecated", "required", "properties", "x-protobuf-message", "x-ordered"}
 _ENUM_KEYS = {
-    "type", "enum", "description", "x-protobuf-enum", "x-enum-numbers", "x-enum-descriptions", "x-phase-classes",
+    "type", "enum", "description", "deprecated", "x-enum-deprecated",
+    "x-protobuf-enum", "x-enum-numbers", "x-enum-descriptions", "x-phase-classes",
     "x-http-status",
 }  # fmt: skip
 _FIELD_KEYS = frozenset({
@@ -229,6 +230,9 @@ def _enum_meaning(findings: Findings, schema: dict[str, Any], pointer: str) -> N
             for name in values:
                 if name not in schema[key]:
                     findings.add(join(pointer, key), f"the member {name} is missing")
+    for index, name in enumerate(schema.get("x-enum-deprecated", [])):
+        if name not in values:
+            findings.add(join(pointer, "x-enum-deprecated", index), f"{name!r} is not a member of the enum")
     if "x-protobuf-enum" in schema:
         _enum_numbers(findings, schema, pointer)
     elif "x-http-status" not in schema:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import spec
 from .attributes import attribute_doc, value_type, zero_member
@@ -17,9 +17,11 @@ class Parameter:
     type: str
     default: str
     doc: str
+    positional: bool = False
+    """Whether it may be given without its name."""
 
 
-def param_type(field: spec.Field, place: str = "") -> str:
+def param_type(api: spec.Api, field: spec.Field, place: str = "") -> str:
     """What a caller may give for the field. `place` is how the names of `params` begin where this stands."""
     inner = value_type(field)
     if field.kind == "enum":
@@ -28,6 +30,8 @@ def param_type(field: spec.Field, place: str = "") -> str:
         inner = f"_models.{field.type} | {place}{field.type}Param"
     elif field.kind == "timestamp":
         inner = "datetime | str"
+    elif _is_duration(api, field):
+        inner = "str | _timedelta"
     if field.repeated:
         return f"_Sequence[{inner}]"
     if field.mapped:
@@ -36,8 +40,11 @@ def param_type(field: spec.Field, place: str = "") -> str:
 
 
 def parameters(api: spec.Api, operation: spec.Operation) -> list[Parameter]:
-    """The keywords of the method, those that have to be given first."""
-    return sorted((_parameter(api, keyword) for keyword in operation.keywords), key=lambda item: bool(item.default))
+    """The parameters of the method, required ones first. A required string in front, which is an id, is positional."""
+    found = sorted((_parameter(api, keyword) for keyword in operation.keywords), key=lambda item: bool(item.default))
+    if found and found[0].type == "str":
+        found[0] = replace(found[0], positional=True)
+    return found
 
 
 def request_arguments(api: spec.Api, operation: spec.Operation) -> list[str]:
@@ -53,7 +60,7 @@ def request_arguments(api: spec.Api, operation: spec.Operation) -> list[str]:
 
 
 def _parameter(api: spec.Api, keyword: spec.Keyword) -> Parameter:
-    kind = param_type(keyword.field, "_params.")
+    kind = param_type(api, keyword.field, "_params.")
     if keyword.outer is not None:
         doc = f"{attribute_doc(keyword.field)} The same as in `{keyword.outer.name}`."
         return Parameter(keyword.name, f"{kind} | None", " = None", doc)
@@ -61,6 +68,11 @@ def _parameter(api: spec.Api, keyword: spec.Keyword) -> Parameter:
     if keyword.field.required and not _is_omissible(api, keyword.field):
         return Parameter(keyword.name, kind, "", doc)
     return Parameter(keyword.name, f"{kind} | None", " = None", doc)
+
+
+def _is_duration(api: spec.Api, field: spec.Field) -> bool:
+    declared = api.formats.get(field.format)
+    return (declared.base if declared else field.format) == "protobuf-duration"
 
 
 def _is_omissible(api: spec.Api, field: spec.Field) -> bool:
@@ -82,15 +94,15 @@ def _merged(keyword: spec.Keyword, inner: list[spec.Keyword]) -> str:
 def _argument(api: spec.Api, keyword: spec.Keyword) -> str:
     field, name = keyword.field, keyword.name
     if field.repeated:
-        item = _converted(field, "_item", name)
+        item = _converted(api, field, "_item", name)
         return f"list({name} or ())" if item == "_item" else f"[{item} for _item in {name} or ()]"
     if field.mapped:
-        item = _converted(field, "_item", name)
+        item = _converted(api, field, "_item", name)
         entries = f"{{_key: {item} for _key, _item in ({name} or {{}}).items()}}"
         return f"dict({name} or {{}})" if item == "_item" else entries
     if field.required and _is_omissible(api, field):
-        return _converted(field, f"{{}} if {name} is None else {name}", name)
-    value = _converted(field, name, name)
+        return _converted(api, field, f"{{}} if {name} is None else {name}", name)
+    value = _converted(api, field, name, name)
     if field.required or value == name:
         return value
     zero = zero_member(api, field)
@@ -98,14 +110,16 @@ def _argument(api: spec.Api, keyword: spec.Keyword) -> str:
     return f"{absent} if {name} is None else {value}"
 
 
-def _converted(field: spec.Field, value: str, parameter: str) -> str:
+def _converted(api: spec.Api, field: spec.Field, value: str, parameter: str) -> str:
     """The expression that makes what the model holds of `value`, which a caller gave."""
     if field.kind == "message":
         return f"_to_model(_models.{field.type}, {value}, {literal(parameter)})"
     if field.kind == "enum":
-        return f"_models.{field.type}({value})"
+        return f"_to_member(_models.{field.type}, {value}, {literal(parameter)})"
     if field.kind == "timestamp":
         return f"_to_timestamp({value})"
+    if _is_duration(api, field):
+        return f"_to_duration({value})"
     return value
 
 

@@ -49,7 +49,7 @@ def generate(project: Project, progress: Callable[[str], None], notice: Callable
     with _alone(project, notice):
         if swap.repair(project.generated, project.change_log):
             notice("an earlier run was interrupted: what it left behind is repaired")
-        with _built(project, progress) as new:
+        with _built(project, progress, notice) as new:
             old = report.last_generation(project.generated)
             result = report.compare(old, report.last_generation(new) or {})
             progress("swap")
@@ -66,7 +66,7 @@ def check(project: Project, progress: Callable[[str], None], notice: Callable[[s
     Raises:
         PipelineError: as of `generate`.
     """
-    with _alone(project, notice), _built(project, progress) as new:
+    with _alone(project, notice), _built(project, progress, notice) as new:
         progress("compare")
         return swap.differences(new, project.generated)
 
@@ -81,11 +81,13 @@ def _alone(project: Project, notice: Callable[[str], object]) -> Generator[None]
 
 
 @contextmanager
-def _built(project: Project, progress: Callable[[str], None]) -> Generator[Path]:
+def _built(project: Project, progress: Callable[[str], None], notice: Callable[[str], object]) -> Generator[Path]:
     """The packages, made and verified in a directory beside `generated/`."""
     progress("lint")
     source = document.load(project.schema)
     model = lint.lint(source)
+    for problem in lint.unwritten(source):
+        notice(str(problem))
     with swap.workspace(project.generated) as space:
         new = space / project.generated.name
         new.mkdir()

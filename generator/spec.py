@@ -69,6 +69,7 @@ class Message:
     description: str
     fields: tuple[Field, ...]
     ordered: tuple[tuple[str, str], ...]
+    deprecated: bool
 
     @property
     def required_fields(self) -> tuple[Field, ...]:
@@ -89,6 +90,7 @@ class Member:
     number: int | None
     description: str
     http_status: int | None
+    deprecated: bool
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class Enum:
     description: str
     members: tuple[Member, ...]
     phase_classes: dict[str, tuple[str, ...]]
+    deprecated: bool
 
     @property
     def zero(self) -> Member | None:
@@ -421,7 +424,15 @@ def _message(name: str, module: str, schema: dict[str, Any], enums: dict[str, En
         for json_name, item in schema.get("properties", {}).items()
     ]
     ordered = tuple((low, high) for low, high in schema.get("x-ordered", []))
-    return Message(name, module, schema.get("x-protobuf-message"), _text(schema), _distinct(fields), ordered)
+    return Message(
+        name,
+        module,
+        schema.get("x-protobuf-message"),
+        _text(schema),
+        _distinct(fields),
+        ordered,
+        bool(schema.get("deprecated")),
+    )
 
 
 def _distinct(fields: list[Field]) -> tuple[Field, ...]:
@@ -493,11 +504,14 @@ def _enum(name: str, module: str, schema: dict[str, Any]) -> Enum:
             number=numbers.get(value),
             description=str(texts.get(value, "")).strip(),
             http_status=statuses.get(value),
+            deprecated=value in schema.get("x-enum-deprecated", []),
         )
         for value in values
     )
     classes = {key: tuple(group) for key, group in schema.get("x-phase-classes", {}).items()}
-    return Enum(name, module, schema.get("x-protobuf-enum"), _text(schema), members, classes)
+    return Enum(
+        name, module, schema.get("x-protobuf-enum"), _text(schema), members, classes, bool(schema.get("deprecated"))
+    )
 
 
 def _member_names(values: list[str]) -> dict[str, str]:

@@ -87,11 +87,12 @@ def _parts(paragraph: str) -> list[str]:
 
 
 def _literal(lines: list[str], indent: int) -> str:
-    safe = [_safe(line) for line in lines]
-    if len(safe) == 1:
-        text = safe[0]
-        return f'"""{text[:-1]}\\""""' if text.endswith('"') else f'"""{text}"""'
+    if len(lines) == 1:
+        text = lines[0].rstrip('"')
+        quotes = '\\"' * (len(lines[0]) - len(text))
+        return f'"""{_safe(text)}{quotes}"""'
     margin = " " * indent
+    safe = [_safe(line) for line in lines]
     return "\n".join([f'"""{safe[0]}', *(f"{margin}{line}".rstrip() for line in safe[1:]), f'{margin}"""'])
 
 

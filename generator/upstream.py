@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import importlib
 import json
 import re
@@ -37,6 +38,7 @@ from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
     FieldDescriptorProto,
     FileDescriptorProto,
+    FileDescriptorSet,
 )
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.duration_pb2 import Duration
@@ -75,29 +77,40 @@ def main(argv: Sequence[str] | None = None, *, cache: Path = CACHE, fetch: Fetch
         description="Compare the schema with the protobuf descriptor that the vendor publishes.",
     )
     parser.add_argument("--schema", type=Path, default=SCHEMA, help="default: %(default)s")
-    parser.add_argument("--wheel", type=Path, help=f"the vendor's package; default: {DISTRIBUTION} {VERSION}")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--release", default=VERSION, help="a release of the vendor's package; default: %(default)s")
+    source.add_argument("--wheel", type=Path, help="a file of the vendor's package")
+    source.add_argument("--descriptors", type=Path, help="a file with a serialized FileDescriptorSet")
+    parser.add_argument("--apply", action="store_true", help="write what the vendor says into the schema")
     arguments = parser.parse_args(argv)
     schema = cast(Path, arguments.schema)
     wheel = cast("Path | None", arguments.wheel)
 
+    release = cast(str, arguments.release)
+    descriptors = cast("Path | None", arguments.descriptors)
     try:
         ours = read_schema(document.load(schema).data)
     except PipelineError as error:
         print(error, file=sys.stderr)
         return 2
     try:
-        wheel = wheel or find_wheel(cache, fetch or download)
-        theirs = read_descriptor(read_wheel(wheel))
+        if descriptors is not None:
+            theirs = read_descriptor(read_descriptors(descriptors))
+        else:
+            wheel = wheel or find_wheel(cache, fetch or functools.partial(download, release=release), release)
+            theirs = read_descriptor(read_wheel(wheel))
     except UnavailableError as error:
         print(
             f"The vendor's package cannot be read: {error}\n"
-            f"Where there is a network, this command gets it:\n\n    {_command(cache)}\n\n"
+            f"Where there is a network, this command gets it:\n\n    {_command(cache, release)}\n\n"
             "A damaged file has to be deleted first. A copy elsewhere is named with --wheel.",
             file=sys.stderr,
         )
         return 2
 
-    vendor = _label(wheel)
+    vendor = _label(descriptors or cast(Path, wheel))
+    if arguments.apply:
+        return _apply(schema, theirs, vendor)
     differences = compare(ours, theirs)
     for difference in differences:
         print(difference.line(vendor))
@@ -106,6 +119,30 @@ def main(argv: Sequence[str] | None = None, *, cache: Path = CACHE, fetch: Fetch
         f" and {vendor} ({len(theirs.methods)} methods, {len(theirs.messages)} messages,"
         f" {len(theirs.enums)} enums)"
     )
+    return 1 if differences else 0
+
+
+def _apply(schema: Path, theirs: Service, vendor: str) -> int:
+    """Write what `theirs` says into `schema`. Returns 0 if nothing differs afterwards, or else 1."""
+    from .upstream_apply import apply  # which needs the model below
+
+    try:
+        before = schema.read_text(encoding="utf-8")
+        text, notes = apply(before, schema, theirs)
+    except PipelineError as error:
+        print(f"{error}\nwhat {vendor} says cannot be written into {schema.name}, which is as it was", file=sys.stderr)
+        return 1
+    if text != before:
+        temporary = schema.with_name(f".{schema.name}.new")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(schema)
+    for note in notes:
+        print(note)
+    differences = compare(read_schema(document.parse(text, schema).data), theirs)
+    for difference in differences:
+        print(difference.line(vendor))
+    print(f"{schema.name} {'says' if text != before else 'already says'} what {vendor} says", end="")
+    print(f", but for {len(differences)} differences that need a person" if differences else "; now: make gen")
     return 1 if differences else 0
 
 
@@ -139,6 +176,8 @@ class Field(Described):
     number: int | None
     type: str
     presence: str
+    protobuf_name: str = ""
+    """Its name in the descriptor; in the schema only where it does not follow from the JSON name."""
 
     def facts(self) -> dict[str, str]:
         """What has to be the same of a field."""
@@ -286,11 +325,17 @@ _OUR_ENUM_KEYS = {"x-protobuf-enum", "x-enum-descriptions", "x-phase-classes", "
 
 _TIMESTAMP = "google.protobuf.Timestamp"
 _DURATION = "google.protobuf.Duration"
+_VALUE = "google.protobuf.Value"
 
 # By type and format.
 _PROTOBUF_TYPES = {
     ("boolean", "none"): "bool",
     ("integer", "int32"): "int32",
+    ("integer", "uint32"): "uint32",
+    ("number", "float"): "float",
+    ("number", "double"): "double",
+    ("string", "byte"): "bytes",
+    ("none", "none"): _VALUE,
     ("string", "none"): "string",
     ("string", "uuid"): "string",
     ("string", "uri"): "string",
@@ -344,9 +389,10 @@ def _schema_field(name: str, schema: Mapping[str, Any], required: bool, document
     always_set = keywords.pop("x-always-set", False) is True
     ignore_zero = keywords.pop("x-ignore-zero", False) is True
     keywords.pop("x-secret", None)  # the vendor's descriptor marks no secrets
+    protobuf_name = str(keywords.pop("x-protobuf-name", ""))
     type_, rules = _schema_value(keywords, document)
     if presence is None:
-        singular_message = type_ in (_TIMESTAMP, _DURATION) or type_ in _message_names(document)
+        singular_message = type_ in (_TIMESTAMP, _DURATION, _VALUE) or type_ in _message_names(document)
         presence = "explicit" if singular_message else "implicit"
     if required or always_set:
         rules["required"] = _text(True)
@@ -359,6 +405,7 @@ def _schema_field(name: str, schema: Mapping[str, Any], required: bool, document
         presence=_text(presence),
         deprecated=deprecated,
         rules=rules,
+        protobuf_name=protobuf_name,
     )
 
 
@@ -367,9 +414,7 @@ def _schema_value(schema: Mapping[str, Any], document: Mapping[str, Any]) -> tup
     keywords = _without(schema, _ANNOTATIONS)
     rules: dict[str, str] = {}
     if "$ref" in keywords:
-        type_, is_enum = _reference(keywords.pop("$ref"), document)
-        if is_enum:
-            rules["closed enum"] = _text(True)  # an enum of JSON Schema always is
+        type_, _ = _reference(keywords.pop("$ref"), document)
         return type_, rules | _leftover(keywords)
 
     kind = keywords.pop("type", None)
@@ -405,6 +450,9 @@ def _schema_scalar(kind: Any, keywords: dict[str, Any], document: Mapping[str, A
     if type_ is None:
         type_ = f"{_text(kind)}{f' of format {_text(format_)}' if format_ else ''}"
     if kind in ("integer", "number"):
+        for exclusive, inclusive, step in (("exclusiveMinimum", "minimum", 1), ("exclusiveMaximum", "maximum", -1)):
+            if kind == "integer" and isinstance(keywords.get(exclusive), int) and inclusive not in keywords:
+                keywords[inclusive] = keywords.pop(exclusive) + step
         names = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
         rules |= _span("bound", _popped(keywords, *names))
     elif kind == "string":
@@ -423,7 +471,8 @@ def _schema_enum(schema: Mapping[str, Any]) -> Enum:
     names = cast("list[str]", keywords.pop("enum", []))
     numbers = dict(_mapping(keywords.pop("x-enum-numbers", None)))
     deprecated = keywords.pop("deprecated", False) is True
-    members = {name: Member(number=numbers.pop(name, None)) for name in names}
+    old = cast("list[str]", keywords.pop("x-enum-deprecated", []))
+    members = {name: Member(number=numbers.pop(name, None), deprecated=name in old) for name in names}
     if numbers:
         keywords["x-enum-numbers"] = numbers  # of members that are not in the enum
     return Enum(members=members, deprecated=deprecated, rules=_leftover(keywords))
@@ -478,29 +527,29 @@ def _add(into: dict[str, _Named], name: str, component: str, value: _Named) -> N
 _PIP_DOWNLOAD = ("-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest")
 
 
-def download(directory: Path) -> None:
+def download(directory: Path, release: str = VERSION) -> None:
     """Put the wheel into `directory` with pip. Raises `UnavailableError` with what pip has to say.
 
     Only a wheel will do: building a source distribution would run the vendor's code.
     """
     quiet = ("--quiet", "--disable-pip-version-check", "--no-input")
     run = subprocess.run(
-        [sys.executable, *_PIP_DOWNLOAD, str(directory), f"{DISTRIBUTION}=={VERSION}", *quiet],
+        [sys.executable, *_PIP_DOWNLOAD, str(directory), f"{DISTRIBUTION}=={release}", *quiet],
         capture_output=True,
         text=True,
         check=False,
     )
     if run.returncode:
         complaint = (run.stderr or run.stdout).strip().splitlines() or ["no reason given"]
-        raise UnavailableError(f"pip cannot download {DISTRIBUTION} {VERSION}: {complaint[-1]}")
+        raise UnavailableError(f"pip cannot download {DISTRIBUTION} {release}: {complaint[-1]}")
 
 
-def find_wheel(cache: Path = CACHE, fetch: Fetch = download) -> Path:
-    """The wheel of `DISTRIBUTION` at `VERSION` in `cache`, fetched first if it is not there.
+def find_wheel(cache: Path = CACHE, fetch: Fetch = download, release: str = VERSION) -> Path:
+    """The wheel of `DISTRIBUTION` at `release` in `cache`, fetched first if it is not there.
 
     Raises `UnavailableError` if it can be found neither before nor after.
     """
-    pattern = f"{DISTRIBUTION.replace('-', '_')}-{VERSION}-*.whl"
+    pattern = f"{DISTRIBUTION.replace('-', '_')}-{release}-*.whl"
     if not any(cache.glob(pattern)):
         fetch(cache)
     wheels = sorted(cache.glob(pattern))
@@ -536,9 +585,36 @@ def read_wheel(wheel: Path) -> dict[str, FileDescriptorProto]:
     return files
 
 
-def _command(directory: Path) -> str:
+def _command(directory: Path, release: str) -> str:
     """What a person would type to do what `download` does."""
-    return shlex.join(["python", *_PIP_DOWNLOAD, str(directory), f"{DISTRIBUTION}=={VERSION}"])
+    return shlex.join(["python", *_PIP_DOWNLOAD, str(directory), f"{DISTRIBUTION}=={release}"])
+
+
+def read_descriptors(path: Path) -> dict[str, FileDescriptorProto]:
+    """The files of a serialized FileDescriptorSet, what is imported first; those of google.protobuf may be missing.
+
+    Raises `UnavailableError` if the file is not one, or lacks what it imports.
+    """
+    try:
+        given = {file.name: file for file in FileDescriptorSet.FromString(path.read_bytes()).file}
+    except (OSError, DecodeError) as error:
+        raise UnavailableError(f"{path} cannot be read as a FileDescriptorSet: {error}") from error
+    files: dict[str, FileDescriptorProto] = {}
+
+    def collect(name: str, trail: tuple[str, ...]) -> None:
+        if name in files or name in trail:
+            return
+        file = given.get(name)
+        if file is None and not name.startswith("google/protobuf/"):
+            raise UnavailableError(f"{path} lacks {name}")
+        file = file or _installed_file(name)
+        for imported in file.dependency:
+            collect(imported, (*trail, name))
+        files[name] = file
+
+    collect("google/protobuf/descriptor.proto", ())
+    collect(PROTO_FILE, ())
+    return files
 
 
 def _label(wheel: Path) -> str:
@@ -585,15 +661,20 @@ def _packaged_file(name: str, archive: zipfile.ZipFile) -> FileDescriptorProto:
 def read_descriptor(files: Mapping[str, FileDescriptorProto]) -> Service:
     """The model of `PROTO_FILE` and of the messages and enums of other files that it refers to.
 
-    `files` is what `read_wheel` returns: complete, and what is imported before what imports it.
+    `files` is what `read_wheel` returns: complete, and what is imported before what imports it. Raises
+    `UnavailableError` if protobuf rejects a file.
     """
     pool = DescriptorPool()
     for file in files.values():
-        pool.AddSerializedFile(file.SerializeToString())
+        try:
+            pool.AddSerializedFile(file.SerializeToString())
+        except TypeError as error:
+            raise UnavailableError(f"protobuf rejects {file.name}: {error}") from error
     main_file = pool.FindFileByName(PROTO_FILE)
     package = main_file.package
-    methods = [method for service in main_file.services_by_name.values() for method in service.methods]
-    service_options = [_leftover_options(_options(service, pool)) for service in main_file.services_by_name.values()]
+    services = list(main_file.services_by_name.values())
+    methods = [method for service in services for method in service.methods]
+    service_options = [_leftover_options(_options(service, pool)) for service in services]
 
     messages: dict[str, Message] = {}
     enums: dict[str, Enum] = {}
@@ -640,7 +721,6 @@ _SWITCHES = {
     "required": "required",
     "string.uuid": "format uuid",
     "string.uri": "format uri",
-    "enum.defined_only": "closed enum",
     "repeated.unique": "unique items",
 }
 
@@ -695,6 +775,7 @@ def _descriptor_field(each: FieldDescriptor, package: str, pool: DescriptorPool)
     return Field(
         json_name=each.json_name,
         number=each.number,
+        protobuf_name=each.name,
         type=_descriptor_type(each, package),
         presence="explicit" if each.has_presence else "implicit",
         deprecated=deprecated,
@@ -734,6 +815,7 @@ def _validation_rules(validation: dict[str, str]) -> dict[str, str]:
     What is not understood keeps its path, so that it differs from whatever the schema says.
     """
     rules: dict[str, str] = {}
+    validation.pop("enum.defined_only", None)  # an enum of JSON Schema always is, and has no words for another
     for path, name in _SWITCHES.items():
         if validation.pop(path, "no") == "yes":
             rules[name] = _text(True)
@@ -742,6 +824,7 @@ def _validation_rules(validation: dict[str, str]) -> dict[str, str]:
         rules["zero ignored"] = _text(True)
         del validation["ignore"]
     for kind in _NUMERIC_RULES:
+        _make_inclusive(kind, validation)
         bounds = (f"{kind}.{each}" for each in ("gte", "lte", "gt", "lt"))
         rules |= _span("bound", _popped(validation, *bounds))
     rules |= _span("length", _popped(validation, "string.min_len", "string.max_len"))
@@ -753,6 +836,15 @@ def _validation_rules(validation: dict[str, str]) -> dict[str, str]:
         if inner:
             rules |= _prefixed(prefix, _validation_rules(inner))
     return rules | {f"rule {path}": value for path, value in validation.items()}
+
+
+def _make_inclusive(kind: str, validation: dict[str, str]) -> None:
+    """Write the exclusive bounds of whole numbers as inclusive ones, which the schema has."""
+    for exclusive, inclusive, step in (("gt", "gte", 1), ("lt", "lte", -1)):
+        text = validation.get(f"{kind}.{exclusive}", "")
+        if "int" in kind and f"{kind}.{inclusive}" not in validation and re.fullmatch(r"-?\d+", text):
+            validation[f"{kind}.{inclusive}"] = str(int(text) + step)
+            del validation[f"{kind}.{exclusive}"]
 
 
 def _options(described: Any, pool: DescriptorPool) -> dict[str, str]:

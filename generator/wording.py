@@ -30,6 +30,12 @@ def in_python(api: spec.Api) -> spec.Api:
     def told(text: str) -> str:
         return _translated(_ASSUMPTION.sub("", text).strip(), names)
 
+    def text(item: spec.Message | spec.Enum | spec.Member) -> str:
+        result = told(item.description)
+        if item.deprecated and "deprecated" not in result.lower():
+            return f"{result}\n\nDeprecated.".strip()
+        return result
+
     def field(item: spec.Field) -> spec.Field:
         return replace(item, description=told(item.description))
 
@@ -48,11 +54,11 @@ def in_python(api: spec.Api) -> spec.Api:
         )
 
     def enum(item: spec.Enum) -> spec.Enum:
-        members = tuple(replace(member, description=told(member.description)) for member in item.members)
-        return replace(item, description=told(item.description), members=members)
+        members = tuple(replace(member, description=text(member)) for member in item.members)
+        return replace(item, description=text(item), members=members)
 
     messages = {
-        name: replace(item, description=told(item.description), fields=tuple(map(field, item.fields)))
+        name: replace(item, description=text(item), fields=tuple(map(field, item.fields)))
         for name, item in api.messages.items()
     }
     operations = {item.path: operation(item) for item in api.operations}

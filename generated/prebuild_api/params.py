@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as _Sequence
+from datetime import timedelta as _timedelta
 from typing import Literal as _Literal
 from typing import TypedDict as _TypedDict
 
@@ -23,15 +24,30 @@ PrebuildPhaseValue = _Literal[
     "PREBUILD_PHASE_CANCELLED",
     "PREBUILD_PHASE_DELETING",
     "PREBUILD_PHASE_DELETED",
+    "unspecified",
+    "pending",
+    "starting",
+    "running",
+    "stopping",
+    "snapshotting",
+    "completed",
+    "failed",
+    "cancelling",
+    "cancelled",
+    "deleting",
+    "deleted",
 ]
-"""The members of `PrebuildPhase` as strings."""
+"""The members of `PrebuildPhase` as strings, by their full names or their short ones."""
 
 PrebuildTriggerValue = _Literal[
     "PREBUILD_TRIGGER_UNSPECIFIED",
     "PREBUILD_TRIGGER_MANUAL",
     "PREBUILD_TRIGGER_SCHEDULED",
+    "unspecified",
+    "manual",
+    "scheduled",
 ]
-"""The members of `PrebuildTrigger` as strings."""
+"""The members of `PrebuildTrigger` as strings, by their full names or their short ones."""
 
 
 class PrebuildSpecParam(_TypedDict, total=False):
@@ -45,7 +61,7 @@ class PrebuildSpecParam(_TypedDict, total=False):
     service's own.
     """
 
-    timeout: str
+    timeout: str | _timedelta
     """How long the prebuild may take, from 300 s to 7200 s. Absent means 3600 s."""
 
 

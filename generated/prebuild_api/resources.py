@@ -77,8 +77,8 @@ class PrebuildsResource(_Calls):
 
     def create(
         self,
-        *,
         project_id: str,
+        *,
         environment_class_id: str | None = None,
         spec: _models.PrebuildSpec | _params.PrebuildSpecParam | None = None,
         **options: _Unpack[_operations.CallOptions],
@@ -171,7 +171,6 @@ class PrebuildsResource(_Calls):
 
     def retrieve(
         self,
-        *,
         prebuild_id: str,
         **options: _Unpack[_operations.CallOptions],
     ) -> _models.GetPrebuildResponse:
@@ -193,7 +192,6 @@ class PrebuildsResource(_Calls):
 
     def cancel(
         self,
-        *,
         prebuild_id: str,
         **options: _Unpack[_operations.CallOptions],
     ) -> _models.CancelPrebuildResponse:
@@ -215,7 +213,6 @@ class PrebuildsResource(_Calls):
 
     def delete(
         self,
-        *,
         prebuild_id: str,
         **options: _Unpack[_operations.CallOptions],
     ) -> _models.DeletePrebuildResponse:
@@ -238,7 +235,6 @@ class PrebuildsResource(_Calls):
 
     def create_logs_token(
         self,
-        *,
         prebuild_id: str,
         **options: _Unpack[_operations.CallOptions],
     ) -> _models.CreatePrebuildLogsTokenResponse:
@@ -261,8 +257,8 @@ class PrebuildsResource(_Calls):
 
     def create_warm_pool(
         self,
-        *,
         project_id: str,
+        *,
         environment_class_id: str,
         desired_size: int | None = None,
         min_size: int | None = None,
@@ -303,7 +299,6 @@ class PrebuildsResource(_Calls):
 
     def retrieve_warm_pool(
         self,
-        *,
         warm_pool_id: str,
         **options: _Unpack[_operations.CallOptions],
     ) -> _models.GetWarmPoolResponse:
@@ -375,8 +370,8 @@ class PrebuildsResource(_Calls):
 
     def update_warm_pool(
         self,
-        *,
         warm_pool_id: str,
+        *,
         desired_size: int | None = None,
         min_size: int | None = None,
         max_size: int | None = None,
@@ -408,7 +403,6 @@ class PrebuildsResource(_Calls):
 
     def delete_warm_pool(
         self,
-        *,
         warm_pool_id: str,
         **options: _Unpack[_operations.CallOptions],
     ) -> _models.DeleteWarmPoolResponse:
@@ -436,8 +430,8 @@ class AsyncPrebuildsResource(_AsyncCalls):
 
     async def create(
         self,
-        *,
         project_id: str,
+        *,
         environment_class_id: str | None = None,
         spec: _models.PrebuildSpec | _params.PrebuildSpecParam | None = None,
         **options: _Unpack[_operations.CallOptions],
@@ -530,7 +524,6 @@ class AsyncPrebuildsResource(_AsyncCalls):
 
     async def retrieve(
         self,
-        *,
         prebuild_id: str,
         **options: _Unpack[_operations.CallOptions],
     ) -> _models.GetPrebuildResponse:
@@ -552,7 +545,6 @@ class AsyncPrebuildsResource(_AsyncCalls):
 
     async def cancel(
         self,
-        *,
         prebuild_id: str,
         **options: _Unpack[_operations.CallOptions],
     ) -> _models.CancelPrebuildResponse:
@@ -574,7 +566,6 @@ class AsyncPrebuildsResource(_AsyncCalls):
 
     async def delete(
         self,
-        *,
         prebuild_id: str,
         **options: _Unpack[_operations.CallOptions],
     ) -> _models.DeletePrebuildResponse:
@@ -597,7 +588,6 @@ class AsyncPrebuildsResource(_AsyncCalls):
 
     async def create_logs_token(
         self,
-        *,
         prebuild_id: str,
         **options: _Unpack[_operations.CallOptions],
     ) -> _models.CreatePrebuildLogsTokenResponse:
@@ -620,8 +610,8 @@ class AsyncPrebuildsResource(_AsyncCalls):
 
     async def create_warm_pool(
         self,
-        *,
         project_id: str,
+        *,
         environment_class_id: str,
         desired_size: int | None = None,
         min_size: int | None = None,
@@ -662,7 +652,6 @@ class AsyncPrebuildsResource(_AsyncCalls):
 
     async def retrieve_warm_pool(
         self,
-        *,
         warm_pool_id: str,
         **options: _Unpack[_operations.CallOptions],
     ) -> _models.GetWarmPoolResponse:
@@ -734,8 +723,8 @@ class AsyncPrebuildsResource(_AsyncCalls):
 
     async def update_warm_pool(
         self,
-        *,
         warm_pool_id: str,
+        *,
         desired_size: int | None = None,
         min_size: int | None = None,
         max_size: int | None = None,
@@ -767,7 +756,6 @@ class AsyncPrebuildsResource(_AsyncCalls):
 
     async def delete_warm_pool(
         self,
-        *,
         warm_pool_id: str,
         **options: _Unpack[_operations.CallOptions],
     ) -> _models.DeleteWarmPoolResponse:

@@ -10,11 +10,11 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from reprlib import recursive_repr
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, cast
 
 from attrs import define, evolve, field, fields_dict
 
@@ -437,6 +437,7 @@ def encode_number(value: float) -> float | str:
 # From what callers write to models.
 
 M = TypeVar("M", bound=Model)
+EnumT = TypeVar("EnumT", bound=OpenEnum)
 
 
 def to_model(model: type[M], value: M | Mapping[str, Any], parameter: str) -> M:
@@ -444,6 +445,7 @@ def to_model(model: type[M], value: M | Mapping[str, Any], parameter: str) -> M:
 
     Raises:
         TypeError: `value` is neither, has a field that `model` does not have, or a value of the wrong type.
+        ValueError: the name of an enum member does not exist.
     """
     if isinstance(value, model):
         return value
@@ -454,7 +456,44 @@ def to_model(model: type[M], value: M | Mapping[str, Any], parameter: str) -> M:
     except DecodeError as error:
         raise TypeError(f"{parameter}: {error}") from None
     _check_names(result, value, parameter)
-    return result
+    return cast("M", _with_members(result, parameter))
+
+
+def to_member(enum: type[EnumT], value: Any, parameter: str) -> EnumT:
+    """The member of `enum` that a caller means: the member itself, its full name, or its short name in any case.
+
+    A name that begins like those of the members is kept, as a later version of the service may have it.
+
+    Raises:
+        ValueError: `value` is not a name of a member. The message lists them.
+    """
+    member = enum(value)
+    if member.is_known or member.number is not None:
+        return member
+    short = member.upper()
+    for each in enum:
+        if each.name == short:
+            return each
+    if any(member.startswith(each.removesuffix(each.name)) for each in enum):
+        return member
+    valid = ", ".join(each.name for each in enum)
+    raise ValueError(f"{parameter}: {str(member)!r} is not a {enum.__name__}: expected one of {valid}")
+
+
+def _with_members(made: object, path: str) -> object:
+    """`made`, with enum members in place of their short names."""
+    if isinstance(made, OpenEnum):
+        return to_member(type(made), made, path)
+    if isinstance(made, Model):
+        for name in fields_dict(type(made)):
+            inner = getattr(made, name)
+            if isinstance(inner, (OpenEnum, Model, list, dict)) and not name.startswith("_"):
+                setattr(made, name, _with_members(inner, f"{path}.{name}"))
+    elif isinstance(made, list):
+        return [_with_members(item, f"{path}[{index}]") for index, item in enumerate(made)]
+    elif isinstance(made, dict):
+        return {key: _with_members(item, f"{path}.{key}") for key, item in made.items()}
+    return made
 
 
 def _check_names(made: object, value: object, path: str) -> None:
@@ -484,7 +523,20 @@ def _to_json(value: object) -> Any:
         return [_to_json(item) for item in value]
     if isinstance(value, datetime):
         return encode_timestamp(value)
+    if isinstance(value, timedelta):
+        return to_duration(value)
     return value
+
+
+def to_duration(value: timedelta | str) -> str:
+    """`value` as protobuf JSON writes a duration: `3600s`, `1.500s`. A string is taken as it is."""
+    if isinstance(value, str):
+        return value
+    microseconds = value // timedelta(microseconds=1)
+    whole, rest = divmod(abs(microseconds), 1_000_000)
+    digits = f"{rest:06}"
+    fraction = "" if not rest else f".{digits[:3]}" if digits.endswith("000") else f".{digits}"
+    return f"{'-' if microseconds < 0 else ''}{whole}{fraction}s"
 
 
 def to_timestamp(value: datetime | str) -> datetime:

@@ -54,6 +54,38 @@ class PrebuildPhase(_enum_types.ProtobufEnum):
     DELETED = "PREBUILD_PHASE_DELETED", 90
     """The prebuild is gone. A server may answer `not_found` in place of this phase."""
 
+    @property
+    def is_unspecified(self) -> bool:
+        """Whether the phase is of the class unspecified."""
+        return self.value in ("PREBUILD_PHASE_UNSPECIFIED",)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the phase is of the class active."""
+        return self.value in (
+            "PREBUILD_PHASE_PENDING",
+            "PREBUILD_PHASE_STARTING",
+            "PREBUILD_PHASE_RUNNING",
+            "PREBUILD_PHASE_STOPPING",
+            "PREBUILD_PHASE_SNAPSHOTTING",
+            "PREBUILD_PHASE_CANCELLING",
+        )
+
+    @property
+    def is_deleting(self) -> bool:
+        """Whether the phase is of the class deleting."""
+        return self.value in ("PREBUILD_PHASE_DELETING",)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the phase is of the class terminal."""
+        return self.value in (
+            "PREBUILD_PHASE_COMPLETED",
+            "PREBUILD_PHASE_FAILED",
+            "PREBUILD_PHASE_CANCELLED",
+            "PREBUILD_PHASE_DELETED",
+        )
+
 
 class PrebuildTrigger(_enum_types.ProtobufEnum):
     """What sets a prebuild off."""
@@ -113,6 +145,26 @@ class WarmPoolPhase(_enum_types.ProtobufEnum):
 
     DELETED = "WARM_POOL_PHASE_DELETED", 50
     """The pool is gone. A server may answer `not_found` in place of this phase."""
+
+    @property
+    def is_unspecified(self) -> bool:
+        """Whether the phase is of the class unspecified."""
+        return self.value in ("WARM_POOL_PHASE_UNSPECIFIED",)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the phase is of the class active."""
+        return self.value in ("WARM_POOL_PHASE_PENDING", "WARM_POOL_PHASE_READY", "WARM_POOL_PHASE_DEGRADED")
+
+    @property
+    def is_deleting(self) -> bool:
+        """Whether the phase is of the class deleting."""
+        return self.value in ("WARM_POOL_PHASE_DELETING",)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the phase is of the class terminal."""
+        return self.value in ("WARM_POOL_PHASE_DELETED",)
 
 
 class ConnectCode(_enum_types.CodeEnum):

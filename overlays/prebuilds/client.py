@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
 from attrs import evolve
 
 from prebuild_api.operations import Attempt
+from prebuild_api.resources import AsyncServices, Services
 from prebuilds.calls import CallExecutor
 from prebuilds.connections import AsyncConnections, Connections, async_engine_maker, closed_error, engine_maker
 from prebuilds.engines.exchange import AsyncEngine, Engine
@@ -26,7 +27,7 @@ from prebuilds.options import (
     Seconds,
     Token,
 )
-from prebuilds.resource import AsyncPrebuilds, Prebuilds
+from prebuilds.resource import AsyncPrebuilds, BaseT, Prebuilds, async_resource, resource
 
 if TYPE_CHECKING:
     import httpx
@@ -96,7 +97,7 @@ class _ClientBase:
             raise closed_error(type(self).__name__)
 
 
-class PrebuildClient(_ClientBase):
+class PrebuildClient(_ClientBase, Services):
     """A client of the PrebuildService.
 
     It may be shared by threads, and keeps its connections until `close` or the end of a `with` block. A process that is
@@ -171,6 +172,9 @@ class PrebuildClient(_ClientBase):
         self._driver = Driver(self._engine, self._connections.limiter, self._executor.runtime)
         self.prebuilds = Prebuilds(self._executor, self._driver)
 
+    def _resource(self, base: type[BaseT]) -> BaseT:
+        return resource(base, self._executor, self._driver)
+
     def _engine(self) -> Engine:
         self._check_open()
         engine: Engine = self._connections.engine()
@@ -216,7 +220,7 @@ class PrebuildClient(_ClientBase):
         self.close()
 
 
-class AsyncPrebuildClient(_ClientBase):
+class AsyncPrebuildClient(_ClientBase, AsyncServices):
     """A client of the PrebuildService for asynchronous code, under asyncio and trio.
 
     It may be shared by the tasks of one event loop, and keeps its connections until `aclose`, the end of an `async
@@ -262,6 +266,9 @@ class AsyncPrebuildClient(_ClientBase):
         self._http: httpx.AsyncClient | None = None
         self._driver = AsyncDriver(self._engine, self._connections.limiter, self._executor.runtime)
         self.prebuilds = AsyncPrebuilds(self._executor, self._driver)
+
+    def _resource(self, base: type[BaseT]) -> BaseT:
+        return async_resource(base, self._executor, self._driver)
 
     async def _engine(self) -> AsyncEngine:
         self._check_open()

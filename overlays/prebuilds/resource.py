@@ -26,14 +26,59 @@ ResponseT = TypeVar("ResponseT", bound=Model)
 ItemT = TypeVar("ItemT", bound=Model)
 PageT = TypeVar("PageT", bound=Page[Any, Any])
 AsyncPageT = TypeVar("AsyncPageT", bound=AsyncPage[Any, Any])
+BaseT = TypeVar("BaseT")
 
 
-class Prebuilds(PrebuildsResource):
-    """The methods of the service, and more; `client.prebuilds` is one."""
+class Calls:
+    """How the methods of a service send their requests; a mixin of generated resources."""
 
     def __init__(self, executor: CallExecutor, driver: Driver) -> None:
         self._executor = executor
         self._driver = driver
+
+    def _call(self, operation: Operation[RequestT, ResponseT], request: RequestT, options: CallOptions) -> ResponseT:
+        check_options(type(self), operation, options)
+        return self._driver.run(self._executor.call(operation, request, options))
+
+    def _list(
+        self,
+        operation: PagedOperation[RequestT, ResponseT, ItemT],
+        page_type: type[PageT],
+        request: RequestT,
+        options: CallOptions,
+    ) -> PageT:
+        check_options(type(self), operation, options)
+        listing = Listing[Any, Any, Any](executor=self._executor, operation=operation, request=request, options=options)
+        return cast("PageT", ListingPager(listing, page_type, self._driver).page())
+
+
+class AsyncCalls:
+    """How the asynchronous methods of a service send their requests."""
+
+    def __init__(self, executor: CallExecutor, driver: AsyncDriver) -> None:
+        self._executor = executor
+        self._driver = driver
+
+    async def _call(
+        self, operation: Operation[RequestT, ResponseT], request: RequestT, options: CallOptions
+    ) -> ResponseT:
+        check_options(type(self), operation, options)
+        return await self._driver.run(self._executor.call(operation, request, options))
+
+    def _list(
+        self,
+        operation: PagedOperation[RequestT, ResponseT, ItemT],
+        page_type: type[AsyncPageT],
+        request: RequestT,
+        options: CallOptions,
+    ) -> AsyncListing[AsyncPageT, ItemT]:
+        check_options(type(self), operation, options)
+        listing = Listing[Any, Any, Any](executor=self._executor, operation=operation, request=request, options=options)
+        return AsyncListing(AsyncListingPager(listing, page_type, self._driver).page)
+
+
+class Prebuilds(Calls, PrebuildsResource):
+    """The methods of the service, and more; `client.prebuilds` is one."""
 
     def wait(
         self,
@@ -404,28 +449,9 @@ class Prebuilds(PrebuildsResource):
             )
         )
 
-    def _call(self, operation: Operation[RequestT, ResponseT], request: RequestT, options: CallOptions) -> ResponseT:
-        check_options(type(self), operation, options)
-        return self._driver.run(self._executor.call(operation, request, options))
 
-    def _list(
-        self,
-        operation: PagedOperation[RequestT, ResponseT, ItemT],
-        page_type: type[PageT],
-        request: RequestT,
-        options: CallOptions,
-    ) -> PageT:
-        check_options(type(self), operation, options)
-        listing = Listing[Any, Any, Any](executor=self._executor, operation=operation, request=request, options=options)
-        return cast("PageT", ListingPager(listing, page_type, self._driver).page())
-
-
-class AsyncPrebuilds(AsyncPrebuildsResource):
+class AsyncPrebuilds(AsyncCalls, AsyncPrebuildsResource):
     """The methods of the service, and more, for asynchronous code; `client.prebuilds` is one."""
-
-    def __init__(self, executor: CallExecutor, driver: AsyncDriver) -> None:
-        self._executor = executor
-        self._driver = driver
 
     async def wait(
         self,
@@ -613,19 +639,20 @@ class AsyncPrebuilds(AsyncPrebuildsResource):
             )
         )
 
-    async def _call(
-        self, operation: Operation[RequestT, ResponseT], request: RequestT, options: CallOptions
-    ) -> ResponseT:
-        check_options(type(self), operation, options)
-        return await self._driver.run(self._executor.call(operation, request, options))
 
-    def _list(
-        self,
-        operation: PagedOperation[RequestT, ResponseT, ItemT],
-        page_type: type[AsyncPageT],
-        request: RequestT,
-        options: CallOptions,
-    ) -> AsyncListing[AsyncPageT, ItemT]:
-        check_options(type(self), operation, options)
-        listing = Listing[Any, Any, Any](executor=self._executor, operation=operation, request=request, options=options)
-        return AsyncListing(AsyncListingPager(listing, page_type, self._driver).page)
+def resource(base: type[BaseT], executor: CallExecutor, driver: Driver) -> BaseT:
+    """The methods of a service that have nothing written on top of them."""
+    kind = type(
+        base.__name__.removesuffix("Resource"), (Calls, base), {"__doc__": base.__doc__, "__module__": base.__module__}
+    )
+    return cast("BaseT", kind(executor, driver))
+
+
+def async_resource(base: type[BaseT], executor: CallExecutor, driver: AsyncDriver) -> BaseT:
+    """The asynchronous methods of a service that have nothing written on top of them."""
+    kind = type(
+        base.__name__.removesuffix("Resource"),
+        (AsyncCalls, base),
+        {"__doc__": base.__doc__, "__module__": base.__module__},
+    )
+    return cast("BaseT", kind(executor, driver))

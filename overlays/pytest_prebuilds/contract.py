@@ -279,8 +279,8 @@ def _verdicts(report: Report) -> dict[str, Verdict]:
 
 def _verdict(report: Report, result: Result) -> Verdict:
     from prebuilds.contract.findings import State
+    from prebuilds.contract.layers import LAYERS
     from prebuilds.contract.reproduction import as_curl
-    from prebuilds.contract.runner import LAYERS
 
     item, method = result.property, result.method
     must = item.level == "MUST"

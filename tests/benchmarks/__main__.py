@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 
 from .answering import answering
+from .commands import commands
 from .contract import contract
 from .decoding import decoding
 from .importing import importing
@@ -18,7 +19,16 @@ from .paging import paging
 from .starting import starting
 
 # A new benchmark is a function that returns rows, and an entry here.
-BENCHMARKS: list[Callable[[], list[Row]]] = [decoding, importing, paging, answering, starting, listing, contract]
+BENCHMARKS: list[Callable[[], list[Row]]] = [
+    decoding,
+    importing,
+    commands,
+    paging,
+    answering,
+    starting,
+    listing,
+    contract,
+]
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ import json
 import pytest
 from rich.cells import cell_len
 
-from prebuilds.emulator import Outcome
+from prebuilds.emulator import DropFault, Outcome
 
 from .conftest import CLASS, MISSING, OTHER, PROJECT, Run, Service
 
@@ -50,7 +50,7 @@ def test_get_prints_one_array_and_goes_on_after_an_error(cli: Run, service: Serv
     assert MISSING in done.err
     assert len(done.err.splitlines()) == 1
     assert cli("get", MISSING).code == 5
-    assert cli("get", "-", "-o", "id", stdin=f"# ids\n{made}\n\n").lines == [made]
+    assert cli("get", "-", "-o", "id", stdin=f"\ufeff# ids\r\n{made} a comment\r\n\n").lines == [made]
 
 
 def test_status_says_how_fresh_a_project_is(cli: Run, service: Service):
@@ -100,6 +100,17 @@ def test_create_for_programs_prints_the_object_at_the_end_and_the_id_to_standard
     assert made["status"]["phase"] == "PREBUILD_PHASE_COMPLETED"
     assert done.err.index(f"cancelled {active}") < done.err.index(f"created {made['id']}")
     assert "task output, line 3" in done.err
+
+
+def test_create_makes_one_prebuild_of_each_class_and_never_repeats_a_lost_request(cli: Run, service: Service):
+    done = cli("create", PROJECT, "--class", CLASS, "--class", OTHER)
+    made = {str(each.id): each.metadata.environment_class_id for each in service.client.prebuilds.list()}
+    assert {each: made[each] for each in done.lines} == dict(zip(done.lines, (CLASS, OTHER), strict=True))
+    service.control.plan_fault(DropFault(method="CreatePrebuild", when="after"))
+    lost = cli("create", OTHER)
+    assert (lost.code, lost.out) == (1, "")
+    assert f"the prebuild may exist; to look for it: prebuilds list -p {OTHER}" in lost.err
+    assert len(cli("list", "-p", OTHER, "-o", "id").lines) == 1
 
 
 def test_wait_and_watch_follow_to_the_end(cli: Run, service: Service):
@@ -195,6 +206,9 @@ def test_every_command_fits_the_terminal(terminal: Run, service: Service, column
         ["cancel", "--active", "-p", OTHER],
         ["prune", "-p", PROJECT, "--keep", "0", "--dry-run"],
         ["warm-pool", "list"],
+        ["warm-pool", "get", str(pool)],
+        ["warm-pool", "update", str(pool), "--max", "3"],
+        ["warm-pool", "ensure", PROJECT, "--class", CLASS, "--max", "4"],
         ["warm-pool", "wait", str(pool)],
         ["warm-pool", "apply", file],
         ["refresh", OTHER],
@@ -207,6 +221,26 @@ def test_every_command_fits_the_terminal(terminal: Run, service: Service, column
         assert all(cell_len(line) <= columns for line in tables if "warning: " not in line), (command, done.plain)
     details = terminal("get", made, columns=columns, encoding=encoding)
     assert "status.phase" in details.plain
+
+
+def test_a_long_command_shows_a_person_how_far_it_is(terminal: Run, cli: Run, service: Service):
+    made = [service.create() for _ in range(20)]
+    shown = terminal("cancel", *made).plain
+    assert "20/20" in shown
+    assert all(each in shown for each in made)
+    assert cli("cancel", *made).err == ""
+
+
+def test_bytes_that_are_no_text_are_an_error_like_any_other(cli: Run, service: Service, tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes(b"\xff\n" + PROJECT.encode())
+    done = cli("refresh", "--projects-from", str(file))
+    assert done.code == 7
+    assert [line.split("\t")[3] for line in done.lines] == ["refused", "completed"]
+    assert "\\xff" in done.lines[0]
+    assert cli("call", "GetPrebuild", f"@{file}").code == 1
+    file.write_bytes(b"\xff: [")
+    assert cli("warm-pool", "apply", str(file)).code == 2
 
 
 def test_colours_are_for_terminals_that_want_them(terminal: Run, cli: Run, service: Service, monkeypatch):

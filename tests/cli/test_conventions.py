@@ -13,7 +13,7 @@ import pytest
 
 from prebuilds.cli.app import ALIASES, COMMANDS, prebuilds
 from prebuilds.cli.terminal import log_line
-from prebuilds.emulator import ConnectCode, ErrorFault, HtmlFault, Outcome
+from prebuilds.emulator import ConnectCode, ErrorFault, Outcome
 
 from .conftest import CLASS, MISSING, PROJECT, TOKEN, Run, Service
 
@@ -25,9 +25,11 @@ def commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
+        if name in NOT_OURS:
+            continue
         if isinstance(command, click.Group):
             yield from commands(command, *path, name)
-        elif name not in NOT_OURS:
+        else:
             yield (*path, name)
 
 
@@ -89,6 +91,8 @@ def test_help_loads_neither_the_client_nor_rich():
         (("warm-pool", "update", MISSING), 2, "--min, --max"),
         (("warm-pool", "apply", "/no/such/file"), 2, "does not exist"),
         (("logs", MISSING), 5, "not_found"),
+        (("wait", MISSING), 5, "not_found"),
+        (("call", "CreatePrebuild", f'{{"projectId": "{PROJECT}"}}', "--paginate"), 2, "does not return a list"),
         (("list", "--base-url", "ftp://x"), 2, "ftp://x"),
         (("list", "--token-env", "MINE"), 4, "set MINE"),
         (("list", "--base-url", "http://127.0.0.1:1"), 1, "127.0.0.1:1"),
@@ -112,18 +116,21 @@ def test_an_error_is_a_line_and_a_hint(cli: Run, service: Service, arguments, co
     ("status", "code"),
     [(ConnectCode.UNAUTHENTICATED, 4), (ConnectCode.PERMISSION_DENIED, 4), (ConnectCode.DATA_LOSS, 1)],
 )
-def test_the_exit_code_tells_why_the_service_refused(cli: Run, service: Service, status, code):
+def test_the_exit_code_tells_why_the_service_refused(cli: Run, service: Service, monkeypatch, status, code):
     service.control.plan_fault(ErrorFault(method="ListPrebuilds", code=status, message="no \x1b[31m [really]"))
     done = cli("list")
     assert done.code == code
     assert "\x1b" not in done.err
     assert len(done.err.splitlines()) <= 2
+    # The hint names the variable that the token came from.
+    monkeypatch.setenv("MINE", TOKEN)
+    service.control.plan_fault(ErrorFault(method="ListPrebuilds", code=status))
+    assert "bearer_token" not in cli("list", "--token-env", "MINE").err
 
 
 def test_a_proxy_that_refuses_is_named_without_its_password(cli: Run, service: Service, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", f"http://user:password@{service.url.removeprefix('http://')}")
-    service.control.plan_fault(HtmlFault(status=403))
-    # The proxy is an emulator here, and refuses what it is to pass on.
+    # The proxy is an emulator here, and refuses requests for other hosts.
     done = cli("list", "--base-url", "http://service.example/api")
     assert done.code == 4
     assert f"proxy {service.url.removeprefix('http://')}" in done.err

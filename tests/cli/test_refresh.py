@@ -23,6 +23,7 @@ import pytest
 from prebuilds import PrebuildClient, ResourceExhaustedError
 from prebuilds.cli.fleet import state_file
 from prebuilds.cli.fleet.pacing import Pace, PacedCalls
+from prebuilds.cli.fleet.targets import Target
 from prebuilds.emulator import ConnectCode, DropFault, EmulatorControl, EmulatorServer, ErrorFault, Outcome
 from prebuilds.flows.effects import Runtime
 
@@ -83,7 +84,7 @@ def test_every_project_gets_one_prebuild_and_the_report_says_how_they_ended(cli:
 
 def test_prebuilds_are_followed_with_lists_and_not_one_by_one(cli: Run, service: Service):
     names = projects(205, seed=2)
-    assert cli("refresh", "-", "--concurrency", "500", stdin="\n".join(names)).code == 0
+    assert cli("refresh", "-", stdin="\n".join(names)).code == 0
     calls = Counter(each.method for each in service.control.requests(1000))
     assert calls["CreatePrebuild"] == 205
     assert calls["GetPrebuild"] == 0
@@ -95,7 +96,7 @@ def test_lines_of_a_file_may_name_a_class_and_each_target_has_its_own_prebuild(
     cli: Run, service: Service, tmp_path, monkeypatch
 ):
     file = tmp_path / "projects"
-    file.write_text(f"# projects\n{PROJECT}\n{PROJECT} {CLASS}\n\n{OTHER} {CLASS} # comment\n{PROJECT} {CLASS}\n")
+    file.write_text(f"\ufeff# projects\n{PROJECT}\n{PROJECT} {CLASS}\n\n{OTHER} {CLASS} # comment\n{PROJECT} {CLASS}\n")
     state = tmp_path / "state"
     run = ("refresh", "--projects-from", str(file), "--state", str(state), "--json")
     with monkeypatch.context() as patch:
@@ -119,6 +120,16 @@ def test_lines_of_a_file_may_name_a_class_and_each_target_has_its_own_prebuild(
         assert each["environmentClassId"] == prebuild.metadata.environment_class_id
     file.write_text("a b c\n")
     assert cli("refresh", "--projects-from", str(file)).code == 2
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_create_whose_response_is_lost_is_looked_up_and_not_mistaken(cli: Run, service: Service, when):
+    # Somebody else creates one at the same moment.
+    other = service.create(PROJECT)
+    service.control.plan_fault(DropFault(method="CreatePrebuild", when=when))
+    (made,) = cli("refresh", PROJECT, "--class", CLASS, "-o", "id").lines
+    assert ids(service.client) == {other, made}
+    assert made != other
 
 
 class Killed(BaseException):
@@ -159,7 +170,7 @@ def test_a_run_that_is_killed_anywhere_creates_no_second_prebuild(
             )
         )
         service.control.plan_fault(DropFault(method="ListPrebuilds", after=4 * number))
-    run = ("refresh", "-", "--state", str(state), "--concurrency", str(size // 2), "--json")
+    run = ("refresh", "-", "--state", str(state), "--max-active", str(size // 2), "--json")
     for number in range(size):
         with monkeypatch.context() as patch, suppress(Killed):
             killed_after(drawn.randint(1, 5), written=number % 2 == 0, monkeypatch=patch)
@@ -205,8 +216,7 @@ def test_a_state_file_of_another_run_is_refused(cli: Run, service: Service, tmp_
 
     assert "other projects" in refused(OTHER)
     assert "it belongs to http" in refused(PROJECT, "--base-url", "http://127.0.0.1:1")
-    with state.open("ab") as used:
-        state_file._lock(used, state)
+    with state_file.StateFile(state, service.url, [Target(PROJECT, None)]):
         assert "used by another process" in refused(PROJECT)
     state.write_bytes(content.replace(b'"created"', b'"creatd"'))
     assert "damaged in line 3" in refused(PROJECT)
@@ -220,7 +230,7 @@ def test_a_state_file_of_another_run_is_refused(cli: Run, service: Service, tmp_
 def test_no_further_prebuild_is_created_after_too_many_failures(cli: Run, service: Service):
     names = projects(30)
     service.control.plan_outcome(Outcome(fails_in="STARTING"), times=30)
-    done = cli("refresh", *names, "--max-failures", "10%", "--concurrency", "2", "-o", "jsonl")
+    done = cli("refresh", *names, "--max-failures", "10%", "--max-active", "2", "-o", "jsonl")
     assert done.code == 1
     outcomes = Counter(json.loads(line)["outcome"] for line in done.lines)
     assert 3 < outcomes["failed"] <= 5
@@ -254,6 +264,8 @@ def test_a_rejected_token_ends_the_run_and_can_be_resumed(cli: Run, service: Ser
     service.control.plan_fault(ErrorFault(method="CreatePrebuild", code=ConnectCode.UNAUTHENTICATED))
     done = cli("refresh", PROJECT, "--state", state)
     assert done.code == 4
+    assert "To resume: prebuilds refresh" in done.err
+    assert "The token came from $GITPOD_API_KEY" in done.err
     assert ids(service.client) == set()
     assert cli("refresh", PROJECT, "--state", state).code == 0
     assert len(ids(service.client)) == 1
@@ -262,7 +274,7 @@ def test_a_rejected_token_ends_the_run_and_can_be_resumed(cli: Run, service: Ser
 def test_a_terminal_gets_bars_and_the_results_that_matter(terminal: Run, service: Service):
     names = projects(60)
     service.control.declare_project(names[7], outcome=Outcome(fails_in="RUNNING", message="no space left"))
-    done = terminal("refresh", "--concurrency", "60", *names)
+    done = terminal("refresh", *names)
     assert done.code == 7
     for stage in ("waiting", "running", "completed", "failed"):
         assert re.search(rf"{stage} .*/60", done.plain)
@@ -342,7 +354,7 @@ def test_two_thousand_projects_with_ten_kills(tmp_path: Path):
                 )
             command = [
                 *(sys.executable, "-m", "prebuilds", "refresh", "--projects-from", str(listed), "--state", str(state)),
-                *("--concurrency", "2000", "--stalled-after", "30s", "--report", f"json={report}", "-o", "id", "-q"),
+                *("--stalled-after", "30s", "--report", f"json={report}", "-o", "id", "-q"),
                 *("--base-url", server.url),
             ]
             environment = {**os.environ, "GITPOD_API_KEY": TOKEN}

@@ -61,6 +61,17 @@ def repeated(piece: bytes, pause: float, head: bytes = b"") -> Callable[[socket.
     return play
 
 
+def within(seconds: float, work: Callable[[], object]) -> None:
+    """Check that some work takes no longer, and a little. A busy machine may take longer once or twice."""
+    for _ in range(3):
+        begin = time.monotonic()
+        work()
+        duration = time.monotonic() - begin
+        if duration < seconds + LEEWAY:
+            return
+    pytest.fail(f"it took {duration:.2f} s, and {seconds + LEEWAY} were allowed")
+
+
 def retrieve(kind: str, engine: str, url: str, **options: Any) -> Any:
     return using(kind, lambda client: client.prebuilds.retrieve(prebuild_id=ID), base_url=url, engine=engine, **options)
 

@@ -18,6 +18,11 @@ from prebuild_api.models import (
 )
 from prebuild_api.types import merge_fields, to_model
 
+
+def merged(model, parameter, value, **fields):
+    return merge_fields(model, parameter, value, fields)
+
+
 PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
 
 
@@ -51,6 +56,35 @@ def test_numbers_may_be_strings_and_enums_may_be_numbers():
     assert to_model(PrebuildSpec, {"spec_version": 7}, "spec") == PrebuildSpec(spec_version="7")
     found = to_model(ListPrebuildsRequestFilter, {"phases": [30, "PREBUILD_PHASE_FAILED"]}, "filter")
     assert found.phases == [PrebuildPhase.RUNNING, PrebuildPhase.FAILED]
+
+
+@pytest.mark.parametrize("name", ["failed", "FAILED", "Failed", "PREBUILD_PHASE_FAILED", 7, PrebuildPhase.FAILED])
+def test_an_enum_member_has_a_full_and_a_short_name(name):
+    number = PrebuildPhase.FAILED.number
+    found = to_model(ListPrebuildsRequestFilter, {"phases": [number if name == 7 else name]}, "filter")
+    assert found.phases == [PrebuildPhase.FAILED]
+    assert type(found.phases[0]) is PrebuildPhase
+
+
+def test_a_member_of_a_later_version_is_kept_and_any_other_name_is_refused_with_those_that_exist():
+    found = to_model(ListPrebuildsRequestFilter, {"phases": ["PREBUILD_PHASE_ARCHIVED", 77]}, "filter")
+    assert found.to_dict() == {"phases": ["PREBUILD_PHASE_ARCHIVED", 77]}
+    for wrong in ("broken", "", "PHASE_FAILED", "WARM_POOL_PHASE_READY"):
+        with pytest.raises(ValueError, match=rf"^filter\.phases\[1\]: '{wrong}' is not a PrebuildPhase: .* PENDING, "):
+            to_model(ListPrebuildsRequestFilter, {"phases": ["failed", wrong]}, "filter")
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        (timedelta(hours=2), "7200s"),
+        (timedelta(seconds=1.5), "1.500s"),
+        (timedelta(microseconds=-1), "-0.000001s"),
+        ("90s", "90s"),
+    ],
+)
+def test_a_duration_may_be_a_timedelta(given, sent):
+    assert to_model(PrebuildSpec, {"timeout": given}, "spec").timeout == sent
 
 
 def test_a_field_under_both_of_its_names_is_refused():
@@ -173,34 +207,34 @@ def test_what_is_neither_the_model_nor_a_dict_is_refused(value):
 
 
 def test_nothing_given_is_no_message():
-    assert merge_fields(PaginationRequest, "pagination", None) is None
-    assert merge_fields(PaginationRequest, "pagination", None, page_size=None, token=None) is None
+    assert merged(PaginationRequest, "pagination", None) is None
+    assert merged(PaginationRequest, "pagination", None, page_size=None, token=None) is None
 
 
 def test_keywords_alone_make_a_message():
-    found = merge_fields(PaginationRequest, "pagination", None, page_size=10, token=None)
+    found = merged(PaginationRequest, "pagination", None, page_size=10, token=None)
     assert found == PaginationRequest(page_size=10)
 
 
 def test_a_zero_is_given():
-    found = merge_fields(PaginationRequest, "pagination", None, page_size=0)
+    found = merged(PaginationRequest, "pagination", None, page_size=0)
     assert found == PaginationRequest(page_size=0)
 
 
 @pytest.mark.parametrize("value", [{"token": "next"}, PaginationRequest(token="next")])
 def test_keywords_complete_a_message(value):
-    found = merge_fields(PaginationRequest, "pagination", value, page_size=10, token=None)
+    found = merged(PaginationRequest, "pagination", value, page_size=10, token=None)
     assert found == PaginationRequest(page_size=10, token="next")
 
 
 def test_a_message_without_keywords_stays():
     value = PaginationRequest(token="next")
-    assert merge_fields(PaginationRequest, "pagination", value, page_size=None) is value
+    assert merged(PaginationRequest, "pagination", value, page_size=None) is value
 
 
 def test_the_message_of_the_caller_is_not_changed():
     value = PaginationRequest(token="next", additional_properties={"ofMine": 1})
-    found = merge_fields(PaginationRequest, "pagination", value, page_size=10)
+    found = merged(PaginationRequest, "pagination", value, page_size=10)
     assert value == PaginationRequest(token="next", additional_properties={"ofMine": 1})
     assert found is not None
     assert found.to_dict() == {"token": "next", "pageSize": 10, "ofMine": 1}
@@ -212,16 +246,16 @@ def test_the_message_of_the_caller_is_not_changed():
 )
 def test_a_field_given_twice_is_refused(value):
     with pytest.raises(TypeError, match="^token is given twice, by keyword and in pagination$"):
-        merge_fields(PaginationRequest, "pagination", value, token="next")
+        merged(PaginationRequest, "pagination", value, token="next")
 
 
 def test_a_zero_given_twice_is_refused():
     with pytest.raises(TypeError, match="^page_size is given twice"):
-        merge_fields(PaginationRequest, "pagination", {"page_size": 0}, page_size=10)
+        merged(PaginationRequest, "pagination", {"page_size": 0}, page_size=10)
 
 
 def test_a_list_completes_a_filter_that_has_none():
-    found = merge_fields(
+    found = merged(
         ListPrebuildsRequestFilter,
         "filter",
         {"phases": [], "project_ids": [PROJECT]},
@@ -237,8 +271,8 @@ def test_a_list_completes_a_filter_that_has_none():
 
 def test_keywords_are_checked_like_the_fields_of_a_dict():
     with pytest.raises(TypeError, match="^filter: phases: expected a list, found the string"):
-        merge_fields(ListPrebuildsRequestFilter, "filter", None, phases="PREBUILD_PHASE_RUNNING")
+        merged(ListPrebuildsRequestFilter, "filter", None, phases="PREBUILD_PHASE_RUNNING")
     with pytest.raises(TypeError, match="^filter: ListPrebuildsRequestFilter has no field phase$"):
-        merge_fields(ListPrebuildsRequestFilter, "filter", None, phase=["PREBUILD_PHASE_RUNNING"])
+        merged(ListPrebuildsRequestFilter, "filter", None, phase=["PREBUILD_PHASE_RUNNING"])
     with pytest.raises(TypeError, match="^filter: expected ListPrebuildsRequestFilter or a dict"):
-        merge_fields(ListPrebuildsRequestFilter, "filter", [], phases=["PREBUILD_PHASE_RUNNING"])
+        merged(ListPrebuildsRequestFilter, "filter", [], phases=["PREBUILD_PHASE_RUNNING"])

@@ -174,6 +174,7 @@ from prebuilds import PrebuildClient
 client = PrebuildClient(os.environ["TOKEN"], base_url=sys.argv[1], engine=sys.argv[2])
 items = iter(client.prebuilds.list())
 next(items), next(items)
+input()
 print("left", flush=True)
 """
 
@@ -182,10 +183,16 @@ print("left", flush=True)
 def test_the_interpreter_exits_at_once_while_the_next_page_is_fetched(engine):
     with hanging() as (url, silent):
         command = [sys.executable, "-c", PROGRAM, url, engine]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"TOKEN": TOKEN}) as program:
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, text=True, env=os.environ | {"TOKEN": TOKEN}
+        ) as program:
+            assert program.stdin is not None
             assert program.stdout is not None
-            assert program.stdout.readline() == "left\n"
             assert silent.wait(10)
+            program.stdin.write("\n")
+            program.stdin.flush()
+            assert program.stdout.readline() == "left\n"
             begin = time.monotonic()
             assert program.wait(10) == 0
             assert time.monotonic() - begin < AN_INSTANT + LEEWAY

@@ -43,6 +43,8 @@ UNKNOWN_PATHS = [
     f"{SERVICE}/get_prebuild",
     f"{SERVICE}/GetPrebuild/",
     f"{SERVICE}/",
+    f"/logs/{NOBODY}/",
+    "/logs",
     "/gitpod.v1.ProjectService/GetProject",
     "/other/gitpod.v1.PrebuildService/GetPrebuild",
     "/",

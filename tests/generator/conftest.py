@@ -26,7 +26,7 @@ Make = Callable[[Schema], ModuleType]
 
 _names = (f"tiny_api_{number}" for number in itertools.count())
 
-_PARSED: Schema = yaml.load(TINY, Loader=document._Loader)
+_PARSED: Schema = yaml.load(TINY, Loader=document.Loader)
 
 
 def write(schema: Schema, path: Path) -> Path:

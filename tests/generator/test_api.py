@@ -135,7 +135,13 @@ def test_the_command_line_calls_a_method_that_only_this_schema_has(
     for name in ("operations", "pages", "types"):
         monkeypatch.setitem(sys.modules, f"prebuild_api.{name}", getattr(package, name))
         monkeypatch.setattr(f"prebuild_api.{name}", getattr(package, name))
-    monkeypatch.setattr(Session, "client", SimpleNamespace(prebuilds=recorder.resource))
+
+    class Services:
+        kettles = property(doc="The methods of `KettleService`.")
+
+    # A second service is an attribute of its own.
+    monkeypatch.setattr("prebuild_api.resources.Services", Services)
+    monkeypatch.setattr(Session, "client", SimpleNamespace(kettles=recorder.resource))
     assert run(["call", "Brew", '{"kind": "TEA_GREEN", "cups": 2, "sugar": true}']) == 0
     assert recorder.sent == [("Brew", {"kind": "TEA_GREEN", "cups": 2}, {"extra_body": {"sugar": True}})]
     assert json.loads(capsys.readouterr().out)["pot"]["brewedAt"] == POT["brewedAt"]

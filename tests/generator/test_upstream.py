@@ -930,10 +930,6 @@ def make_map(file: FileDescriptorProto) -> None:
     changed.type_name = ".gitpod.v1.PrebuildStatus.FailureMessageEntry"
 
 
-def open_the_enum(file: FileDescriptorProto) -> None:
-    find_field(file, "PrebuildSpec", "desired_phase").options.Clear()
-
-
 def add_message(file: FileDescriptorProto) -> None:
     """A message that nothing refers to, with one nested in it."""
     message = file.message_type.add(name="Snapshot")
@@ -1077,12 +1073,7 @@ def message_rule(file: FileDescriptorProto) -> None:
         at_vendor(
             "exclusive bounds",
             rule("WarmPoolStatus", "desired_size", nested(INT32, number(4, 0) + number(2, 30))),
-            [("WarmPoolStatus.desiredSize: bound", "none", ">0..<30")],
-        ),
-        at_vendor(
-            "an enum that accepts any number",
-            open_the_enum,
-            [("PrebuildSpec.desiredPhase: closed enum", "yes", "no")],
+            [("WarmPoolStatus.desiredSize: bound", "none", "1..29")],
         ),
         at_vendor(
             "a oneof",

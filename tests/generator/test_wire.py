@@ -137,7 +137,7 @@ Import = Callable[[Schema], ModuleType]
 
 
 def parsed(text: str) -> Any:
-    return yaml.load(text, Loader=document._Loader)
+    return yaml.load(text, Loader=document.Loader)
 
 
 def generate(schema: Schema, out: Path) -> Path:

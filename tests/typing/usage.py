@@ -54,6 +54,15 @@ def configure(http: httpx.Client, headers: Mapping[str, str]) -> None:
     client.close()
 
 
+def arguments(client: PrebuildClient) -> None:
+    client.prebuilds.retrieve("id")
+    client.prebuilds.create("project", spec={"timeout": timedelta(hours=2)}, timeout=timedelta(seconds=10))
+    client.prebuilds.update_warm_pool("id", min_size=1)
+    client.prebuilds.list(phases=["failed", "PREBUILD_PHASE_COMPLETED", PrebuildPhase.RUNNING])
+    client.prebuilds.list(phases=["broken"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    client.prebuilds.retrieve("id", "other")  # type: ignore[call-arg, arg-type]  # pyright: ignore[reportCallIssue]
+
+
 def configure_tokens(http: httpx.HTTPTransport) -> None:
     async def token() -> str:
         return "token"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 from attrs import define
@@ -20,8 +21,8 @@ ItemT = TypeVar("ItemT", bound=Model)
 class CallOptions(TypedDict, total=False):
     """What every method of the client takes beside the fields of its request."""
 
-    timeout: float | None
-    """How long the call may take, all attempts together, in seconds; None means for ever."""
+    timeout: float | timedelta | None
+    """How long the call may take, all attempts together, in seconds or as a `timedelta`; None for no limit."""
     retries: int
     """How often a failed call is tried again at most."""
     headers: Mapping[str, str]

@@ -1,7 +1,6 @@
 """The command `prebuilds`.
 
-This module needs no extra: it is what tells a person which one to install. The commands themselves
-are in `app`.
+This module needs no extra, so that it can name the missing ones. The commands themselves are in `app`.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def run(arguments: Sequence[str], runtime: Runtime | None = None) -> int:
         return INTERRUPTED
     except CommandError as error:
         return _report(str(error), error.hint, error.code)
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:  # a file that cannot be read or written
         return _report(str(error))
     return code or 0
 

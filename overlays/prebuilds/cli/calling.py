@@ -32,7 +32,7 @@ class _MethodType(ParamType[Any]):
         return self.fail(f"expected one of {', '.join(each.name for each in OPERATIONS)}, found {value!r}", param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """The names that begin with what was typed."""
+        """The names that complete the typed text."""
         from prebuild_api.operations import OPERATIONS
 
         return [CompletionItem(each.name) for each in OPERATIONS if each.name.lower().startswith(incomplete.lower())]
@@ -48,18 +48,28 @@ def call_command(session: Session, *, method: Any, request: str, paginate: bool)
 
     JSON is the request: a document, @FILE, or - for standard input.
     """
-    from prebuild_api.pages import Page
+    from prebuild_api.operations import PagedOperation
 
+    paged = isinstance(method, PagedOperation)
+    if paginate and not paged:
+        raise click.UsageError(f"--paginate: {method.name} does not return a list")
     arguments = _arguments(method, _document(request))
-    response: Any = getattr(session.client.prebuilds, method.client_method)(**arguments)
-    if not isinstance(response, Page):
-        if paginate:
-            raise click.UsageError(f"--paginate: {method.name} does not return a list")
-        _print(session, [response])
-    elif paginate:
-        _print(session, cast("Any", response))
+    response: Any = getattr(_service(session.client, method), method.client_method)(**arguments)
+    if paginate:
+        _print(session, response)
     else:
-        _print(session, [cast("Any", response).response])
+        _print(session, [response.response if paged else response])
+
+
+def _service(client: Any, operation: Any) -> Any:
+    """The methods of the service that an operation belongs to."""
+    from prebuild_api.resources import Services
+
+    name = operation.path.split("/")[-2].rpartition(".")[2]
+    for attribute, member in vars(Services).items():
+        if not attribute.startswith("_") and f"`{name}`" in (member.__doc__ or ""):
+            return getattr(client, attribute)
+    return client.prebuilds
 
 
 def _document(text: str) -> dict[str, Any]:
@@ -71,7 +81,7 @@ def _document(text: str) -> dict[str, Any]:
     if text == "-":
         content = sys.stdin.read(_MAX_BYTES + 1)
     elif text.startswith("@"):
-        with Path(text[1:]).open(encoding="utf-8") as file:
+        with Path(text[1:]).open(encoding="utf-8-sig") as file:
             content = file.read(_MAX_BYTES + 1)
     else:
         content = text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,6 @@ def create_command(
     from prebuilds.cli import github as job
     from prebuilds.cli.following import Patience, follow
     from prebuilds.cli.layouts import prebuild_layout
-    from prebuilds.errors import PrebuildsError
 
     if logs and len(classes) > 1:
         raise click.UsageError("--logs follows one prebuild: expected one --class")
@@ -65,16 +65,7 @@ def create_command(
         raise click.UsageError("--stalled-after and --max-wait need --wait")
     if github:
         job.check(session)
-    created: list[Prebuild] = []
-    code = SUCCESS
-    for environment_class in classes or (None,):
-        try:
-            if cancel_active:
-                _cancel_active(session, project, environment_class, created)
-            created.append(_create(session, project, environment_class, timeout))
-        except PrebuildsError as error:
-            code = session.report(error)
-            break
+    created, code = _create_all(session, project, classes or (None,), timeout, cancel_active=cancel_active)
     ended = created
     if created and (wait or logs):
         try:
@@ -84,11 +75,38 @@ def create_command(
             session.info(f"interrupted; the prebuild goes on. To cancel it: prebuilds cancel {ids}")
             return INTERRUPTED
         code = code_of_many([code, waited]) if code else waited
+    elif created and session.is_watched:
+        session.info(f"hint: prebuilds watch {created[0].id} shows its progress")
     if _prints_objects(session):
         session.output.show(ended, prebuild_layout(session.now))
     if github:
         job.write(ended)
     return code
+
+
+def _create_all(
+    session: Session,
+    project: str,
+    classes: Sequence[str | None],
+    timeout: timedelta | None,
+    *,
+    cancel_active: bool,
+) -> tuple[list[Prebuild], int]:
+    """Create a prebuild of each class, up to the first error. Returns them and the exit code."""
+    from prebuilds.errors import CallError, PrebuildsError
+
+    created: list[Prebuild] = []
+    for environment_class in classes:
+        try:
+            if cancel_active:
+                _cancel_active(session, project, environment_class, created)
+            created.append(_create(session, project, environment_class, timeout))
+        except PrebuildsError as error:
+            code = session.report(error)
+            if isinstance(error, CallError) and error.operation == "create" and error.maybe_executed:
+                session.info(f"hint: the prebuild may exist; to look for it: prebuilds list -p {project} -L 3")
+            return created, code
+    return created, SUCCESS
 
 
 def _create(session: Session, project: str, environment_class: str | None, timeout: timedelta | None) -> Prebuild:

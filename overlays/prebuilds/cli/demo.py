@@ -59,7 +59,7 @@ def demo_command(*, base_url: str | None, token_env: str | None, create: bool, p
     """Show the client at work: create a prebuild and follow it, list, manage a warm pool.
 
     Uses the bundled emulator, unless there is --base-url, or the environment has a base URL and a token. On such a
-    service it only reads, unless told to create; what it creates it deletes again.
+    service it only reads, unless there is --create. It deletes everything that it created.
     """
     from prebuilds.errors import PrebuildsError
 
@@ -78,20 +78,20 @@ def _run(session: Session, *, base_url: str | None, token_env: str | None, creat
         if token_env or create:
             raise CommandError("--token-env and --create need a service", hint="add --base-url URL", code=USAGE)
         with _emulator() as address, PrebuildClient(base_url=address, bearer_token=ANYONE) as client:
-            _Story(client, pace=EMULATED).manage(project or str(uuid.uuid4()), several=True)
+            _Demo(client, pace=EMULATED).manage(project or str(uuid.uuid4()), several=True)
         return
     if create and project is None:
         raise CommandError("--create needs a project", hint="add --project ID", code=USAGE)
     # A person who waits for the demo should soon see that there is no service.
     with PrebuildClient(base_url=own, bearer_token=session.token, retries=2) as client:
-        story = _Story(client, pace=REAL)
+        demo = _Demo(client, pace=REAL)
         if create and project is not None:
-            story.manage(project, several=False)
+            demo.manage(project, several=False)
         else:
-            story.read(own, project)
+            demo.read(own, project)
 
 
-class _Story:
+class _Demo:
     """Shows one thing after the other: live on a terminal, as plain lines elsewhere."""
 
     def __init__(self, client: PrebuildClient, *, pace: _Pace) -> None:
@@ -149,14 +149,14 @@ class _Story:
 
     def _follow(self, prebuild: Prebuild) -> None:
         began = time.monotonic()
-        told = ""
+        shown = ""
         with self._console.status("waiting for the first phase", spinner=self._spinner) as status:
 
             def tell(now: Prebuild) -> None:
-                nonlocal told
+                nonlocal shown
                 phase = _name(now.status.phase)
-                if phase != told:
-                    told = phase
+                if phase != shown:
+                    shown = phase
                     self._say(f"  {time.monotonic() - began:5.1f} s  {phase}")
                 percentage = now.status.snapshot_completion_percentage
                 status.update(phase if percentage is None else f"{phase} {percentage} %")
@@ -257,7 +257,7 @@ def _emulator() -> Generator[str]:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                # Ctrl-C is for the story, which still needs the emulator to tidy up.
+                # Ctrl-C is for this process, which still needs the emulator to delete what it created.
                 start_new_session=True,
             )
         try:
@@ -279,7 +279,7 @@ def _address(process: subprocess.Popen[bytes], output: Path) -> str:
         if found := re.search(r"^listening on (http://\S+)\n", said, flags=re.MULTILINE):
             return found[1]
         if ended:
-            last = said.strip().rpartition("\n")[2] or "it said nothing"
+            last = said.strip().rpartition("\n")[2] or "it printed nothing"
             raise CommandError(f"the emulator ended with exit code {process.returncode}: {last}")
         time.sleep(0.02)
     raise CommandError(f"the emulator did not listen within {STARTING_EMULATOR:g} seconds")
@@ -309,7 +309,7 @@ def _unless_gone(delete: Callable[[], object]) -> None:
 
 def _id(created: Prebuild | WarmPool) -> str:
     if created.id is None:
-        raise CommandError("the service created something, but does not say what its id is")
+        raise CommandError("the service returned a resource without an id")
     return created.id
 
 

@@ -13,7 +13,7 @@ def parse_duration(text: str) -> timedelta:
     """The duration that `text` stands for.
 
     Raises:
-        ValueError: it is not a duration. The message says what is expected.
+        ValueError: it is not a duration. The message describes the expected form.
     """
     match = _DURATION.fullmatch(text.strip().lower())
     if match is None or not any(match.groups()):
@@ -26,7 +26,7 @@ def parse_moment(text: str, now: datetime) -> datetime:
     """The moment that `text` stands for: a duration before `now`, or a date. A date without a time zone is local.
 
     Raises:
-        ValueError: it is neither. The message says what is expected.
+        ValueError: it is neither. The message describes the expected form.
     """
     try:
         return now - parse_duration(text)

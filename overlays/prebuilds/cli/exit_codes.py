@@ -24,7 +24,7 @@ class CommandError(Exception):
     """A command cannot do what it was asked to do.
 
     Attributes:
-        hint: what the person can do about it; empty if nothing is known.
+        hint: advice for the person; empty if there is none.
         code: the exit code.
     """
 

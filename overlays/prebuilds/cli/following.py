@@ -147,9 +147,13 @@ def logs_command(
     session: Session, *, prebuild_id: str, follow: bool, timestamps: bool, output_file: Path | None
 ) -> None:
     """Show the log of a prebuild, and follow it to its end."""
+    from prebuilds.cli.github import without_commands
+
     lines = session.client.prebuilds.logs(read_ids([prebuild_id], "prebuild")[0], follow=follow)
     if output_file is None:
-        _copy_log(lines, sys.stdout, session.runtime.now if timestamps else None)
+        # Standard output gets nothing but the log.
+        with without_commands(sys.stderr, active=False):
+            _copy_log(lines, sys.stdout, session.runtime.now if timestamps else None)
         return
     with output_file.open("w", encoding="utf-8", errors="backslashreplace") as file:
         _copy_log(lines, file, session.runtime.now if timestamps else None)

@@ -1,4 +1,4 @@
-"""What commands write for a job of GitHub Actions: its summary, its outputs, and which secrets to mask."""
+"""Files and commands for a job of GitHub Actions: its summary, its outputs, and the secrets to mask."""
 
 from __future__ import annotations
 

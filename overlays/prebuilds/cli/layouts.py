@@ -59,10 +59,10 @@ def warm_pool_layout() -> Layout[WarmPool]:
 
 
 def prebuild_notes(prebuild: Prebuild) -> list[str]:
-    """The messages of a prebuild that a person has to see."""
+    """The messages of a prebuild that a person must see."""
     status = prebuild.status
-    said = (("failure", status.failure_message), ("warning", status.warning_message))
-    return [f"{kind}: {text[:_MAX_NOTE]}" for kind, text in said if text]
+    messages = (("failure", status.failure_message), ("warning", status.warning_message))
+    return [f"{kind}: {text[:_MAX_NOTE]}" for kind, text in messages if text]
 
 
 def short_name(value: object) -> str:
@@ -79,7 +79,7 @@ def age(moment: datetime, now: datetime) -> str:
 
 @cache
 def paths_of(model: type[Model]) -> Sequence[str]:
-    """The paths of all values of a message, by their JSON names. A new field of the schema is one of them."""
+    """The paths of all values of a message, by their JSON names. They include new fields of the schema."""
     return tuple(_paths(model))
 
 

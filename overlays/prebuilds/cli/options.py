@@ -15,7 +15,7 @@ from prebuilds.cli.durations import parse_duration
 from prebuilds.cli.output import FORMATS
 
 if TYPE_CHECKING:
-    from click import ParamType as ParamType
+    from click import ParamType as ParamType  # noqa: PLC0414  otherwise mypy does not let others import it
 else:
 
     class ParamType(click.ParamType):
@@ -73,7 +73,7 @@ class EnumType(ParamType[str]):
         return self.fail(f"expected one of {', '.join(members)}, found {value!r}", param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """The short names that begin with what was typed."""
+        """The short names that complete the typed text."""
         return [CompletionItem(short) for short in self.members() if short.startswith(incomplete.lower())]
 
 
@@ -160,7 +160,7 @@ def ids_in(lines: Iterable[str], source: str) -> list[str]:
     for number, line in enumerate(lines, start=1):
         if len(line) > _MAX_LINE or number > _MAX_IDS:
             raise click.UsageError(f"{source}, line {number}: expected at most {_MAX_IDS} lines with an id each")
-        words = line.split()
+        words = line.removeprefix("\ufeff").split()
         if words and not words[0].startswith("#"):
             found.append(_checked_id(words[0], f"id in {source}, line {number}"))
     return found

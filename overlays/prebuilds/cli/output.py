@@ -1,4 +1,4 @@
-"""What commands print to standard output: tables for people, and four formats for programs."""
+"""Printing to standard output: tables for people, and four formats for programs."""
 
 from __future__ import annotations
 
@@ -59,7 +59,10 @@ class Layout(Generic[T]):
 
 
 class Writer(Generic[T]):
-    """A `with` block that prints items one by one. What was printed is complete at its end, even if it fails."""
+    """A `with` block that prints items one by one.
+
+    Its output is complete at the end of the block, even if the block fails.
+    """
 
     def __init__(self, output: Output, layout: Layout[T]) -> None:
         self.output = output
@@ -70,7 +73,7 @@ class Writer(Generic[T]):
         raise NotImplementedError
 
     def finish(self) -> None:
-        """Print what was kept."""
+        """Print the items that were kept."""
 
     def __enter__(self) -> Self:
         return self
@@ -111,11 +114,14 @@ class Output:
             return _Ids(self, layout)
         return _Table(self, layout) if self.is_terminal else _TabSeparated(self, layout)
 
-    def show(self, items: Iterable[T], layout: Layout[T]) -> None:
-        """Print items."""
+    def show(self, items: Iterable[T], layout: Layout[T]) -> int:
+        """Print items. Returns their number."""
+        count = 0
         with self.writer(layout) as writer:
             for item in items:
                 writer.add(item)
+                count += 1
+        return count
 
     def show_details(self, items: Iterable[T], layout: Layout[T]) -> None:
         """Print items: on a terminal with each of their values on a line of its own."""
@@ -303,7 +309,7 @@ def _value(record: Mapping[str, Any], path: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text as a spreadsheet may show it: one that looks like a formula would be calculated."""
+    """Text that a spreadsheet shows as it is, rather than as a formula."""
     text = one_line(text)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) and not _is_number(text) else text
 

@@ -1,4 +1,4 @@
-"""The plan of `prebuilds warm-pool apply`: what to change so that warm pools are as declared."""
+"""The plan of `prebuilds warm-pool apply`: the changes that bring warm pools to their declared sizes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STYLES: Final[dict[Action, str]] = {"create": "green", "resize": "yellow", "del
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What to do with one pool."""
+    """The action for one pool."""
 
     action: Action
     project: str
@@ -41,7 +41,7 @@ class Step:
 def make_plan(
     declared: Sequence[DeclaredPool], pools: Sequence[WarmPool], others: Sequence[str], now: datetime
 ) -> list[Step]:
-    """What to change.
+    """The actions for all pools.
 
     Args:
         declared: the pools of the file.

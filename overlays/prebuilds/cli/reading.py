@@ -77,8 +77,12 @@ def list_command(
     )
     found = of_class(since_then(found, oldest), environment_class)
     shown = found if everything else islice(found, limit)
-    session.output.show(shown, prebuild_layout(session.now))
-    if not everything and session.is_watched and next(iter(found), None) is not None:
+    count = session.output.show(shown, prebuild_layout(session.now))
+    if not session.is_watched:
+        return
+    if not count:
+        session.info("no prebuild matches")
+    elif not everything and next(found, None) is not None:
         session.info(f"hint: only the newest {limit} are shown; --all shows all")
 
 
@@ -103,7 +107,7 @@ def get_command(session: Session, ids: tuple[str, ...]) -> int:
 def status_command(
     session: Session, projects: tuple[str, ...], environment_class: str | None, max_age: timedelta | None
 ) -> int:
-    """Show the newest completed prebuild of each project, and what is running."""
+    """Show the newest completed prebuild of each project, and its active ones."""
     found, code = for_each(
         session,
         read_ids(projects, "project"),
@@ -261,13 +265,14 @@ def for_each(
     codes: list[int] = []
 
     def results() -> Iterator[Any]:
-        for each in ids:
-            try:
-                result = work(each)
-            except PrebuildsError as error:
-                codes.append(session.report(error, each))
-            else:
-                codes.append(SUCCESS)
-                yield result
+        with session.counted(ids) as remaining:
+            for each in remaining:
+                try:
+                    result = work(each)
+                except PrebuildsError as error:
+                    codes.append(session.report(error, each))
+                else:
+                    codes.append(SUCCESS)
+                    yield result
 
     return results(), lambda: code_of_many(codes)

@@ -81,7 +81,7 @@ def delete_command(session: Session, *, ids: tuple[str, ...], yes: bool) -> int:
 @class_option
 @click.option("--older-than", metavar="TIME", type=DURATION, help="Only prebuilds that ended longer ago.")
 @click.option("--keep", type=click.IntRange(0), default=1, help="Completed ones to keep for each project and class.")
-@click.option("--dry-run", is_flag=True, help="Delete nothing; print what would be deleted.")
+@click.option("--dry-run", is_flag=True, help="Delete nothing; print the prebuilds that would be deleted.")
 @yes_option
 @with_session
 def prune_command(

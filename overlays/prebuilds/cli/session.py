@@ -1,10 +1,11 @@
-"""What a command works with: the client, the output, and messages on standard error."""
+"""The session of a command: the client, the output, and messages on standard error."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import wraps
 from importlib.util import find_spec
@@ -24,12 +25,17 @@ if TYPE_CHECKING:
     from prebuilds.flows.effects import Runtime
     from prebuilds.options import EngineName
 
+_CLIENT_ARGUMENT = "the argument bearer_token"
+
+_MIN_COUNTED = 20
+"""The number of items from which on a command shows its progress."""
+
 _PROXY_STATUSES = (403, 407, 502, 503, 504)
 """The statuses that a proxy may respond with in place of the service."""
 
 
 class Session:
-    """The settings of one command, and what follows from them.
+    """The settings of one command, with the client and the output that they describe.
 
     Args:
         output_format: how to print.
@@ -71,11 +77,11 @@ class Session:
 
             _silence_log()
             self._client = PrebuildClient(
-                self.token, base_url=self.base_url, engine=self._engine(), _runtime=self._runtime
+                self._given_token(), base_url=self.base_url, engine=self._engine(), _runtime=self._runtime
             )
         return self._client
 
-    def new_async_client(self, **options: Any) -> AsyncPrebuildClient:
+    def new_async_client(self) -> AsyncPrebuildClient:
         """A new asynchronous client for `async with`.
 
         Raises:
@@ -86,7 +92,7 @@ class Session:
 
         _silence_log()
         return AsyncPrebuildClient(
-            self.token, base_url=self.base_url, engine=self._engine(), _runtime=self._runtime, **options
+            self._given_token(), base_url=self.base_url, engine=self._engine(), _runtime=self._runtime
         )
 
     @property
@@ -139,12 +145,18 @@ class Session:
         """Print a warning of the service."""
         self._say(f"warning: {text}", "yellow")
 
+    def counted(self, ids: Sequence[str]) -> AbstractContextManager[Iterable[str]]:
+        """A `with` block that gives the ids one by one, and shows a person how far a long command is."""
+        if not self.is_watched or len(ids) < _MIN_COUNTED:
+            return nullcontext(ids)
+        return click.progressbar(ids, file=sys.stderr, show_pos=True)
+
     def report(self, error: Exception, about: str = "") -> int:
         """Print an error as one line and a hint. Returns the exit code.
 
         Args:
             error: the error.
-            about: the id of what it is about, if the error does not name it.
+            about: an id that is printed first, unless the error names it.
         """
         from prebuilds.errors import WaitManyError
 
@@ -153,6 +165,9 @@ class Session:
                 self.report(each)
         else:
             text, hint = explained(error, self.base_url)
+            if self._token_env is not None:
+                # The client knows the token of --token-env as its argument.
+                text, hint = (each.replace(_CLIENT_ARGUMENT, f"${self._token_env}") for each in (text, hint))
             named = not about or about in text
             print_error(text if named else f"{about}: {text}", hint, no_color=self.no_color)
         return code_of(error)
@@ -171,6 +186,11 @@ class Session:
     def is_watched(self) -> bool:
         """Whether a person sees progress on standard error."""
         return is_terminal(sys.stderr) and not self.quiet
+
+    def _given_token(self) -> str | None:
+        """The token for the client; None for the client's own environment variables, which its errors name."""
+        token = self.token
+        return None if self._token_env is None else token
 
     def _engine(self) -> EngineName:
         """The fast engine where its extra is installed. It cannot use a proxy that speaks TLS or SOCKS."""
@@ -231,7 +251,7 @@ def print_error(text: str, hint: str = "", *, no_color: bool = False) -> None:
 
 
 def explained(error: Exception, base_url: str) -> tuple[str, str]:
-    """An error in one line, and what the person can do about it."""
+    """An error in one line, and advice for the person."""
     from prebuilds.errors import APIError, CallError, ConnectionFailedError
 
     if isinstance(error, CommandError):
@@ -265,10 +285,10 @@ def proxy_of(base_url: str) -> str | None:
 
 def _without_advice(text: str) -> tuple[str, str]:
     """The text of an error of the client, and the advice that it ends with in brackets."""
-    said, opened, advice = text.partition(" [")
+    summary, opened, advice = text.partition(" [")
     if not opened or not text.endswith("]"):
         return text, ""
-    return said, advice[:-1].replace("] [", " ")
+    return summary, advice[:-1].replace("] [", " ")
 
 
 def _silence_log() -> None:

@@ -1,4 +1,4 @@
-"""What the output streams can show: their width, colours and characters."""
+"""The abilities of the output streams: their width, colours and characters."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _STYLES = re.compile(r"\x1b\[[0-9;:]*m")
 
 
 def prepare_streams() -> None:
-    """Let standard output and error show an escape for each character that their encoding lacks."""
-    for stream in (sys.stdout, sys.stderr):
+    """Escape characters that the encoding of an output lacks, and invalid bytes of standard input."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
@@ -79,9 +79,9 @@ def has_colour(stream: TextIO, *, no_color: bool) -> bool:
 
 def width_of(stream: TextIO) -> int:
     """The number of columns of a terminal."""
-    said = os.environ.get("COLUMNS", "")
-    if said.isascii() and said.isdigit() and int(said) > 0:
-        return max(int(said), _MIN_WIDTH)
+    columns_variable = os.environ.get("COLUMNS", "")
+    if columns_variable.isascii() and columns_variable.isdigit() and int(columns_variable) > 0:
+        return max(int(columns_variable), _MIN_WIDTH)
     try:
         columns = os.get_terminal_size(stream.fileno()).columns
     except (AttributeError, ValueError, OSError):

@@ -51,7 +51,9 @@ def list_command(session: Session, *, projects: tuple[str, ...], environment_cla
     from prebuilds.cli.layouts import warm_pool_layout
 
     wanted = read_ids(projects, "project") if projects else []
-    session.output.show(pools_of(session, wanted, environment_class), warm_pool_layout())
+    count = session.output.show(pools_of(session, wanted, environment_class), warm_pool_layout())
+    if not count and session.is_watched:
+        session.info("no warm pool matches")
 
 
 @warm_pool_command.command("get", epilog="Example: prebuilds warm-pool get ID -o json")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Final
 
 from prebuilds.contract.ledger import Intent, Made
@@ -11,10 +13,15 @@ from prebuilds.contract.observations import phase_of
 from prebuilds.contract.probes import goes_away, is_deleted
 from prebuilds.contract.properties import ID_FIELD
 from prebuilds.contract.session import ServerGoneError, Session
-from prebuilds.contract.transports import TransportError
+from prebuilds.contract.transports import HttpTransport, TransportError
 from prebuilds.contract.wire import at
 
 _ATTEMPTS: Final = 3
+
+# So many things are worked on at a time, and from so many on it is worth it.
+_CONNECTIONS: Final = 6
+_FEW: Final = 3
+
 _GET: Final = {"CreatePrebuild": "GetPrebuild", "CreateWarmPool": "GetWarmPool"}
 _DELETE: Final = {"CreatePrebuild": "DeletePrebuild", "CreateWarmPool": "DeleteWarmPool"}
 _LIST: Final = {"CreatePrebuild": "ListPrebuilds", "CreateWarmPool": "ListWarmPools"}
@@ -51,7 +58,6 @@ def clean_up(session: Session, tell: Callable[[str], None] = lambda _: None) -> 
     session.layer = "clean-up"
     ledger = session.ledger
     count = len(ledger.made)
-    refused: dict[str, str] = {}
     left: list[tuple[Made, str]] = []
     try:
         if ledger.open:
@@ -62,19 +68,15 @@ def clean_up(session: Session, tell: Callable[[str], None] = lambda _: None) -> 
         count = len(things)
         if things:
             tell(f"deleting {len(things)} things")
+        work = _Work(session)
         # What the server says to have deleted may need nothing but a look.
-        gone = {made.id for made in things if made.id in session.deleted and not _seen(session, made)}
+        shown = work.on([made for made in things if made.id in session.deleted], _seen)
+        rest = [made for made in things if shown.get(made.id, "?")]
         # All are deleted before the first is looked at, so that they go away at the same time.
-        rest = [made for made in things if made.id not in gone]
-        failures = 0
-        for made in rest:
-            # A server that fails at several deletions in a row is not asked again and again for each of them.
-            refused[made.id] = _delete(session, made, attempts=1 if failures > 2 else _ATTEMPTS)
-            failures = failures + 1 if refused[made.id] else 0
+        refused = work.on(rest, work.delete)
+        left_there = work.on(rest, work.still_there)
         for made in things:
-            # What is refused for all is not waited for, one by one.
-            patient = failures <= 2 or not refused.get(made.id)
-            why = "" if made.id in gone else _still_there(session, made, patient=patient)
+            why = left_there.get(made.id, "")
             if why:
                 left.append((made, refused[made.id] or why))
             else:
@@ -83,6 +85,77 @@ def clean_up(session: Session, tell: Callable[[str], None] = lambda _: None) -> 
         why = str(error) or "the clean-up was interrupted"
         left = [(made, why) for made in ledger.made]
     return CleanUp(count - len(left), tuple(left), tuple(ledger.open.values()))
+
+
+class _Work:
+    """What is done to many things at once, each over one of a few connections.
+
+    Args:
+        session: where to send.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._failures = 0
+        self._refused: set[str] = set()
+
+    def on(self, things: Sequence[Made], act: Callable[[Session, Made], str]) -> dict[str, str]:
+        """Do the same to each thing, and return what came of it, by id.
+
+        Raises:
+            ServerGoneError: the server does not answer any more, or it takes too long.
+        """
+        transport = self._session.transport
+        if not isinstance(transport, HttpTransport) or len(things) < _FEW:
+            return {made.id: act(self._session, made) for made in things}
+        lanes = [self._session.lane(transport.clone(), max_creates=0) for _ in range(_CONNECTIONS)]
+        free = SimpleQueue[Session]()
+        for lane in lanes:
+            free.put(lane)
+
+        def run(made: Made) -> str:
+            lane = free.get()
+            try:
+                return act(lane, made)
+            finally:
+                free.put(lane)
+
+        executor = ThreadPoolExecutor(_CONNECTIONS)
+        try:
+            return dict(zip((made.id for made in things), executor.map(run, things), strict=True))
+        except BaseException:
+            self._session.abandon()
+            raise
+        finally:
+            # Also of an interruption, which waits for nothing.
+            executor.shutdown(wait=False, cancel_futures=True)
+            for lane in lanes:
+                if isinstance(lane.transport, HttpTransport):
+                    lane.transport.abort()
+                self._session.log += lane.log
+
+    def delete(self, session: Session, made: Made) -> str:
+        """Ask for the deletion, and return why it was refused, "" if it was not."""
+        # A server that fails at several deletions in a row is not asked again and again for each of them.
+        why = _delete(session, made, attempts=1 if self._failures >= _FEW else _ATTEMPTS)
+        self._failures = self._failures + 1 if why else 0
+        if why:
+            self._refused.add(made.id)
+        return why
+
+    def still_there(self, session: Session, made: Made) -> str:
+        """Why it has to be taken for still there, "" if it is gone or on its way."""
+        why = ""
+
+        def is_going() -> bool:
+            nonlocal why
+            why = _seen(session, made)
+            return not why or _is_unlisted(session, made)
+
+        # What is refused for all is not waited for, one by one.
+        patient = self._failures < _FEW or made.id not in self._refused
+        within = max(session.settle, 0.5) if patient else 0.0
+        return "" if session.eventually(is_going, within=within, interval=0.25) else why
 
 
 def _delete(session: Session, made: Made, *, attempts: int) -> str:
@@ -108,19 +181,6 @@ def _delete(session: Session, made: Made, *, attempts: int) -> str:
         if answer.status in (401, 403):
             break
     return why
-
-
-def _still_there(session: Session, made: Made, *, patient: bool) -> str:
-    """Why it has to be taken for still there, "" if it is gone or on its way."""
-    why = ""
-
-    def is_going() -> bool:
-        nonlocal why
-        why = _seen(session, made)
-        return not why or _is_unlisted(session, made)
-
-    within = max(session.settle, 0.5) if patient else 0.0
-    return "" if session.eventually(is_going, within=within, interval=0.25) else why
 
 
 def _seen(session: Session, made: Made) -> str:

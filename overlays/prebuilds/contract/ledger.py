@@ -192,6 +192,11 @@ class Ledger:
         self._write({"gone": made_id})
 
     @property
+    def count(self) -> int:
+        """How many creates were announced so far. The next one has a higher number."""
+        return self._count
+
+    @property
     def is_clear(self) -> bool:
         """Whether nothing is left to be deleted or looked for."""
         return not self.made and not self.open

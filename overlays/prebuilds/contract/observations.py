@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, cast
 
+from prebuild_wire.enums import PrebuildPhase
 from prebuild_wire.scalars import parse_timestamp
 from prebuilds.contract.wire import Answer, at
 
@@ -24,13 +25,14 @@ _RANK: Final = {
     "DELETING": 8,
     "DELETED": 9,
 }
-ACTIVE: Final = frozenset({"PENDING", "STARTING", "RUNNING", "STOPPING", "SNAPSHOTTING", "CANCELLING"})
+ACTIVE: Final = frozenset(phase.name for phase in PrebuildPhase if phase.is_active)
 """The phases in which a prebuild is under way."""
-ENDED: Final = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
-"""The phases in which a prebuild stays until it is deleted."""
 
-LEAVING: Final = frozenset({"DELETING", "DELETED"})
+LEAVING: Final = frozenset({*(phase.name for phase in PrebuildPhase if phase.is_deleting), "DELETED"})
 """The phases of what is being deleted."""
+
+ENDED: Final = frozenset(phase.name for phase in PrebuildPhase if phase.is_terminal) - LEAVING
+"""The phases in which a prebuild stays until it is deleted."""
 
 _PREBUILD_FIXED = (
     "metadata.createdAt",

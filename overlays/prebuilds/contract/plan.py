@@ -69,6 +69,8 @@ class PlanTransport:
             sizes = fields.get("desiredSize")
             spec = {"minSize": fields.get("minSize", sizes or 1), "maxSize": fields.get("maxSize", sizes or 1)}
             return 200, {"warmPool": self._make("warmPool", fields, spec, "WARM_POOL_PHASE_PENDING")}
+        if method not in ID_FIELD:
+            return _error("unimplemented")
         item = self._items.get(fields[ID_FIELD[method]])
         if item is None:
             return _error("not_found")

@@ -215,7 +215,7 @@ class _Probing:
 
         ASSUMPTION: the prebuilds of a project may be under way at the same time.
         """
-        return answer.code == "failed_precondition" and bool(self.session.made) and not self.session.assumptions
+        return answer.code == "failed_precondition" and self.session.has_made_anything and not self.session.assumptions
 
     def judge_fresh(self, method: str, made: dict[str, Any]) -> None:
         made_id = made.get("id")
@@ -453,7 +453,7 @@ class _Probing:
         """Something that is no id, in words and as it is, another thing for each field."""
         places = {("CreatePrebuild", "projectId"): "a lone surrogate", ("CreateWarmPool", "environmentClassId"): "NUL"}
         what = places.get((method, name), "")
-        if not what and name.startswith("filter."):
+        if not what and name.startswith("filter.") and name != "filter.projectIds":
             return "an id that is none", "not-a-uuid"
         return (what, _HOSTILE[what]) if what else ("one character too many", f"{self.session.new_id()}0")
 

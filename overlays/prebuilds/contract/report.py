@@ -15,9 +15,10 @@ from xml.etree import ElementTree
 
 from prebuilds.contract.escaping import html_text, lines, one_line, xml_text
 from prebuilds.contract.findings import Failure, Result, State, count
+from prebuilds.contract.layers import LAYERS
 from prebuilds.contract.properties import METHODS, PROPERTIES
 from prebuilds.contract.reproduction import as_curl, as_pytest
-from prebuilds.contract.runner import LAYERS, Report, is_local
+from prebuilds.contract.runner import Report, is_local
 from prebuilds.contract.secrets import masked
 from prebuilds.contract.wire import Request
 from prebuilds.version import __version__
@@ -68,10 +69,10 @@ def groups(results: Sequence[Result]) -> list[Group]:
     for result in results:
         alike.setdefault((result.property.name, _shape(result)), []).append(result)
     found: list[Group] = []
-    by_response: dict[int, Group] = {}
+    by_response: dict[int, Group] = {}  # by identity: each lane counts its own responses
     for members in alike.values():
         failure = members[0].failure
-        number = failure.sequence[-1].number if failure is not None and failure.sequence else -1
+        number = id(failure.sequence[-1]) if failure is not None and failure.sequence else -1
         same = by_response.get(number)
         if same is not None and len(members) == 1:
             same.others.append(members[0].property.name)
@@ -141,6 +142,7 @@ class _Text:
             yield ""
             yield from self.table()
         yield from self.left_behind()
+        yield from (f"Shortened: {each}" for each in report.session.shortened)
         yield ""
         good = report.exit_code == 0
         yield self.paint(_BOLD + (_GREEN if good else _RED), self.shown(_summary(report)))

@@ -23,12 +23,11 @@ from prebuilds.contract import schema
 from prebuilds.contract.cleanup import CleanUp, clean_up
 from prebuilds.contract.escaping import one_line
 from prebuilds.contract.findings import UNIMPLEMENTED, Findings, Result, Scope, State
+from prebuilds.contract.layers import LAYERS, Choice, LayerRun, run_layers
 from prebuilds.contract.ledger import Ledger, LedgerError
-from prebuilds.contract.lifecycle import Lifecycle
 from prebuilds.contract.observations import phase_of
 from prebuilds.contract.plan import PlanTransport
-from prebuilds.contract.probes import run_probes
-from prebuilds.contract.properties import HAND_WRITTEN, ID_FIELD, LISTS, METHODS, PROPERTIES, WRITES
+from prebuilds.contract.properties import HAND_WRITTEN, ID_FIELD, LISTS, METHODS, WRITES
 from prebuilds.contract.secrets import masked
 from prebuilds.contract.session import (
     LimitReachedError,
@@ -38,12 +37,8 @@ from prebuilds.contract.session import (
     ServerGoneError,
     Session,
 )
-from prebuilds.contract.survey import reach
 from prebuilds.contract.transports import HttpTransport, Transport, TransportError
 from prebuilds.contract.wire import CODES, JSON, Answer, Request, encode
-
-LAYERS: Final = ("probes", "lifecycle", "machine", "schemathesis")
-"""The layers of a run, in their order."""
 
 CONFORMS: Final = 0
 BROKEN: Final = 1
@@ -53,6 +48,7 @@ LEFT_BEHIND: Final = 3
 _REMOTE_RATE = 5.0
 _GREETING_TIMEOUT = 10.0
 _GREETING_CONNECT_TIMEOUT = 1.5
+_GREETING_CONNECT_TIMEOUT_LOCAL = 1.0
 _LOCAL_PATIENCE = 15.0
 _REMOTE_PATIENCE = 60.0
 
@@ -107,21 +103,6 @@ class Options:
     layers: Sequence[str] = LAYERS
     deep: bool = False
     ledger: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LayerRun:
-    """What one layer has done.
-
-    Attributes:
-        name: the layer.
-        requests: how many requests it has sent.
-        seconds: how long it took.
-    """
-
-    name: str
-    requests: int
-    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -427,7 +408,8 @@ def _greet(way: Transport, options: Options) -> str:
     headers = (("Content-Type", JSON), ("Connect-Protocol-Version", "1"), ("Authorization", f"Bearer {options.token}"))
     if isinstance(way, HttpTransport):
         way.timeout = min(_GREETING_TIMEOUT, options.max_time / 4 or _GREETING_TIMEOUT)
-        way.connect_timeout = _GREETING_CONNECT_TIMEOUT
+        near = is_local(way.base_url)
+        way.connect_timeout = _GREETING_CONNECT_TIMEOUT_LOCAL if near else _GREETING_CONNECT_TIMEOUT
     why = ""
     for method in ("ListPrebuilds", "GetPrebuild", "ListWarmPools", "GetWarmPool"):
         fields = {ID_FIELD[method]: str(uuid.uuid4())} if method in ID_FIELD else {}
@@ -519,7 +501,8 @@ def _why_unfinished(
             interrupts.is_heeded = True
             why = _settle_down(session)
             if not why:
-                _run_layers(session, options, layers, tell)
+                choice = Choice(options.layers, bool(options.only), options.thorough, options.deep)
+                run_layers(session, choice, layers, tell)
         except OutOfTimeError:
             why = f"the time of {options.max_time:g} s was over (--max-time)"
         except (ServerGoneError, TransportError, LedgerError) as error:
@@ -529,60 +512,6 @@ def _why_unfinished(
     except KeyboardInterrupt:
         why = "it was interrupted"
     return "it was interrupted" if session.is_interrupted else why
-
-
-def _run_layers(session: Session, options: Options, layers: list[LayerRun], tell: Callable[[str], None]) -> None:
-    writes = session.allows(writes=True)
-    session.is_thorough = options.thorough
-    # Layers that were asked for by name look at everything once more.
-    session.is_selective = bool(options.only) and not options.thorough and set(options.layers) == set(LAYERS)
-    lifecycle = Lifecycle(session) if writes and "lifecycle" in options.layers else None
-    if lifecycle is not None and not session.is_selective:
-        session.layer = "lifecycle"
-        lifecycle.begin()
-    steps: list[tuple[str, Callable[[], None]]] = []
-    if "probes" in options.layers:
-        steps.append(("probes", lambda: run_probes(session)))
-    if session.mode in ("lifecycle", "full") and "machine" in options.layers:
-        steps.append(("machine", lambda: _run_machine(session)))
-    if lifecycle is not None:
-        steps.append(("lifecycle", lifecycle.finish))
-    if session.mode == "full" and "schemathesis" in options.layers:
-        steps.append(("schemathesis", lambda: _run_schemathesis(session, deep=options.deep)))
-    if options.only or "probes" not in options.layers:
-        steps.insert("probes" in options.layers, ("survey", lambda: reach(session, _methods_of(session))))
-    if session.is_selective:
-        # The layers that send most come last, and are needed least.
-        steps.sort(key=lambda each: each[0] in ("machine", "schemathesis"))
-    for name, step in steps:
-        if name in ("machine", "schemathesis") and not any(map(session.wants_more, PROPERTIES)):
-            continue
-        session.layer = name
-        tell(name)
-        before, begun = len(session.log), time.perf_counter()
-        try:
-            step()
-        finally:
-            layers.append(LayerRun(name, len(session.log) - before, time.perf_counter() - begun))
-
-
-def _methods_of(session: Session) -> list[str]:
-    """The methods that the properties of the run are about."""
-    findings = session.findings
-    wanted = {method for name in findings.selected for method in PROPERTIES[name].methods}
-    return [method for method in METHODS if method in wanted and findings.scope.covers(method)]
-
-
-def _run_machine(session: Session) -> None:
-    from prebuilds.contract.machine import run_machine  # Hypothesis takes half a second to load
-
-    run_machine(session, seed=session.seed)
-
-
-def _run_schemathesis(session: Session, *, deep: bool) -> None:
-    from prebuilds.contract.stock import run_schemathesis  # it takes a second to load
-
-    run_schemathesis(session, deep=deep)
 
 
 def _is_emulator(way: Transport) -> bool:
@@ -620,7 +549,7 @@ class _Interrupts:
     def __call__(self, _number: int, _frame: FrameType | None) -> None:
         self._count += 1
         if self.is_heeded and self._count == 1:
-            self._session.is_interrupted = True
+            self._session.interrupt()
             raise KeyboardInterrupt
         if self._count > 1:
             raise KeyboardInterrupt

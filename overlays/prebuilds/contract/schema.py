@@ -14,6 +14,7 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Final, cast
 
+from prebuild_wire import OPERATIONS
 from prebuild_wire.formats import FORMATS
 from prebuild_wire.scalars import INT32_RANGE, PARSERS, Format
 
@@ -35,7 +36,7 @@ def problems(method: str, content: Any) -> list[str]:
     """What is wrong with the content of a successful answer of the method; empty if nothing is."""
     if not isinstance(content, dict):
         return [f"the answer has to be a JSON object, and is {_kind(content)}"]
-    found = _message(f"{method}Response")(cast("Any", content))
+    found = _message(OPERATIONS[method].response_name)(cast("Any", content))
     return [f"{path} {what}" for path, what in found[:_MOST]]
 
 
@@ -51,6 +52,49 @@ def component(name: str) -> dict[str, Any]:
     """One of the document's schemas."""
     found: dict[str, Any] = document()["components"]["schemas"][name]
     return found
+
+
+def minimal(method: str) -> dict[str, Any]:
+    """A request with the fields that the schema requires, and no others."""
+    return _minimal(component(OPERATIONS[method].request_name))
+
+
+def _minimal(message: dict[str, Any]) -> dict[str, Any]:
+    return {name: _sample(message["properties"][name]) for name in message.get("required", ())}
+
+
+_VALUES: Final[dict[str, Any]] = {
+    "uuid": "00000000-0000-4000-8000-000000000000",
+    "uri": "https://example.com/",
+    "date-time": "2020-01-01T00:00:00Z",
+    "protobuf-duration": "60s",
+    "int64": "1",
+    "uint64": "1",
+    "byte": "AQ==",
+}
+
+
+def _sample(field: dict[str, Any]) -> Any:
+    """A value other than zero, within the bounds of the field."""
+    if "$ref" in field:
+        referred = component(field["$ref"].rpartition("/")[2])
+        return referred["enum"][-1] if "enum" in referred else _minimal(referred)
+    kind, name = field.get("type"), str(field.get("format"))
+    if kind == "array":
+        return [_sample(field["items"])] * max(1, field.get("minItems", 1))
+    if kind == "object":
+        return {
+            f"key{number}": _sample(field["additionalProperties"])
+            for number in range(max(1, field.get("minProperties", 1)))
+        }
+    if kind in ("integer", "number"):
+        return max(field.get("minimum", 1), min(1, field.get("maximum", 1)))
+    if kind == "boolean":
+        return True
+    declared = FORMATS.get(name)
+    if declared is not None:
+        return declared.minimum or declared.maximum or _VALUES.get(declared.base, "")
+    return _VALUES.get(name, "x" * max(1, field.get("minLength", 1)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +120,7 @@ def bounds(method: str) -> tuple[Bound, ...]:
 
     Of a list, `inside` and `outside` are the lengths.
     """
-    return tuple(_bounds(method, f"{method}Request", ""))
+    return tuple(_bounds(method, OPERATIONS[method].request_name, ""))
 
 
 def fields(schema_name: str) -> dict[str, dict[str, Any]]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
+import copy
 import itertools
 import json
-import re
+import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
 from prebuild_wire.scalars import parse_uuid
@@ -21,6 +19,7 @@ from prebuilds.contract import schema
 from prebuilds.contract.findings import PROOF, UNIMPLEMENTED, Failure, Findings
 from prebuilds.contract.ledger import Intent, Ledger
 from prebuilds.contract.observations import Observer, items_in
+from prebuilds.contract.pacing import Pacer, pause_asked
 from prebuilds.contract.properties import CREATES, DELETES, ID_FIELD, LISTS, METHODS, PROPERTIES, WRITES
 from prebuilds.contract.reproduction import shortest
 from prebuilds.contract.secrets import masked
@@ -87,11 +86,6 @@ _LONGEST_PAUSE = 60.0
 # The pauses, in seconds, before a call is sent again that was refused with 429 and no word of when to come back.
 _PAUSES = (0.5, 1.0, 2.0, 4.0)
 
-# The least time between two requests, in seconds, after a first 429, by how much it grows with each, and up to what.
-_SLOWER = 0.01
-_SLOWER_BY = 1.25
-_SLOWEST = 0.2
-
 
 class LimitReachedError(Exception):
     """The run was told not to make more than it has made."""
@@ -119,6 +113,33 @@ class Pair:
 
     project: str
     environment_class: str
+
+
+@dataclass(slots=True)
+class _Shared:
+    """What all lanes of a run have in common.
+
+    Attributes:
+        pacer: gives each request its turn.
+        deadline: when the time of the run is over, None if it has no end.
+        lock: held while anything that is common is looked at or changed, never while a request is under way.
+        made: the method that made each thing of the run, by id.
+        lost: how many creates may have made something that is not known.
+        is_full: whether the server has a quota, and lets no more be made.
+        is_cleaning: whether everything is being deleted.
+        is_interrupted: whether somebody wants the run to end.
+        is_stopped: whether nothing more is to be sent but what the clean-up sends.
+    """
+
+    pacer: Pacer
+    deadline: float | None
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    made: dict[str, str] = field(default_factory=dict[str, str])
+    lost: int = 0
+    is_full: bool = False
+    is_cleaning: bool = False
+    is_interrupted: bool = False
+    is_stopped: bool = False
 
 
 class Session:
@@ -192,36 +213,35 @@ class Session:
         """Whether the run is about a few properties, and sends no more than it takes to check them."""
         self.log: list[Answer] = []
         """All answers, in their order."""
-        self.made: dict[str, str] = {}
-        """The method that made each thing of the run, by id."""
+        self._shared = _Shared(Pacer(rate, sleep, clock), clock() + max_time if max_time else None)
+        self.made = self._shared.made
+        """The method that made each thing, by id; of a lane only what the lane has made."""
         self.deleted: set[str] = set()
         """The ids of what was deleted, as far as the server has said so."""
         self.secrets: set[str] = {token, token[:-1]}
         """What must never be shown: the API token, also without its end, and the logs tokens."""
         self.layer = ""
         """What is under way, for those who watch."""
-        self.is_interrupted = False
-        """Whether the run shall end. An interruption can be lost where Python calls back from within."""
-        self._rate = rate
+        self.begun = clock()
+        """When the run has begun, in seconds."""
+        self.shortened: list[str] = []
+        """What was left out to keep the run short."""
         self._sleep = sleep
         self._clock = clock
         self._on_progress = on_progress
-        self._deadline = clock() + max_time if max_time else None
-        self._next = 0.0
         self._missing = 0
-        self._lost = 0
-        self._foreign: set[str] = set()
+        self._foreign: dict[str, int] = {}
+        """The ids of what the run has not made, each with the number of creates that were sent before it was seen."""
         self._logs_tokens: set[str] = set()
         self._observer = Observer(settle)
         self._pairs = self._make_pairs()
         self.home = next(self._pairs if self.is_open else self._make_pairs())
         """Where prebuilds can always be made. Of the given pairs it is the first, in which there may be a pool, too."""
         self._released: list[Pair] = []
-        self._cleaning = False
-        self._pace = 0.0
         self._changed = float("-inf")
         self._listed: set[tuple[str, str]] = set()
-        self._is_full = False
+        self.is_lane = False
+        """Whether other lanes send at the same time."""
         if isinstance(transport, HttpTransport):
             transport.meanwhile = self.catch_up
         self._persistent: set[str] = set()
@@ -233,6 +253,50 @@ class Session:
         """What was found so far."""
         self.catch_up()
         return self._findings
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the run shall end. An interruption can be lost where Python calls back from within."""
+        return self._shared.is_interrupted
+
+    def interrupt(self) -> None:
+        """End the run with the next request, in all lanes."""
+        self._shared.is_interrupted = True
+        self._shared.is_stopped = True
+
+    def abandon(self) -> None:
+        """End the clean-up with the next request, in all lanes."""
+        self._shared.is_cleaning = False
+        self._shared.is_stopped = True
+
+    def stop(self) -> None:
+        """End all lanes with their next request."""
+        self._shared.is_stopped = True
+
+    def lane(self, transport: Transport, *, max_creates: int) -> Session:
+        """A session of the same run that can be used at the same time, in another thread.
+
+        Responses are compared only within a lane, where each request is sent after the response to the one before.
+
+        Args:
+            transport: the lane's own way to the server.
+            max_creates: how many things the lane makes at most.
+        """
+        lane = copy.copy(self)
+        lane.transport = transport
+        lane.max_creates = max_creates
+        lane.is_lane = True
+        lane.log, lane.made, lane.shortened = [], {}, []
+        lane._unjudged = None
+        lane._observer = Observer(self.settle)
+        if isinstance(transport, HttpTransport):
+            transport.meanwhile = lane.catch_up
+        return lane
+
+    def end(self, lane: Session) -> None:
+        """Take over what a lane has seen."""
+        lane.catch_up()
+        self.log += lane.log
 
     # -- What may be done
 
@@ -249,6 +313,17 @@ class Session:
     def is_open(self) -> bool:
         """Whether projects are made up, because none was given."""
         return not self.projects
+
+    @property
+    def has_made_anything(self) -> bool:
+        """Whether something of the run may be under way, in whichever lane."""
+        return bool(self._shared.made)
+
+    @property
+    def latency(self) -> float:
+        """How many seconds a response takes, as far as is known; 0 before the first one."""
+        recent = sorted(answer.seconds for answer in self.log[-50:])
+        return recent[len(recent) // 2] if recent else 0.0
 
     def wants(self, *names: str) -> bool:
         """Whether any of these properties is looked at."""
@@ -284,10 +359,11 @@ class Session:
 
     def new_pair(self) -> Pair | None:
         """A project and class that nothing of this run is in, or that were given back. None if there is no other."""
-        pair = next(self._pairs, None)
-        if pair is None and self._released:
-            return self._released.pop(0)
-        return pair
+        with self._shared.lock:
+            pair = next(self._pairs, None)
+            if pair is None and self._released:
+                return self._released.pop(0)
+            return pair
 
     def elsewhere(self) -> Pair | None:
         """Another project than that of `home` to make prebuilds in, None if there is none."""
@@ -369,45 +445,50 @@ class Session:
 
     def send(self, request: Request, *, refused: bool = False) -> Answer:
         """Send a request as it is, and judge what holds for every answer. Raises what `call` does."""
-        self._guard(request, refused=refused)
-        if self._unimplemented[request.method] >= _ENOUGH_UNIMPLEMENTED and not self._cleaning:
-            raise NotImplementedByServerError(f"the server does not implement {request.method}", sent=False)
-        intent = self._intend(request)
+        with self._shared.lock:
+            self._guard(request, refused=refused)
+            if self._unimplemented[request.method] >= _ENOUGH_UNIMPLEMENTED and not self._shared.is_cleaning:
+                raise NotImplementedByServerError(f"the server does not implement {request.method}", sent=False)
+            intent = self._intend(request)
         answer = self._exchange_in_time(request, intent)
-        answer.number = len(self.log)
-        # First of all: nothing may come between the answer and the ledger.
-        if intent is not None:
-            self._settle_intent(intent, answer)
-        self.log.append(answer)
-        self._note_unimplemented(answer)
-        if answer.ok and request.method in WRITES:
-            self._changed = self._clock()
-            if request.method in DELETES:
-                self.deleted.add(str(_read(request.body).get(ID_FIELD[request.method])))
-        self._remember(answer)
-        # It is judged while the server is at work on the next request.
-        self.catch_up()
-        self._unjudged = answer
-        if self._on_progress is not None:
-            self._on_progress(self)
+        with self._shared.lock:
+            answer.number = len(self.log)
+            # First of all: nothing may come between the answer and the ledger.
+            if intent is not None:
+                self._settle_intent(intent, answer)
+            self.log.append(answer)
+            self._note_unimplemented(answer)
+            if answer.ok and request.method in WRITES:
+                self._changed = self._clock()
+                if request.method in DELETES:
+                    self.deleted.add(str(_read(request.body).get(ID_FIELD[request.method])))
+            self._remember(answer)
+            # It is judged while the server is at work on the next request.
+            self.catch_up()
+            self._unjudged = answer
+            if self._on_progress is not None:
+                self._on_progress(self)
         return answer
 
     def catch_up(self) -> None:
         """Judge the latest answer, if that was not done yet."""
         answer, self._unjudged = self._unjudged, None
         if answer is not None:
-            self._judge_answer(answer)
+            with self._shared.lock:
+                self._judge_answer(answer)
 
     def pause(self, seconds: float) -> None:
         """Let time pass, but not beyond the run's own."""
         self.catch_up()
-        if self._deadline is not None and self._clock() + seconds > self._deadline:
+        if self._shared.is_stopped and not self._shared.is_cleaning:
+            raise KeyboardInterrupt
+        if self._shared.deadline is not None and self._clock() + seconds > self._shared.deadline:
             raise self._over()
         self._sleep(seconds)
 
     def _over(self) -> Exception:
         """What is raised when the time of the run, or of its clean-up, is over."""
-        if self._cleaning:
+        if self._shared.is_cleaning:
             return ServerGoneError(f"the clean-up was given up after {_MAX_CLEAN_UP:g} s")
         return OutOfTimeError()
 
@@ -434,8 +515,8 @@ class Session:
 
     def start_cleaning(self) -> None:
         """From now on the limits of the run do not count, so that all can be deleted."""
-        self._cleaning = True
-        self._deadline = self._clock() + _MAX_CLEAN_UP
+        self._shared.is_cleaning = True
+        self._shared.deadline = self._clock() + _MAX_CLEAN_UP
         self._missing = 0
         self.ledger.is_winding_up = True
 
@@ -473,12 +554,17 @@ class Session:
         """
         if ok and self._findings.is_kept(name, method):
             return ok  # there is nothing new in it, and nearly all judgements are so
+        with self._shared.lock:
+            self._record(name, method, ok, why, shows)
+        return ok
+
+    def _record(self, name: str, method: str, ok: bool, why: str, shows: Sequence[Answer]) -> None:
         if name not in self._findings.selected or method not in PROPERTIES[name].methods:
-            return ok
+            return
         if not ok and name not in _OF_ONE_ANSWER and self._clock() - self._changed < self.settle:
             # Another look, later, may show it kept, or broken.
             self._findings.excuse(name, method, "each look was too soon after a change (--settle)")
-            return ok
+            return
         if ok:
             self._findings.keep(name, method)
         else:
@@ -487,10 +573,9 @@ class Session:
             shown = shows or self.log[-1:]
             known = self._findings.length_of(name, method)
             if known is not None and len(shown) >= known:
-                return ok  # a sequence that is not longer shows it already
+                return  # a sequence that is not longer shows it already
             steps = shortest(self.log, shown, self.made)
             self._findings.add(Failure(PROPERTIES[name], method, why, steps, self.layer))
-        return ok
 
     def excuse(self, name: str, why: str, *methods: str) -> None:
         """Record that a property cannot be tested here, which says nothing against the server.
@@ -532,22 +617,26 @@ class Session:
 
     def _guard(self, request: Request, *, refused: bool) -> None:
         """See that the run may send this."""
-        if self.is_interrupted and not self._cleaning:
+        shared = self._shared
+        if shared.is_stopped and not shared.is_cleaning:
             raise KeyboardInterrupt
-        if self._deadline is not None and self._clock() > self._deadline:
+        if shared.deadline is not None and self._clock() > shared.deadline:
             raise self._over()
-        if request.method not in WRITES or self._cleaning or request.path is not None:
+        if request.method not in WRITES or shared.is_cleaning or request.path is not None:
             return
         if not self.allows(writes=True) and not (refused and self.allows_refusals):
             raise ForbiddenError(f"the mode {self.mode} sends no {request.method}")
         if request.method in CREATES:
-            if len(self.made) + self._lost >= self.max_creates:
+            if len(self.made) + shared.lost >= self.max_creates:
                 raise LimitReachedError(f"{self.max_creates} things were made, and more must not be (--max-creates)")
-            if self._is_full and not refused:
+            if shared.is_full and not refused:
                 raise LimitReachedError("the server has a quota, and lets no more be made")
             project = _read(request.body).get("projectId")
             if self.projects and _is_uuid(project) and project not in self.projects:
                 raise ForbiddenError(f"project {project} is none of those that were given")
+        elif request.method not in ID_FIELD:
+            if not refused and not (self.is_open and self.local):
+                raise ForbiddenError(f"{request.method} is new, and nothing says what it changes")
         elif str(_read(request.body).get(ID_FIELD[request.method])).lower() in self._foreign:
             raise ForbiddenError(f"{request.method} must not touch what the run has not made")
 
@@ -608,14 +697,14 @@ class Session:
             answer = self._exchange(request, intent)
             if answer.status != 429:
                 return answer
-            self._pace = min(max(_SLOWER, self._pace * _SLOWER_BY), _SLOWEST)
-            wait = _pause_asked(answer)
+            self._shared.pacer.slow_down()
+            wait = pause_asked(answer)
             if wait is None:
                 # Without a word of when to come back it may be a quota, and no rate.
                 if attempt >= len(_PAUSES) or request.method in self._persistent:
                     self._persistent.add(request.method)
                     if request.method in CREATES and answer.code == "resource_exhausted":
-                        self._is_full = True
+                        self._shared.is_full = True
                     return answer
                 wait = _PAUSES[attempt]
             waited += wait
@@ -630,22 +719,27 @@ class Session:
     def _exchange(self, request: Request, intent: Intent | None) -> Answer:
         """Send it, again if it can be, and tell of answers that are missing."""
         for attempt in itertools.count():
-            self._wait_for_turn()
+            if self._shared.pacer.is_limited:
+                self.catch_up()
+                self._shared.pacer.wait_for_turn()
             self._limit_time()
             try:
                 answer = self.transport.send(request)
             except TransportError as error:
                 self._missing += 1
                 if not error.sent and intent is not None:
-                    self.ledger.settle(intent, [])
+                    with self._shared.lock:
+                        self.ledger.settle(intent, [])
                     intent = None
-                if self._deadline is not None and self._clock() > self._deadline:
+                if self._shared.is_stopped and not self._shared.is_cleaning:
+                    raise KeyboardInterrupt from error
+                if self._shared.deadline is not None and self._clock() > self._shared.deadline:
                     raise self._over() from error
                 if self._missing >= _PATIENCE:
                     raise ServerGoneError(f"the server does not answer: {error}") from error
                 if request.method in WRITES or attempt == 1:
-                    self._lost += intent is not None
-                    if error.sent and request.method in METHODS and not self._cleaning:
+                    self._shared.lost += intent is not None
+                    if error.sent and request.method in METHODS and not self._shared.is_cleaning:
                         lost = Answer(0, {}, b"", 0.0, request, len(self.log))
                         self.log.append(lost)
                         self.judge("no-server-error", request.method, ok=False, why=str(error), shows=[lost])
@@ -655,35 +749,31 @@ class Session:
                 return answer
         raise AssertionError("unreachable")
 
-    def _wait_for_turn(self) -> None:
-        interval = max(1 / self._rate if self._rate > 0 else 0.0, self._pace)
-        if not interval:
-            return
-        self.catch_up()
-        now = self._clock()
-        if self._next > now:
-            self._sleep(self._next - now)
-            now = self._next
-        self._next = now + interval
-
     def _limit_time(self) -> None:
         """See that no answer is waited for beyond the time of the run."""
         if isinstance(self.transport, HttpTransport):
-            left = _TIMEOUT if self._deadline is None else self._deadline - self._clock() + 0.1
-            self.transport.timeout = max(0.1, min(left, _TIMEOUT_OF_CLEAN_UP if self._cleaning else _TIMEOUT))
+            shared = self._shared
+            left = _TIMEOUT if shared.deadline is None else shared.deadline - self._clock() + 0.1
+            self.transport.timeout = max(0.1, min(left, _TIMEOUT_OF_CLEAN_UP if shared.is_cleaning else _TIMEOUT))
 
     def _settle_intent(self, intent: Intent, answer: Answer) -> None:
         if answer.ok:
             name = "prebuild" if intent.method == "CreatePrebuild" else "warmPool"
             made_id = answer.at(f"{name}.id")
-            fresh = isinstance(made_id, str) and made_id and made_id not in self.made
-            if isinstance(made_id, str) and fresh and made_id.lower() not in self._foreign:
-                self.made[made_id] = intent.method
+            fresh = isinstance(made_id, str) and made_id and made_id not in self._shared.made
+            # Another lane may have seen it already, but not before the create was sent.
+            if isinstance(made_id, str) and fresh and self._seen_before(made_id) >= intent.number:
+                self._foreign.pop(made_id.lower(), None)
+                self.made[made_id] = self._shared.made[made_id] = intent.method
                 self.ledger.settle(intent, [made_id])
                 return
-            self._lost += 1
+            self._shared.lost += 1
         elif _proves_nothing_was_made(answer):
             self.ledger.settle(intent, [])
+
+    def _seen_before(self, made_id: str) -> float:
+        """How many creates were sent before the id was first seen; without end if it was not."""
+        return self._foreign.get(made_id.lower(), float("inf"))
 
     def _judge_answer(self, answer: Answer) -> None:
         method = answer.request.method
@@ -769,8 +859,8 @@ class Session:
         """Note secrets, what is not ours, and whether a secret has come out."""
         for _, item in items_in(answer):
             item_id = item.get("id")
-            if isinstance(item_id, str) and item_id and item_id not in self.made:
-                self._foreign.add(item_id.lower())
+            if isinstance(item_id, str) and item_id and item_id not in self._shared.made:
+                self._foreign.setdefault(item_id.lower(), self.ledger.count)
         if self._logs_tokens and answer.request.method != "CreatePrebuildLogsToken":
             text = answer.body.decode("utf-8", "replace")
             leaked = any(token in text for token in self._logs_tokens)
@@ -825,37 +915,3 @@ def _is_uuid(value: object) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _pause_asked(answer: Answer) -> float | None:
-    """After how many seconds the server wants to be asked again, if it says so."""
-    details: object = answer.json.get("details")
-    for item in cast("Sequence[Any]", details) if isinstance(details, list) else ():
-        if str(at(item, "type")).endswith("google.rpc.RetryInfo"):
-            with suppress(ValueError, IndexError):
-                return _retry_delay(base64.b64decode(str(at(item, "value")) + "==="))
-    for name in ("ratelimit-retryafter", "retry-after"):
-        value = answer.headers.get(name, "").strip()
-        if re.fullmatch(r"[0-9]{1,9}", value):
-            return float(value)
-        with suppress(ValueError):
-            moment = parsedate_to_datetime(value)
-            return max(0.0, (moment - datetime.now(tz=UTC)).total_seconds()) if moment.tzinfo else None
-    return None
-
-
-def _retry_delay(message: bytes) -> float:
-    """The seconds in a `google.rpc.RetryInfo`: its field 1 is a Duration of seconds, 1, and nanoseconds, 2."""
-    if message[0] != 0x0A:
-        raise ValueError("it does not say when")
-    parts = {1: 0, 2: 0}
-    rest = iter(message[2 : 2 + message[1]])
-    for key in rest:
-        number = shift = 0
-        for byte in rest:
-            number |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                break
-        parts[key >> 3] = number
-    return parts[1] + parts[2] / 1e9

@@ -165,7 +165,9 @@ class _Run:
         self.ended: Exception | None = None
         self.is_over = False
         self.latest: tuple[str, Answer] | None = None
-        self._pair = session.new_pair()
+        # In given projects, the other lanes need the places for pools.
+        self._shares_places = session.is_lane and not session.is_open
+        self._pair = session.home if self._shares_places else session.new_pair()
         self._created = 0
         self._turns: dict[str, int] = {}
         self._gone: set[str] = set()
@@ -174,11 +176,11 @@ class _Run:
         """Make two prebuilds and two pools, so that each method has something to be called with."""
         if not self.session.allows(writes=True):
             return
-        for pair in (self._pair, self.session.new_pair()):
+        for pair in (self._pair, None if self._shares_places else self.session.new_pair()):
             if pair is None:
                 continue
             self._make_prebuild(pair)
-            if pair.environment_class:
+            if pair.environment_class and not self._shares_places:
                 with suppress(LimitReachedError, ForbiddenError, TransportError):
                     self.session.call("CreateWarmPool", _place(pair))
 
@@ -196,7 +198,7 @@ class _Run:
         document = schema_document()
         for name in LISTS:
             # A server need not look at the page that the query asks for, as long as it looks at the body.
-            del document["paths"][OPERATIONS[name].path]["post"]["parameters"]
+            document["paths"][OPERATIONS[name].path]["post"].pop("parameters", None)
         # The coverage phase tries what a pattern refuses, but not what a format does, nor the bounds of ours.
         for declared in _declared(document["components"]["schemas"]):
             if declared.get("format") == "uuid":
@@ -273,7 +275,9 @@ class _Run:
         turn = self._turns[method] = self._turns.get(method, 0) + 1
         if method in CREATES:
             fields["projectId"] = self._pair.project
-            if self._pair.environment_class and (method == "CreateWarmPool" or turn % 2):
+            if method == "CreateWarmPool" and self._shares_places:
+                fields["environmentClassId"] = self.session.new_id()
+            elif self._pair.environment_class and (method == "CreateWarmPool" or turn % 2):
                 fields["environmentClassId"] = self._pair.environment_class
         elif method in ID_FIELD:
             # An id that a link brought along is one of ours already.

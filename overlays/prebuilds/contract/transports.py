@@ -150,6 +150,17 @@ class HttpTransport:
             self.close()  # what is left of the answer must not be taken for the next one
             raise
 
+    def clone(self) -> HttpTransport:
+        """Another way to the same server, which can be used at the same time."""
+        return HttpTransport(self.base_url, self.timeout)
+
+    def abort(self) -> None:
+        """Break the connection, from another thread: the response that is waited for does not come any more."""
+        connection = self._connection
+        if connection is not None:
+            with suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
+
     def _exchange(self, request: Request, message: bytes, begun: float) -> Answer:
         self._kept = self._kept + 1 if self._connection is not None else self._kept
         connection = self._connection or self._connect(request)
@@ -190,8 +201,11 @@ class HttpTransport:
                     "name a file with the right one in the environment variable SSL_CERT_FILE",
                     sent=False,
                 ) from error
+            hint = ""
+            if self._context is not None and (isinstance(error, ssl.SSLError) or "handshake" in str(error)):
+                hint = ". Does the server speak TLS there? If not, its address begins with http://"
             raise TransportError(
-                f"{request.method or request.target}: no connection to {self.base_url}: {error}", sent=False
+                f"{request.method or request.target}: no connection to {self.base_url}: {error}{hint}", sent=False
             ) from error
         self._connection = Connection(sock)
         return self._connection

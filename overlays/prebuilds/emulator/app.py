@@ -61,8 +61,12 @@ def create_app(
     """
     if control_token is not None:
         check_control_token(control_token)
-    service_path = next(iter(OPERATIONS.values())).path.rpartition("/")[0]
-    endpoints = {f"{prefix}{service_path}": ConnectEndpoint(service, prefix, tokens, body_limit) for prefix in PREFIXES}
+    services = {operation.path.rpartition("/")[0] for operation in OPERATIONS.values()}
+    endpoints = {
+        f"{prefix}{name}": ConnectEndpoint(service, prefix, tokens, body_limit)
+        for prefix in PREFIXES
+        for name in services
+    }
     read_log = _log_endpoint(service, stopping, log_interval)
     routes = [Route(f"{prefix}/logs/{{prebuild_id}}", read_log, methods=["GET"]) for prefix in PREFIXES]
     others = Starlette(routes=routes, exception_handlers={404: _answer_not_found, 405: _answer_not_allowed})

@@ -25,19 +25,10 @@ ActivePhase = Literal["PENDING", "STARTING", "RUNNING", "STOPPING", "SNAPSHOTTIN
 WAY: Final[tuple[ActivePhase, ...]] = tuple(phase for phase in get_args(ActivePhase) if phase != "CANCELLING")
 """The phases that lead to COMPLETED, in their order."""
 
-ACTIVE: Final = frozenset(
-    {
-        PrebuildPhase.PENDING,
-        PrebuildPhase.STARTING,
-        PrebuildPhase.RUNNING,
-        PrebuildPhase.STOPPING,
-        PrebuildPhase.SNAPSHOTTING,
-        PrebuildPhase.CANCELLING,
-    }
-)
+ACTIVE: Final = frozenset(phase for phase in PrebuildPhase if phase.is_active)
 """The phases in which a prebuild is still under way."""
 
-_ENDED = frozenset({PrebuildPhase.COMPLETED, PrebuildPhase.FAILED, PrebuildPhase.CANCELLED})
+_ENDED = frozenset(phase for phase in PrebuildPhase if phase.is_terminal and phase is not PrebuildPhase.DELETED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class ConnectEndpoint:
         # Nothing is taken apart before it is needed: this runs for each call.
         headers = _headers(scope["headers"])
         operation = OPERATIONS.get(scope["path"].rpartition("/")[2])
-        if operation is None:
+        if operation is None or not scope["path"].endswith(operation.path):
             raise not_found(scope["path"])
         reads = operation.idempotency == "no_side_effects"
         by_get = scope["method"] == "GET" and reads

@@ -98,7 +98,7 @@ def _violations(
             info = _field(model, descriptor, item["loc"])[0]
             items = cast("list[Any]", item["input"])[:_MOST_ITEMS]
             try:
-                TypeAdapter[Any](cast("Any", info.annotation)).validate_python(items)
+                TypeAdapter[Any](_list_of(info.annotation)).validate_python(items)
             except ValidationError as inner:
                 for each in inner.errors(include_url=False):
                     each["loc"] = (*item["loc"], *each["loc"])
@@ -148,8 +148,9 @@ def _rule(item: ErrorDetails, info: FieldInfo, field: FieldDescriptor) -> tuple[
         case "too_long":
             return "repeated.max_items", _MAX_ITEMS
         case "greater_than_equal" | "less_than_equal" if field.type in _NUMBERS:
-            low = any(isinstance(mark, Ge) for mark in info.metadata)
-            high = any(isinstance(mark, Le) for mark in info.metadata)
+            marks = list(_marks(info))
+            low = any(isinstance(mark, Ge) for mark in marks)
+            high = any(isinstance(mark, Le) for mark in marks)
             return _bounds(_NUMBERS[field.type], field.type, lowest_number=2, low=low, high=high)
         case "protobuf-duration" if _is_duration(value):
             bounds = next((mark.format for mark in _marks(info) if isinstance(mark, FormattedString)), None)
@@ -200,11 +201,25 @@ def _is_duration(value: object) -> bool:
 def _marks(info: FieldInfo) -> Iterator[Any]:
     """What the field's annotation is marked with."""
     yield from info.metadata
-    kinds: list[Any] = [info.annotation]
+    for kind in _parts(info.annotation):
+        if typing.get_origin(kind) is typing.Annotated:
+            for mark in typing.get_args(kind)[1:]:
+                if isinstance(mark, FieldInfo):
+                    yield from mark.metadata
+                else:
+                    yield mark
+
+
+def _list_of(annotation: Any) -> Any:
+    """The list among the parts of an annotation, without a limit of its length."""
+    return next(kind for kind in _parts(annotation) if typing.get_origin(kind) is list)
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    kinds: list[Any] = [annotation]
     while kinds:
         kind = kinds.pop()
-        if typing.get_origin(kind) is typing.Annotated:
-            yield from typing.get_args(kind)[1:]
+        yield kind
         kinds.extend(typing.get_args(kind)[:2])
 
 

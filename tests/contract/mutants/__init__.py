@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from . import auth, filters, lifecycle, logs, paging, pools, validation, wire
+from . import auth, filters, lifecycle, logs, paging, pools, tables, validation, wire
 from .base import Mutant
 
 AREAS = {
@@ -17,7 +17,7 @@ AREAS = {
         and kind.__module__ == module.__name__
         and not kind.__name__.startswith("_")
     ]
-    for module in (wire, auth, validation, paging, filters, lifecycle, pools, logs)
+    for module in (wire, auth, validation, paging, filters, lifecycle, pools, logs, tables)
 }
 """The mutants of each area."""
 

@@ -55,7 +55,7 @@ class Case:
 def cases() -> Iterator[Case]:
     """All cases, in the order of the files."""
     for path in sorted(FOLDER.glob("*.yaml")):
-        for data in yaml.load(path.read_text(encoding="utf-8"), Loader=document._Loader):
+        for data in yaml.load(path.read_text(encoding="utf-8"), Loader=document.Loader):
             yield Case(path.stem, data["name"], data)
 
 

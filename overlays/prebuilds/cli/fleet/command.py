@@ -19,7 +19,7 @@ from prebuilds.cli.options import DURATION, RateType, github_option, read_ids
 from prebuilds.cli.session import Session, with_session
 
 if TYPE_CHECKING:
-    from prebuilds.cli.fleet.refresh import RefreshOptions
+    from prebuilds.cli.fleet.run import RefreshOptions
     from prebuilds.cli.fleet.state_file import StateFile
 
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
@@ -35,7 +35,8 @@ _MAX_SHOWN: Final = 50
 )
 @click.option("--class", "--environment-class-id", "classes", metavar="ID", multiple=True, help="Class; repeatable.")
 @click.option("--state", metavar="FILE", type=_FILE, help="Keep the state here; the same command resumes from it.")
-@click.option("--concurrency", metavar="N", type=click.IntRange(1), default=8, help="Prebuilds that run at a time.")
+@click.option("--concurrency", metavar="N", type=click.IntRange(1), default=8, help="Creates that are sent at a time.")
+@click.option("--max-active", metavar="N", type=click.IntRange(1), help="Prebuilds that run at a time; default: any.")
 @click.option("--rate", metavar="N/s", type=RateType(), default="5/s", help="Creates per second.")
 @click.option("--max-failures", metavar="N or N%", help="Create no more after so many failures.")
 @click.option("--stalled-after", metavar="TIME", type=DURATION, default="125m", help="Give up after no change.")
@@ -55,6 +56,7 @@ def refresh_command(
     classes: tuple[str, ...],
     state: Path | None,
     concurrency: int,
+    max_active: int | None,
     rate: float,
     max_failures: str | None,
     stalled_after: timedelta,
@@ -71,18 +73,20 @@ def refresh_command(
     With --state, a run that was interrupted or killed is continued by the same command, and creates no second prebuild.
     """
     from prebuilds.cli import github as job
-    from prebuilds.cli.fleet.refresh import RefreshOptions
     from prebuilds.cli.fleet.reports import report_files
+    from prebuilds.cli.fleet.run import RefreshOptions
     from prebuilds.cli.fleet.state_file import StateFile
     from prebuilds.cli.fleet.targets import targets_of
 
-    named = read_ids(projects, "project") if projects else []
-    targets = targets_of(named, _lines(projects_from), classes)
+    named = [each for each in projects if each != "-"]
+    lines = _lines(projects_from) + _lines("-" if "-" in projects else None)
+    targets = targets_of(read_ids(named, "project") if named else [], lines, classes)
     files = report_files(reports)
     if github:
         job.check(session)
     options = RefreshOptions(
         concurrency=concurrency,
+        max_active=max_active,
         rate=rate,
         max_failures=_failures(max_failures, len(targets)),
         stalled_after=stalled_after,
@@ -92,6 +96,8 @@ def refresh_command(
         keep_baseline=keep_baseline,
         skip_fresher_than=skip_fresher_than,
     )
+    if state is None and len(targets) > 1:
+        session.info("hint: with --state FILE, a run that is interrupted can be resumed")
     with StateFile(state, session.base_url, targets) as states:
         try:
             interrupted = not _run(session, states, options)
@@ -107,32 +113,34 @@ def _run(session: Session, states: StateFile, options: RefreshOptions) -> bool:
     import asyncio
 
     from prebuilds.cli.fleet.progress import shown_progress
-    from prebuilds.cli.fleet.refresh import Refresh
+    from prebuilds.cli.fleet.refresh import refresh
+    from prebuilds.cli.fleet.run import Run
 
     async def main() -> None:
         async with session.new_async_client() as client:
             with shown_progress(session, states.items.values()) as progress:
-                run = Refresh(client, states, options, progress, session.runtime)
-                await run.run()
+                run = Run(client, states, options, progress, session.runtime)
+                await refresh(run)
                 if run.is_stopped:
                     session.info("stopped: too many prebuilds failed; no further one was created")
 
     try:
         asyncio.run(main())
     except KeyboardInterrupt:
-        _say_how_to_resume(session, states)
+        _say_how_to_resume(session, states, "interrupted")
         return False
     except BaseExceptionGroup as group:
+        _say_how_to_resume(session, states, "the run ended early")
         raise _first(group) from None
     return True
 
 
-def _say_how_to_resume(session: Session, states: StateFile) -> None:
+def _say_how_to_resume(session: Session, states: StateFile, why: str) -> None:
     if states.path is None:
-        session.info("interrupted; the prebuilds that were created go on. A run with --state FILE can be resumed")
+        advice = "A run with --state FILE can be resumed"
     else:
-        command = shlex.join(["prebuilds", *invocation().arguments])
-        session.info(f"interrupted; the prebuilds that were created go on. To resume: {command}")
+        advice = f"To resume: {shlex.join(['prebuilds', *invocation().arguments])}"
+    session.info(f"{why}; the prebuilds that were created go on. {advice}")
 
 
 def _finish(session: Session, states: StateFile, files: dict[str, Path], *, github: bool) -> None:
@@ -171,7 +179,7 @@ def _lines(source: str | None) -> list[tuple[str, str | None]]:
     if source == "-":
         return _words(sys.stdin, "standard input")
     try:
-        file = Path(source).open(encoding="utf-8")  # noqa: SIM115  closed below
+        file = Path(source).open(encoding="utf-8-sig", errors="backslashreplace")  # noqa: SIM115  closed below
     except OSError as error:
         raise click.UsageError(f"--projects-from: {error}") from None
     with file:

@@ -40,7 +40,7 @@ class Pace:
     async def turn(self) -> None:
         """Wait until a call may start, and count it. Callers get their turns in the order in which they ask."""
         async with self._turn:
-            # Another call may have been told to wait in the meantime.
+            # A rate limit may have postponed all calls in the meantime.
             while (delay := self._next - self._runtime.clock()) > 0:
                 await self._runtime.async_sleep(delay)
             self._count()

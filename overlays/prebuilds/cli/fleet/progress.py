@@ -13,7 +13,7 @@ from prebuilds.cli.session import Session
 from prebuilds.cli.terminal import new_console
 
 if TYPE_CHECKING:
-    from prebuilds.cli.fleet.refresh import Progress
+    from prebuilds.cli.fleet.run import Progress
 
 STAGES: Final[tuple[str, ...]] = ("waiting", "running", "completed", "failed")
 
@@ -21,7 +21,7 @@ STAGES: Final[tuple[str, ...]] = ("waiting", "running", "completed", "failed")
 def stage_of(item: Item) -> str:
     """One of the four stages that are counted."""
     if item.outcome is not None:
-        return "completed" if item.outcome.name in ("completed", "skipped") else "failed"
+        return "failed" if item.outcome.is_failure else "completed"
     return "waiting" if item.prebuild_id is None else "running"
 
 
@@ -71,7 +71,7 @@ class _Bars:
         self._bars = {stage: self.display.add_task(stage.ljust(9), total=total, note="") for stage in STAGES}
 
     def event(self, item: Item, text: str) -> None:
-        """Print a line for an event that a person has to see."""
+        """Print a line for an event that a person must see."""
         if item.outcome is not None and item.outcome.name != "skipped" and item.outcome.message:
             from prebuilds.cli.terminal import one_line
 

@@ -20,7 +20,7 @@ KINDS: Final = ("json", "md")
 
 
 def record_of(item: Item) -> dict[str, Any]:
-    """A target and what became of it, as a JSON object."""
+    """A target and its outcome, as a JSON object."""
     outcome = item.outcome
     return {
         "projectId": item.target.project,

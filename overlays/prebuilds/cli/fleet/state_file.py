@@ -67,7 +67,7 @@ class StateFile:
         )
 
     def ended(self, item: Item, outcome: Outcome) -> None:
-        """Note what became of a target."""
+        """Note the outcome of a target."""
         item.outcome = outcome
         self._append(
             "ended",
@@ -188,7 +188,7 @@ def _refused(path: Path, why: str) -> CommandError:
 def _damaged(path: Path, number: int, why: str) -> CommandError:
     return CommandError(
         f"the state file {path} is damaged in line {number}: {why}",
-        hint="do not start again without it before you have looked at what was created",
+        hint="check which prebuilds exist before you start again without it",
     )
 
 

@@ -1,4 +1,4 @@
-"""The projects and environment classes of a run, and what became of each."""
+"""The projects and environment classes of a run, and their outcomes."""
 
 from __future__ import annotations
 
@@ -55,13 +55,18 @@ class Intent:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a target."""
+    """The outcome of a target."""
 
     name: OutcomeName
     message: str = ""
     log_url: str = ""
     seconds: float | None = None
     """The time from the creation of the prebuild to its end."""
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the target has no new prebuild that completed."""
+        return self.name not in ("completed", "skipped")
 
     @classmethod
     def of(

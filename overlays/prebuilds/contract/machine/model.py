@@ -13,13 +13,13 @@ from decimal import Decimal
 from typing import Any, Final, Literal
 
 from prebuild_wire.scalars import parse_timestamp
-from prebuilds.contract.observations import ENDED, LEAVING, desired_phase_of, phase_of
+from prebuilds.contract.observations import ACTIVE, ENDED, LEAVING, desired_phase_of, phase_of
 from prebuilds.contract.wire import at
 
 Kind = Literal["prebuild", "pool"]
 Json = dict[str, Any]
 
-UNDER_WAY: Final = frozenset({"PENDING", "STARTING", "RUNNING", "STOPPING", "SNAPSHOTTING"})
+UNDER_WAY: Final = ACTIVE - {"CANCELLING"}
 """The phases in which a prebuild can be cancelled."""
 
 CANCELLING: Final = frozenset({"CANCELLING", "CANCELLED"})

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity, configuration, settings
@@ -55,7 +56,14 @@ class Enough(BaseException):
     """Ends a machine at once. It is no `Exception`: that would be taken for something that was found."""
 
 
-def run_machine(session: Session, seed: int = 0, steps: int = STEPS, scale: float = 1.0) -> None:
+def run_machine(
+    session: Session,
+    seed: int = 0,
+    steps: int = STEPS,
+    scale: float = 1.0,
+    budget: float = 0.0,
+    part: int | None = None,
+) -> None:
     """Call all methods in many orders, and tell the session what is kept and what is broken.
 
     Nothing is printed, and no file is written but the session's.
@@ -65,6 +73,8 @@ def run_machine(session: Session, seed: int = 0, steps: int = STEPS, scale: floa
         seed: which orders are tried.
         steps: how many rules a run has at most.
         scale: how many runs there are, as a multiple of the default.
+        budget: after how many seconds to stop, 0 for no limit.
+        part: the number of the only machine to run, None for all.
 
     Raises:
         OutOfTimeError: the session has had its time.
@@ -73,10 +83,14 @@ def run_machine(session: Session, seed: int = 0, steps: int = STEPS, scale: floa
     from prebuilds.contract.machine.rules import MACHINES  # its machines need the names above
 
     plan = [(machine, max(round(runs * scale), 2)) for machine, runs in MACHINES.items()]
-    search = Search(session, sum(runs for _, runs in plan))
+    chosen = [place for place in range(len(plan)) if part in (None, place)]
+    search = Search(session, sum(plan[place][1] for place in chosen), budget)
     try:
-        for place, (machine, runs) in enumerate(plan):
+        for place in chosen:
+            machine, runs = plan[place]
             for attempt in range(2):
+                if search.is_out_of_budget:
+                    break
                 search.begin()
                 try:
                     _run(machine, search, (seed * len(plan) + place) * 2 + attempt, steps, runs)
@@ -87,6 +101,9 @@ def run_machine(session: Session, seed: int = 0, steps: int = STEPS, scale: floa
                     break
     finally:
         search.close()
+    if search.is_out_of_budget:
+        name = "the machine" if part is None else f"machine {part + 1} of {len(plan)}"
+        session.shortened.append(f"{name} stopped after {budget:.0f} s, as the server is far away (--deep: not so)")
 
 
 class Search:
@@ -95,6 +112,7 @@ class Search:
     Args:
         session: through which everything is sent.
         runs: how many runs there are to be.
+        budget: after how many seconds to stop, 0 for no limit.
 
     Attributes:
         session: the same.
@@ -107,8 +125,9 @@ class Search:
         doubt: the seconds that may still be waited for what ought to have come about already.
     """
 
-    def __init__(self, session: Session, runs: int) -> None:
+    def __init__(self, session: Session, runs: int, budget: float = 0.0) -> None:
         self.session = session
+        self._until = session.now() + budget if budget else None
         self.focus: tuple[str, str] | None = None
         self.error: Exception | None = None
         self.ids: set[str] = set(session.made)
@@ -194,12 +213,19 @@ class Search:
         """Whether it is known already, and need not be waited for again."""
         return (name, method) in self._broken
 
+    @property
+    def is_out_of_budget(self) -> bool:
+        """Whether the machines have had their time."""
+        return self._until is not None and self.session.now() > self._until
+
     def check_costs(self) -> None:
-        """See that the search for a shorter sequence may go on.
+        """See that the runs, and the search for a shorter sequence, may go on.
 
         Raises:
-            Enough: it has cost enough.
+            Enough: they have cost enough.
         """
+        if self.is_out_of_budget:
+            raise Enough
         if self.focus is not None and (
             len(self.session.log) - self._calls > _SHORTENING_CALLS
             or self.session.now() - self._since > _SHORTENING_SECONDS
@@ -240,7 +266,7 @@ def _run(machine: type[Machine], search: Search, seed: int, steps: int, runs: in
         suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much),
         verbosity=Verbosity.quiet,
     )
-    with without_files(), _without_constants(), with_reporter(lambda _: None):
+    with without_files(), with_reporter(lambda _: None):
         try:
             run_state_machine_as_test(factory, settings=chosen)
         except (Broken, Flaky):
@@ -252,28 +278,46 @@ def _run(machine: type[Machine], search: Search, seed: int, steps: int, runs: in
             delattr(kind, "search")  # Hypothesis remembers each class, and must not remember all that was sent with it
 
 
-@contextmanager
-def _without_constants() -> Generator[None]:
-    """Keep Hypothesis from reading all modules of whoever uses the kit, for large numbers and texts to draw.
+class _Patches:
+    """What is changed within Hypothesis while machines run, in however many threads."""
 
-    It takes a while, and the machines draw neither. Where Hypothesis has no such function, nothing changes.
-    """
-    name = "_get_local_constants"
-    before = getattr(providers, name, None)
-    setattr(providers, name, Constants)
-    try:
-        yield
-    finally:
-        setattr(providers, name, before)
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._depth = 0
+        self._home: Any = None
+        self._constants: Any = None
+
+    def enter(self) -> None:
+        with self._lock:
+            self._depth += 1
+            if self._depth == 1:
+                self._home = getattr(configuration, _HOME)
+                self._constants = getattr(providers, _CONSTANTS, None)
+                configuration.set_hypothesis_home_dir(os.devnull)  # nothing can be made below it
+                setattr(providers, _CONSTANTS, Constants)
+
+    def leave(self) -> None:
+        with self._lock:
+            self._depth -= 1
+            if not self._depth:
+                setattr(configuration, _HOME, self._home)
+                setattr(providers, _CONSTANTS, self._constants)
+
+
+_HOME: Final = "__hypothesis_home_directory"
+_CONSTANTS: Final = "_get_local_constants"
+_PATCHES: Final = _Patches()
 
 
 @contextmanager
 def without_files() -> Generator[None]:
-    """Keep Hypothesis from writing its folder `.hypothesis`, where it remembers the constants of modules."""
-    name = "__hypothesis_home_directory"
-    before = getattr(configuration, name)
-    configuration.set_hypothesis_home_dir(os.devnull)  # nothing can be made below it, and Hypothesis does without
+    """Keep Hypothesis from writing its folder, and from reading all modules of whoever uses the kit.
+
+    It would look there for large numbers and texts to draw, of which the machines draw neither. Where Hypothesis has no
+    such function, nothing changes.
+    """
+    _PATCHES.enter()
     try:
         yield
     finally:
-        setattr(configuration, name, before)
+        _PATCHES.leave()
