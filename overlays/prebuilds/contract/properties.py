@@ -44,7 +44,7 @@ HAND_WRITTEN: Final = (
 
 def _id_field(method: str) -> str | None:
     """The field of the request that names what the method is about, None if there is no such field."""
-    of = schema.fields(f"{method}Request")
+    of = schema.fields(OPERATIONS[method].request_name)
     ids = [name for name in schema.required(method) if of[name].get("format") == "uuid"]
     return ids[0] if len(ids) == 1 and method not in CREATES else None
 
