@@ -58,6 +58,10 @@ endef
 	@$(call run,Installing the browser driver,$(PIP) --no-build-isolation --editable '.[all$(COMMA)browser]')
 	@touch $@
 
+.venv/.docs: .venv/.test
+	@$(call run,Installing the documentation builder,$(PIP) --no-build-isolation --editable '.[docs]')
+	@touch $@
+
 .venv/.mutation: .venv/.test
 	@$(call run,Installing the mutation tools,$(PIP) --no-build-isolation --editable '.[all$(COMMA)mutation]')
 	@touch $@
@@ -70,7 +74,7 @@ setup: .venv/.dev ## make .venv with everything the other targets need (PYTHON=.
 constraints: ## renew constraints.txt: the newest releases that pyproject.toml allows
 	@rm -rf .venv-constraints
 	@$(PYTHON) -m venv .venv-constraints
-	@.venv-constraints/bin/python -m pip install --quiet --editable '.[all,dev,browser,mutation]'
+	@.venv-constraints/bin/python -m pip install --quiet --editable '.[all,dev,browser,docs,mutation]'
 	@{ echo "# What development and CI install, each at one exact version. Renew it with: make constraints"; \
 		.venv-constraints/bin/python -m pip freeze --exclude-editable | LC_ALL=C sort -f; } > constraints.txt.new
 	@rm -rf .venv-constraints
@@ -146,7 +150,7 @@ matrix: .venv/.dev ## the client's and generator's tests on all Pythons found, a
 	@$(BIN)/python -m tests.interpreters $(ARGS)
 
 .PHONY: check
-check: lint types imports gen-check upstream test matrix ## lint, types, imports, gen-check, upstream, test and matrix, as CI does
+check: lint types imports gen-check upstream docs test matrix ## lint, types, imports, gen-check, upstream, docs, test and matrix, as CI does
 
 # The vendor's clients, each in an environment of its own: the two cannot be installed side by side.
 INTEROP := $(patsubst tests/interop/%.txt,.venv-interop/%/set-up,$(wildcard tests/interop/*.txt))
@@ -188,6 +192,10 @@ bench: .venv/.test ## how fast the models decode and the emulator answers (a few
 .PHONY: peers
 peers: .venv/.test .venv-peers/.set-up $(INTEROP) ## the CPU time of our client beside that of the vendor's (a few minutes; ARGS='-k list --rounds 9')
 	@$(BIN)/python -m tests.peers $(ARGS)
+
+.PHONY: docs
+docs: .venv/.docs ## build the documentation into build/site/, without a network; a warning is an error
+	@$(BIN)/python -m docs.builder
 
 .PHONY: demo
 demo: .venv/.demo ## the client at work on the bundled emulator (ARGS='--help' tells more)

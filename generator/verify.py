@@ -86,6 +86,14 @@ def _message(api: spec.Api, message: spec.Message) -> dict[str, Any]:
         "names": {field.json_name: field.name for field in message.fields},
         "full": samples.full(api, message),
         "minimal": samples.minimal(api, message),
+        "wrong": {
+            field.json_name: "text" if field.repeated or field.mapped or field.kind == "message" else {"a": 1}
+            for field in message.fields
+            if field.kind != "json" or field.repeated or field.mapped
+        },
+        "enums": [
+            field.json_name for field in message.fields if field.kind == "enum" and not (field.repeated or field.mapped)
+        ],
     }
 
 

@@ -99,8 +99,23 @@ class _Check:
             self.add(pointer, f"{name} made by its attributes differs from {document!r}")
         strict = getattr(wire, name).model_validate(json.loads(json.dumps(made.to_dict())))
         self.same(pointer, f"{name} as read by a server", strict.to_json(), document)
+        self.tolerance(name, message, model, document)
         if message["protobuf_name"] is not None:
             self.binary(pointer, message["protobuf_name"], document)
+
+    def tolerance(self, name: str, message: dict[str, Any], model: Any, document: dict[str, Any]) -> None:
+        """Unknown members are kept, and a value of a wrong type is an error that says where."""
+        from prebuild_api.types import DecodeError
+
+        for key in message["enums"]:
+            changed = document | {key: "NOT_HEARD_OF"}
+            self.same(message["pointer"], f"{name} with an unknown member", model.from_dict(changed).to_dict(), changed)
+        for key, value in message["wrong"].items():
+            try:
+                model.from_dict(document | {key: value})
+            except DecodeError:
+                continue
+            self.add(message["pointer"], f"{name}.{key} accepts {value!r}")
 
     def binary(self, pointer: str, name: str, document: dict[str, Any]) -> None:
         from google.protobuf import json_format

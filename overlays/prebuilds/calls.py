@@ -11,12 +11,14 @@ from attrs import define, field
 from prebuild_api.http import RawResponse
 from prebuild_api.operations import Attempt, CallOptions, Operation
 from prebuild_api.types import DecodeError, Model, decode_json, encode_json
+from prebuilds import observers
 from prebuilds.call_errors import CallErrors
 from prebuilds.credentials import bearer_token
 from prebuilds.engines.exchange import ExchangeError
 from prebuilds.errors import APIError, CallError, UnauthenticatedError, request_id
 from prebuilds.flows.effects import Callback, Runtime, Send, Sleep, Steps
 from prebuilds.logging import is_logged, log_attempt
+from prebuilds.observers import CallObserver
 from prebuilds.options import (
     FIXED_HEADERS,
     Options,
@@ -52,6 +54,7 @@ class _Call(Generic[ResponseT]):
     maybe_executed: bool = False
     """Whether the server may have carried out one of the attempts."""
     has_renewed_token: bool = False
+    observer: CallObserver | None = None
 
 
 @define(kw_only=True)
@@ -84,6 +87,19 @@ class CallExecutor:
             ValueError: an option has an invalid value.
         """
         call = self._prepared(operation, request, options)
+        observer = observers.current()
+        if observer is None:
+            return (yield from self._attempts(call))
+        call.observer = observed = observer.call(operation, self.options.base_url)
+        try:
+            result = yield from self._attempts(call)
+        except BaseException as error:
+            observed.end(error)
+            raise
+        observed.end(None)
+        return result
+
+    def _attempts(self, call: _Call[ResponseT]) -> Steps[ResponseT]:
         while True:
             call.number += 1
             outcome: _Outcome[ResponseT] = yield from self._attempt(call)
@@ -186,7 +202,7 @@ class CallExecutor:
 
     def _report(self, call: _Call[Any], outcome: _Outcome[Any], retry_in: float | None) -> Steps[None]:
         """Log the attempt, and tell the user's callback."""
-        if call.on_attempt is None and not is_logged(outcome.error):
+        if call.on_attempt is None and call.observer is None and not is_logged(outcome.error):
             return
         attempt = Attempt(
             operation=f"prebuilds.{call.operation.client_method}",
@@ -198,6 +214,8 @@ class CallExecutor:
             retry_in=retry_in,
         )
         log_attempt(attempt)
+        if call.observer is not None:
+            call.observer.attempt(attempt)
         if call.on_attempt is not None:
             yield Callback(call.on_attempt, (attempt,))
 

@@ -10,6 +10,7 @@ from types import ModuleType
 EXTRAS = {
     "cli": ("click", "rich", "dateutil", "yaml", "tzdata"),
     "emulator": ("starlette", "uvicorn", "httptools", "pydantic", "google.protobuf"),
+    "otel": ("opentelemetry",),
     "contract": ("pydantic", "schemathesis", "hypothesis", "pytest"),
 }
 """The modules that each extra installs."""

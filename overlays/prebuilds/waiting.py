@@ -13,6 +13,7 @@ from prebuild_api import models
 from prebuild_api.models import ConnectCode, PrebuildPhase, WarmPoolPhase
 from prebuild_api.operations import CREATE_PREBUILD
 from prebuild_api.types import to_model
+from prebuilds import observers
 from prebuilds.calls import CallExecutor
 from prebuilds.errors import (
     APIError,
@@ -345,6 +346,17 @@ def concluded(tracker: Tracker[ItemT], ended: Ended[ItemT]) -> ItemT:
     raise kind.error(error, said, item_id, ended.last) from ended.gone
 
 
+def report(tracker: Tracker[Any], error: PrebuildsError | None) -> None:
+    """Tell the observer, if there is one, how a wait ended."""
+    observer = observers.current()
+    if observer is None:
+        return
+    state = tracker.last or tracker.known
+    phase = "unknown" if state is None else str(state.status.phase.name)
+    outcome = "reached" if error is None else type(error).__name__
+    observer.waited(tracker.kind.noun, phase, outcome, tracker.clock() - tracker.begin)
+
+
 def reached(kind: Waitable[ItemT], goal: Goal[ItemT]) -> Reached[ItemT]:
     """When the wait for `goal` is over.
 
@@ -388,7 +400,13 @@ def _until(
 
     def steps() -> Steps[ItemT]:
         tracker = Tracker(kind, item_id, known, wanted, patience, notifier(on_update), executor.runtime.clock)
-        return concluded(tracker, (yield from poll(executor, tracker)))
+        try:
+            item = concluded(tracker, (yield from poll(executor, tracker)))
+        except PrebuildsError as error:
+            report(tracker, error)
+            raise
+        report(tracker, None)
+        return item
 
     return steps()
 

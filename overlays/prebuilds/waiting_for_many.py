@@ -28,6 +28,7 @@ from prebuilds.waiting import (
     poll,
     reached,
     read,
+    report,
 )
 
 if TYPE_CHECKING:
@@ -211,8 +212,10 @@ class _Group:
             self._ended(item_id, error)
 
     def _ended(self, item_id: str, outcome: Prebuild | PrebuildsError) -> None:
-        if self.waiting.pop(item_id, None) is not None:
+        tracker = self.waiting.pop(item_id, None)
+        if tracker is not None:
             self.outcomes[item_id] = outcome
+            report(tracker, outcome if isinstance(outcome, PrebuildsError) else None)
 
 
 class _ListPoller:

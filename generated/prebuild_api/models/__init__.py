@@ -3,6 +3,7 @@
 """The messages and enums of the API. Each is loaded when it is first used."""
 
 import typing as _typing
+from builtins import AttributeError as _AttributeError
 from importlib import import_module as _import_module
 
 if _typing.TYPE_CHECKING:
@@ -142,7 +143,7 @@ __all__ = [
 
 def __getattr__(name: str) -> _typing.Any:
     if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise _AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(_import_module(_MODULES[name], __name__), name)
     return value
 

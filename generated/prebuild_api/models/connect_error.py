@@ -10,6 +10,7 @@ from attrs import field as _field
 from .. import readers as _readers
 from ..types import DECODERS as _DECODERS
 from ..types import FIELDS as _FIELDS
+from ..types import NOT_A_MEMBER as _NOT_A_MEMBER
 from ..types import Model as _Model
 from ..types import encode_enum as _encode_enum
 from ..types import objects_at as _objects_at
@@ -65,7 +66,7 @@ def decode_connect_error(source: dict[str, _Any]) -> ConnectError:
     value = get("code")
     try:
         self.code = _connect_code_members[value]
-    except (KeyError, TypeError):
+    except _NOT_A_MEMBER:
         self.code = _read(source, "code", ConnectCode.from_json)
 
     self.message = value = get("message")

@@ -11,6 +11,8 @@ from .. import readers as _readers
 from ..timestamps import encode_timestamp as _encode_timestamp
 from ..types import DECODERS as _DECODERS
 from ..types import FIELDS as _FIELDS
+from ..types import NOT_A_MEMBER as _NOT_A_MEMBER
+from ..types import NOT_A_MOMENT as _NOT_A_MOMENT
 from ..types import USUAL_LENGTHS as _USUAL_LENGTHS
 from ..types import Model as _Model
 from ..types import encode_enum as _encode_enum
@@ -138,7 +140,7 @@ def decode_prebuild_metadata(source: dict[str, _Any]) -> PrebuildMetadata:
         self.created_at = _fromisoformat(value)
         if len(value) not in _USUAL_LENGTHS or value[-1] != "Z":
             self.created_at = _read(source, "createdAt", _readers.timestamp)
-    except (TypeError, ValueError):
+    except _NOT_A_MOMENT:
         if not _OTHER_NAMES.keys().isdisjoint(source):
             return _renamed(decode_prebuild_metadata, source, _OTHER_NAMES)
         self.created_at = _read(source, "createdAt", _readers.timestamp)
@@ -148,7 +150,7 @@ def decode_prebuild_metadata(source: dict[str, _Any]) -> PrebuildMetadata:
         self.updated_at = _fromisoformat(value)
         if len(value) not in _USUAL_LENGTHS or value[-1] != "Z":
             self.updated_at = _read(source, "updatedAt", _readers.timestamp)
-    except (TypeError, ValueError):
+    except _NOT_A_MOMENT:
         if not _OTHER_NAMES.keys().isdisjoint(source):
             return _renamed(decode_prebuild_metadata, source, _OTHER_NAMES)
         self.updated_at = _read(source, "updatedAt", _readers.timestamp)
@@ -160,7 +162,7 @@ def decode_prebuild_metadata(source: dict[str, _Any]) -> PrebuildMetadata:
     else:
         try:
             self.triggered_by = _prebuild_trigger_members[value]
-        except (KeyError, TypeError):
+        except _NOT_A_MEMBER:
             self.triggered_by = _read(source, "triggeredBy", PrebuildTrigger.from_json)
 
     value = get("executor")

@@ -11,6 +11,8 @@ from .. import readers as _readers
 from ..timestamps import encode_timestamp as _encode_timestamp
 from ..types import DECODERS as _DECODERS
 from ..types import FIELDS as _FIELDS
+from ..types import NOT_A_MEMBER as _NOT_A_MEMBER
+from ..types import NOT_A_MOMENT as _NOT_A_MOMENT
 from ..types import USUAL_LENGTHS as _USUAL_LENGTHS
 from ..types import Model as _Model
 from ..types import encode_enum as _encode_enum
@@ -129,7 +131,7 @@ def decode_prebuild_status(source: dict[str, _Any]) -> PrebuildStatus:
     else:
         try:
             self.phase = _prebuild_phase_members[value]
-        except (KeyError, TypeError):
+        except _NOT_A_MEMBER:
             self.phase = _read(source, "phase", PrebuildPhase.from_json)
 
     value = get("completionTime")
@@ -141,7 +143,7 @@ def decode_prebuild_status(source: dict[str, _Any]) -> PrebuildStatus:
             self.completion_time = _fromisoformat(value)
             if len(value) not in _USUAL_LENGTHS or value[-1] != "Z":
                 self.completion_time = _read(source, "completionTime", _readers.timestamp)
-        except (TypeError, ValueError):
+        except _NOT_A_MOMENT:
             self.completion_time = _read(source, "completionTime", _readers.timestamp)
 
     self.failure_message = value = get("failureMessage")

@@ -9,6 +9,7 @@ from attrs import define as _define
 from .. import readers as _readers
 from ..types import DECODERS as _DECODERS
 from ..types import FIELDS as _FIELDS
+from ..types import NOT_A_MEMBER as _NOT_A_MEMBER
 from ..types import Model as _Model
 from ..types import encode_enum as _encode_enum
 from ..types import read as _read
@@ -66,7 +67,7 @@ def decode_subject(source: dict[str, _Any]) -> Subject:
     else:
         try:
             self.principal = _principal_members[value]
-        except (KeyError, TypeError):
+        except _NOT_A_MEMBER:
             self.principal = _read(source, "principal", Principal.from_json)
 
     if len(source) + missing == 2:

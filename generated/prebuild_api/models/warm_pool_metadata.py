@@ -11,6 +11,7 @@ from .. import readers as _readers
 from ..timestamps import encode_timestamp as _encode_timestamp
 from ..types import DECODERS as _DECODERS
 from ..types import FIELDS as _FIELDS
+from ..types import NOT_A_MOMENT as _NOT_A_MOMENT
 from ..types import USUAL_LENGTHS as _USUAL_LENGTHS
 from ..types import Model as _Model
 from ..types import fromisoformat as _fromisoformat
@@ -117,7 +118,7 @@ def decode_warm_pool_metadata(source: dict[str, _Any]) -> WarmPoolMetadata:
         self.created_at = _fromisoformat(value)
         if len(value) not in _USUAL_LENGTHS or value[-1] != "Z":
             self.created_at = _read(source, "createdAt", _readers.timestamp)
-    except (TypeError, ValueError):
+    except _NOT_A_MOMENT:
         if not _OTHER_NAMES.keys().isdisjoint(source):
             return _renamed(decode_warm_pool_metadata, source, _OTHER_NAMES)
         self.created_at = _read(source, "createdAt", _readers.timestamp)
@@ -127,7 +128,7 @@ def decode_warm_pool_metadata(source: dict[str, _Any]) -> WarmPoolMetadata:
         self.updated_at = _fromisoformat(value)
         if len(value) not in _USUAL_LENGTHS or value[-1] != "Z":
             self.updated_at = _read(source, "updatedAt", _readers.timestamp)
-    except (TypeError, ValueError):
+    except _NOT_A_MOMENT:
         if not _OTHER_NAMES.keys().isdisjoint(source):
             return _renamed(decode_warm_pool_metadata, source, _OTHER_NAMES)
         self.updated_at = _read(source, "updatedAt", _readers.timestamp)

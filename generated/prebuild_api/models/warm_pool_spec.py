@@ -9,6 +9,7 @@ from attrs import define as _define
 from .. import readers as _readers
 from ..types import DECODERS as _DECODERS
 from ..types import FIELDS as _FIELDS
+from ..types import NOT_A_MEMBER as _NOT_A_MEMBER
 from ..types import Model as _Model
 from ..types import encode_enum as _encode_enum
 from ..types import read as _read
@@ -118,7 +119,7 @@ def decode_warm_pool_spec(source: dict[str, _Any]) -> WarmPoolSpec:
     else:
         try:
             self.desired_phase = _warm_pool_phase_members[value]
-        except (KeyError, TypeError):
+        except _NOT_A_MEMBER:
             self.desired_phase = _read(source, "desiredPhase", WarmPoolPhase.from_json)
 
     self.min_size = value = get("minSize")

@@ -9,6 +9,7 @@ from attrs import define as _define
 from .. import readers as _readers
 from ..types import DECODERS as _DECODERS
 from ..types import FIELDS as _FIELDS
+from ..types import NOT_A_MEMBER as _NOT_A_MEMBER
 from ..types import Model as _Model
 from ..types import encode_enum as _encode_enum
 from ..types import read as _read
@@ -95,7 +96,7 @@ def decode_warm_pool_status(source: dict[str, _Any]) -> WarmPoolStatus:
     else:
         try:
             self.phase = _warm_pool_phase_members[value]
-        except (KeyError, TypeError):
+        except _NOT_A_MEMBER:
             self.phase = _read(source, "phase", WarmPoolPhase.from_json)
 
     self.failure_message = value = get("failureMessage")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, cast
 from attrs import define, evolve, field, fields_dict
 
 from .display import default_of, html_table, shown_fields
-from .readers import INEXACT_FLOAT, FormError, integer
+from .readers import INEXACT_FLOAT, FormError, double, integer
 from .timestamps import encode_timestamp, parse_timestamp
 
 try:
@@ -334,6 +334,10 @@ def _locate(root: object, holder: object) -> str:
 
 fromisoformat = datetime.fromisoformat
 
+# Generated code names no exception itself: a message may have the same name.
+NOT_A_MEMBER = KeyError, TypeError
+NOT_A_MOMENT = TypeError, ValueError
+
 # Of a timestamp in UTC with 0, 3 or 6 digits, all of which fit into a `datetime`. The reader `timestamp` takes others.
 USUAL_LENGTHS = frozenset({20, 24, 27})
 
@@ -546,6 +550,15 @@ def to_timestamp(value: datetime | str) -> datetime:
     return parse_timestamp(value) if isinstance(value, str) else value
 
 
+def to_number(value: float | str) -> float:
+    """`value` as a number. A string is one of `"NaN"`, `"Infinity"` and `"-Infinity"`, or has digits.
+
+    Raises:
+        ValueError: the string is not a number.
+    """
+    return double(value) if isinstance(value, str) else value
+
+
 def merge_fields(
     model: type[M],
     parameter: str,
@@ -587,7 +600,7 @@ def merge_required(
 
 
 if TYPE_CHECKING:
-    from typing_extensions import deprecated
+    from typing_extensions import deprecated as deprecated  # noqa: PLC0414, it is for others
 else:
 
     def deprecated(message: str) -> Callable[[T], T]:

@@ -57,7 +57,7 @@ def create_command(
     """
     from prebuilds.cli import github as job
     from prebuilds.cli.following import Patience, follow
-    from prebuilds.cli.layouts import prebuild_layout
+    from prebuilds.cli.prebuild_layouts import prebuild_layout
 
     if logs and len(classes) > 1:
         raise click.UsageError("--logs follows one prebuild: expected one --class")

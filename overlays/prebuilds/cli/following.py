@@ -73,7 +73,7 @@ def wait_command(
     0 completed, 1 failed, 3 cancelled, 5 not found, 6 timed out or stalled, 7 some of several did not complete.
     """
     from prebuilds.cli import github as job
-    from prebuilds.cli.layouts import prebuild_layout
+    from prebuilds.cli.prebuild_layouts import prebuild_layout
 
     wanted = read_ids(ids, "prebuild")
     if github:
@@ -107,7 +107,7 @@ def watch_command(
     kept up to date, a pipe gets a line for each change.
     """
     from prebuild_api.models import PrebuildPhase
-    from prebuilds.cli.layouts import prebuild_layout
+    from prebuilds.cli.prebuild_layouts import prebuild_layout
     from prebuilds.cli.reading import newest_first
 
     if bool(ids) == bool(projects):
@@ -185,7 +185,7 @@ def follow(
     shown: dict[str, str] = {}
 
     def on_update(prebuild: Prebuild) -> None:
-        from prebuilds.cli.layouts import short_name
+        from prebuilds.cli.prebuild_layouts import short_name
 
         seen[prebuild.id or ""] = prebuild
         phase = short_name(prebuild.status.phase)
@@ -249,8 +249,8 @@ def _live_table(session: Session) -> Generator[Callable[[Prebuild], None]]:
     from rich.live import Live
     from rich.text import Text
 
-    from prebuilds.cli.layouts import prebuild_layout
     from prebuilds.cli.output import table_lines
+    from prebuilds.cli.prebuild_layouts import prebuild_layout
 
     console = new_console(session.output.stream, no_color=session.no_color)
     seen: dict[str, Prebuild] = {}

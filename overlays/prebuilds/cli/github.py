@@ -43,7 +43,7 @@ def check(session: Session) -> None:
 
 def write(prebuilds: Sequence[Prebuild]) -> None:
     """Append the prebuilds to the summary and the outputs of the job."""
-    from prebuilds.cli.layouts import short_name
+    from prebuilds.cli.prebuild_layouts import short_name
 
     append_summary(
         "Prebuilds",

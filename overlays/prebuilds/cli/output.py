@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TextIO, TypeVar, cast, get_args
 
@@ -31,31 +29,63 @@ _GAP = "  "
 _MIN_COLUMN = 4
 
 
-@dataclass(frozen=True, kw_only=True)
 class Column(Generic[T]):
-    """A column of a table."""
+    """A column of a table.
 
-    header: str
-    text: Callable[[T], str]
-    short: int | None = None
-    """The number of characters to show on a terminal that has no room for more. 0 leaves the column out."""
-    style: Callable[[T], str | None] | None = None
-    """The colour of the text, by click's names."""
-    right: bool = False
+    Args:
+        header: its header.
+        text: gives the text of an item.
+        short: the number of characters to show on a terminal that has no room for more. 0 leaves the column out.
+        style: gives the colour of an item, by click's names.
+        right: whether the texts are aligned on the right.
+    """
+
+    def __init__(
+        self,
+        *,
+        header: str,
+        text: Callable[[T], str],
+        short: int | None = None,
+        style: Callable[[T], str | None] | None = None,
+        right: bool = False,
+    ) -> None:
+        self.header = header
+        self.text = text
+        self.short = short
+        self.style = style
+        self.right = right
 
 
-@dataclass(frozen=True, kw_only=True)
 class Layout(Generic[T]):
-    """How items of one kind are printed."""
+    """How items of one kind are printed.
 
-    columns: tuple[Column[T], ...]
-    item_id: Callable[[T], str]
-    record: Callable[[T], Mapping[str, Any]]
-    """The item as a JSON object."""
-    paths: Callable[[], Sequence[str]]
-    """The columns of CSV: the paths of the values in the JSON object, `status.phase` for example."""
-    notes: Callable[[T], Iterable[str]] = lambda _item: ()
-    """Messages about the item, each printed on a line of its own below its row."""
+    Args:
+        columns: the columns of a table.
+        item_id: gives the id of an item.
+        record: gives the item as a JSON object.
+        paths: gives the columns of CSV: the paths of the values in the JSON object, `status.phase` for example.
+        notes: gives messages about an item, each printed on a line of its own below its row.
+    """
+
+    # Not a dataclass: to define one takes longer than to print a list.
+    def __init__(
+        self,
+        *,
+        columns: tuple[Column[T], ...],
+        item_id: Callable[[T], str],
+        record: Callable[[T], Mapping[str, Any]],
+        paths: Callable[[], Sequence[str]],
+        notes: Callable[[T], Sequence[str]] | None = None,
+    ) -> None:
+        self.columns = columns
+        self.item_id = item_id
+        self.record = record
+        self.paths = paths
+        self._notes = notes
+
+    def notes(self, item: T) -> Sequence[str]:
+        """Messages about an item."""
+        return () if self._notes is None else self._notes(item)
 
 
 class Writer(Generic[T]):
@@ -185,6 +215,8 @@ class _Csv(Writer[T]):
     def __init__(self, output: Output, layout: Layout[T]) -> None:
         super().__init__(output, layout)
         self._paths = tuple(layout.paths())
+        import csv
+
         self._rows = csv.writer(output.stream, lineterminator="\n")
         self._rows.writerow(self._paths)
 

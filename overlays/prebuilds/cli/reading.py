@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
@@ -62,7 +60,7 @@ def list_command(
     everything: bool,
 ) -> None:
     """List prebuilds, newest first."""
-    from prebuilds.cli.layouts import prebuild_layout
+    from prebuilds.cli.prebuild_layouts import prebuild_layout
 
     oldest = moment(since, session.now)
     filtered = environment_class is not None or oldest is not None
@@ -91,7 +89,7 @@ def list_command(
 @with_session
 def get_command(session: Session, ids: tuple[str, ...]) -> int:
     """Show prebuilds by their ids. - reads ids from standard input."""
-    from prebuilds.cli.layouts import prebuild_layout
+    from prebuilds.cli.prebuild_layouts import prebuild_layout
 
     client = session.client.prebuilds
     found, code = for_each(session, read_ids(ids, "prebuild"), lambda each: client.retrieve(prebuild_id=each).prebuild)
@@ -124,8 +122,7 @@ def status_command(
     return code_of_many([code(), *codes]) if code() else code_of_many(codes)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _ProjectStatus:
+class _ProjectStatus(NamedTuple):
     project: str
     latest: Prebuild | None
     """The prebuild that completed last."""
@@ -164,8 +161,8 @@ def _status(session: Session, project: str, environment_class: str | None, max_a
 
 def _status_layout() -> Layout[_ProjectStatus]:
     from prebuilds.cli.durations import short_duration
-    from prebuilds.cli.layouts import prebuild_notes, short_name
     from prebuilds.cli.output import Column, Layout
+    from prebuilds.cli.prebuild_layouts import prebuild_notes, short_name
 
     def state(each: _ProjectStatus) -> str:
         newest = each.newest
@@ -220,6 +217,8 @@ def newest_first(
     ]
     if len(lists) == 1:
         return iter(lists[0])
+    import heapq
+
     return heapq.merge(*lists, key=lambda each: each.metadata.created_at, reverse=True)
 
 

@@ -41,7 +41,7 @@ def cancel_command(
     environment_class: str | None,
 ) -> int:
     """Cancel prebuilds by their ids, or the active ones of projects. - reads ids from standard input."""
-    from prebuilds.cli.layouts import prebuild_layout
+    from prebuilds.cli.prebuild_layouts import prebuild_layout
 
     if active == bool(ids) or active != bool(projects):
         raise click.UsageError("expected either ids of prebuilds, or --active -p PROJECT")
@@ -95,7 +95,7 @@ def prune_command(
     yes: bool,
 ) -> int:
     """Delete old prebuilds of projects. The newest completed ones are kept."""
-    from prebuilds.cli.layouts import prebuild_layout
+    from prebuilds.cli.prebuild_layouts import prebuild_layout
     from prebuilds.errors import NotFoundError
 
     if not projects:

@@ -48,7 +48,7 @@ def warm_pool_command() -> None:
 @with_session
 def list_command(session: Session, *, projects: tuple[str, ...], environment_class: str | None) -> None:
     """List warm pools."""
-    from prebuilds.cli.layouts import warm_pool_layout
+    from prebuilds.cli.warm_pool_layouts import warm_pool_layout
 
     wanted = read_ids(projects, "project") if projects else []
     count = session.output.show(pools_of(session, wanted, environment_class), warm_pool_layout())
@@ -61,7 +61,7 @@ def list_command(session: Session, *, projects: tuple[str, ...], environment_cla
 @with_session
 def get_command(session: Session, *, ids: tuple[str, ...]) -> int:
     """Show warm pools by their ids."""
-    from prebuilds.cli.layouts import warm_pool_layout
+    from prebuilds.cli.warm_pool_layouts import warm_pool_layout
 
     client = session.client.prebuilds
     found, code = for_each(
@@ -171,7 +171,7 @@ def wait_command(
     max_wait: timedelta | None,
 ) -> int:
     """Wait until warm pools are ready, or have reached another phase."""
-    from prebuilds.cli.layouts import short_name
+    from prebuilds.cli.prebuild_layouts import short_name
 
     client = session.client.prebuilds
     options: dict[str, Any] = {"stalled_after": stalled_after}
@@ -245,6 +245,6 @@ def pools_of(session: Session, projects: Sequence[str], environment_class: str |
 
 
 def _show(session: Session, pools: Iterable[WarmPool]) -> None:
-    from prebuilds.cli.layouts import warm_pool_layout
+    from prebuilds.cli.warm_pool_layouts import warm_pool_layout
 
     session.output.show(pools, warm_pool_layout())

@@ -7,6 +7,7 @@ what is absent, null or zero is not looked at further, unless it has to be there
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any, Final, cast
 
 from prebuild_wire import OPERATIONS
 from prebuild_wire.formats import FORMATS
-from prebuild_wire.scalars import INT32_RANGE, PARSERS, Format
+from prebuild_wire.scalars import INT32_RANGE, PARSERS, UINT32_RANGE, Format
 
 _Problems = Sequence[tuple[str, str]]
 """Where something is wrong within a value, `a.b[0]` or "", and what it is."""
@@ -54,11 +55,6 @@ def component(name: str) -> dict[str, Any]:
     return found
 
 
-def minimal(method: str) -> dict[str, Any]:
-    """A request with the fields that the schema requires, and no others."""
-    return _minimal(component(OPERATIONS[method].request_name))
-
-
 def _minimal(message: dict[str, Any]) -> dict[str, Any]:
     return {name: _sample(message["properties"][name]) for name in message.get("required", ())}
 
@@ -77,8 +73,8 @@ _VALUES: Final[dict[str, Any]] = {
 def _sample(field: dict[str, Any]) -> Any:
     """A value other than zero, within the bounds of the field."""
     if "$ref" in field:
-        referred = component(field["$ref"].rpartition("/")[2])
-        return referred["enum"][-1] if "enum" in referred else _minimal(referred)
+        inner = component(field["$ref"].rpartition("/")[2])
+        return inner["enum"][-1] if "enum" in inner else _minimal(inner)
     kind, name = field.get("type"), str(field.get("format"))
     if kind == "array":
         return [_sample(field["items"])] * max(1, field.get("minItems", 1))
@@ -120,7 +116,7 @@ def bounds(method: str) -> tuple[Bound, ...]:
 
     Of a list, `inside` and `outside` are the lengths.
     """
-    return tuple(_bounds(method, OPERATIONS[method].request_name, ""))
+    return tuple(_bounds(method, OPERATIONS[method].request_name, "", ()))
 
 
 def fields(schema_name: str) -> dict[str, dict[str, Any]]:
@@ -168,7 +164,7 @@ class Leaf:
 @cache
 def leaves(method: str) -> tuple[Leaf, ...]:
     """The fields of a method's request that hold values, those of inner messages as well."""
-    return tuple(_leaves(f"{method}Request", "", ()))
+    return tuple(_leaves(OPERATIONS[method].request_name, "", ()))
 
 
 def _leaves(schema_name: str, prefix: str, within: tuple[str, ...]) -> Iterator[Leaf]:
@@ -193,7 +189,7 @@ def leaf(method: str, path: str) -> Leaf | None:
 
 def required(method: str) -> tuple[str, ...]:
     """The fields that a request of the method must have."""
-    return tuple(component(f"{method}Request").get("required", ()))
+    return tuple(component(OPERATIONS[method].request_name).get("required", ()))
 
 
 def example(method: str, new_id: Callable[[], str]) -> dict[str, Any]:
@@ -203,22 +199,9 @@ def example(method: str, new_id: Callable[[], str]) -> dict[str, Any]:
         method: the method.
         new_id: makes an id.
     """
-    found: dict[str, Any] = {}
-    for name in required(method):
-        field = fields(f"{method}Request")[name]
-        inner = referred(field)
-        if field.get("format") == "uuid":
-            found[name] = new_id()
-        elif inner is not None and "enum" in component(inner):
-            found[name] = next((member for member, number in component(inner)["x-enum-numbers"].items() if number), "")
-        elif inner is not None:
-            found[name] = {}
-        elif field.get("type") == "array":
-            found[name] = []
-        elif field.get("type") == "integer":
-            found[name] = field.get("minimum", 1) or 1
-        else:
-            found[name] = "x"
+    of = fields(OPERATIONS[method].request_name)
+    found = {name: _sample(of[name]) for name in required(method)}
+    found |= {name: new_id() for name in found if of[name].get("format") == "uuid"}
     return found
 
 
@@ -311,14 +294,14 @@ def referred(field: dict[str, Any]) -> str | None:
     return reference.rpartition("/")[2] if isinstance(reference, str) else None
 
 
-def _bounds(method: str, schema_name: str, prefix: str) -> Iterator[Bound]:
+def _bounds(method: str, schema_name: str, prefix: str, within: tuple[str, ...]) -> Iterator[Bound]:
     for name, field in fields(schema_name).items():
         path = f"{prefix}{name}"
         inner = referred(field)
         if inner is not None:
-            if "properties" in component(inner):
-                yield from _bounds(method, inner, f"{path}.")
-        elif field["type"] == "array":
+            if "properties" in component(inner) and inner not in within:
+                yield from _bounds(method, inner, f"{path}.", (*within, inner))
+        elif field.get("type") == "array":
             most = field.get("maxItems")
             if most is not None:
                 yield Bound(method, path, (0, most), (most + 1,))
@@ -386,11 +369,15 @@ def _absent(field: dict[str, Any]) -> Callable[[Any], bool]:
         return lambda value: value is None or value in (zero, "") or _is_zero(value)
     if name is not None:
         return lambda value: value is None
-    if field["type"] == "array":
+    if field.get("type") == "array":
         return lambda value: value is None or value == []
+    if field.get("type") == "object":
+        return lambda value: value is None or value == {}
+    if field.get("type") in ("boolean", None):
+        return lambda value: value is None
     if field.get("x-presence") == "explicit" and not field.get("x-ignore-zero"):
         return lambda value: value is None
-    if field["type"] == "integer":
+    if field["type"] in ("integer", "number"):
         return lambda value: value is None or _is_zero(value)
     if field.get("format") in ("int64", "uint64"):
         return lambda value: value is None or value == "0"
@@ -418,7 +405,7 @@ def _value(field: dict[str, Any]) -> _Check:
     if name is not None:
         # Looked up when it is needed: messages may be within each other.
         return _enum(name) if "enum" in component(name) else _later(name)
-    if field["type"] == "array":
+    if field.get("type") == "array":
         items = _value(field["items"])
 
         def check_list(value: Any) -> _Problems:
@@ -431,9 +418,56 @@ def _value(field: dict[str, Any]) -> _Check:
             ]
 
         return check_list
-    if field["type"] == "integer":
-        return _integer(field)
-    return _text(field)
+    match field.get("type"):
+        case "integer":
+            return _integer(field)
+        case "number":
+            return _number(field)
+        case "boolean":
+            return _boolean
+        case "object":
+            return _map(field)
+        case None:
+            return _anything
+        case _:
+            return _text(field)
+
+
+def _anything(_value: Any) -> _Problems:
+    return ()
+
+
+def _boolean(value: Any) -> _Problems:
+    return () if isinstance(value, bool) else [("", f"has to be a boolean, and is {_kind(value)}")]
+
+
+def _map(field: dict[str, Any]) -> _Check:
+    entries = _value(field["additionalProperties"])
+
+    def check(value: Any) -> _Problems:
+        if not isinstance(value, dict):
+            return [("", f"has to be an object, and is {_kind(value)}")]
+        content = cast("dict[str, Any]", value)
+        return [(_join(key, path), what) for key, item in content.items() for path, what in entries(item)]
+
+    return check
+
+
+def _number(field: dict[str, Any]) -> _Check:
+    low, high = field.get("minimum", -math.inf), field.get("maximum", math.inf)
+
+    def check(value: Any) -> _Problems:
+        if value in ("NaN", "Infinity", "-Infinity"):
+            value = float(value)
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            return [("", f"has to be a number, and is {_kind(value)}")]
+        return (
+            ()
+            if low <= value <= high or math.isnan(value)
+            else [("", f"has to be from {low} to {high}, and is {value}")]
+        )
+
+    return check
 
 
 def _later(name: str) -> _Check:
@@ -444,11 +478,12 @@ def _later(name: str) -> _Check:
 
 
 def _is_zero(value: Any) -> bool:
-    return isinstance(value, int) and value == 0
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == 0
 
 
 def _integer(field: dict[str, Any]) -> _Check:
-    low, high = field.get("minimum", INT32_RANGE[0]), field.get("maximum", INT32_RANGE[1])
+    lowest, highest = UINT32_RANGE if field.get("format") == "uint32" else INT32_RANGE
+    low, high = field.get("minimum", lowest), field.get("maximum", highest)
 
     def check(value: Any) -> _Problems:
         if not isinstance(value, int) or isinstance(value, bool):

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Final
 
+from prebuild_wire import OPERATIONS
 from prebuilds.contract import schema
-from prebuilds.contract.properties import CREATES, ID_FIELD, LISTS, OF_POOL, OF_PREBUILD, READS
+from prebuilds.contract.methods import CREATES, ID_FIELD, LISTS, OF_POOL, OF_PREBUILD, READS
 from prebuilds.contract.session import ForbiddenError, LimitReachedError, Session
 from prebuilds.contract.transports import TransportError
 
@@ -51,7 +52,7 @@ def wrong_request(session: Session, method: str) -> dict[str, Any]:
     """A request that the method has to refuse by itself, as far as the schema says how."""
     if method in ID_FIELD:
         return {ID_FIELD[method]: session.new_id()}
-    if method in CREATES or schema.component(f"{method}Request").get("required"):
+    if method in CREATES or schema.component(OPERATIONS[method].request_name).get("required"):
         return {}
     bound = next((bound for bound in schema.bounds(method) if bound.outside), None)
     if method in LISTS and bound is not None:

@@ -112,7 +112,7 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         """Let emulated seconds pass: at once while time is frozen, really (at the clock's speed) while it runs."""
         if self.frozen:
-            self.reach(self.now() + timedelta(seconds=seconds))
+            self.reach(self.now() + _at_least(seconds))
         else:
             time.sleep(seconds / self.speed)
 
@@ -124,7 +124,7 @@ class Clock:
         if not self.frozen:
             await anyio.sleep(seconds / self.speed)
             return
-        end = self.now() + timedelta(seconds=seconds)
+        end = self.now() + _at_least(seconds)
         await checkpoint()  # others that are about to sleep as well do not sleep after this one
         self.reach(end)
         await checkpoint()
@@ -179,3 +179,8 @@ def _checked_speed(speed: float) -> float:
     if not 0 < speed <= FASTEST or math.isnan(speed):
         raise ValueError(f"the speed must be above 0 and at most {FASTEST:.0f}, and is {speed}")
     return speed
+
+
+def _at_least(seconds: float) -> timedelta:
+    """A duration of whole microseconds that is not shorter: who sleeps until a moment must not wake before it."""
+    return timedelta(microseconds=math.ceil(seconds * 1_000_000))

@@ -30,6 +30,7 @@ _TEXTS: Final = {"protobuf-duration", "date-time", "uri", "byte"}
 _SILENT: Final = {
     *("type", "format", "description", "deprecated", "examples", "default"),
     *("x-protobuf-message", "x-protobuf-enum", "x-protobuf-number", "x-presence", "x-ignore-zero", "x-always-set"),
+    *("x-protobuf-name", "x-enum-deprecated"),
     *("x-secret", "x-enum-descriptions", "x-enum-numbers", "x-phase-classes", "x-http-status"),
 }
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from prebuild_api.models import PrebuildPhase
 from prebuilds.cli.fleet.run import MAX_FILTER, PAGE_SIZE, Run
 from prebuilds.cli.fleet.targets import Item, Outcome, OutcomeName
-from prebuilds.cli.layouts import short_name
+from prebuilds.cli.prebuild_layouts import short_name
 from prebuilds.errors import CallError, NotFoundError, UnauthenticatedError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""How prebuilds and warm pools are printed."""
+"""How prebuilds are printed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any, Final, get_args, get_type_hints
+from typing import Final, get_args, get_type_hints
 
-from prebuild_api.models import Prebuild, PrebuildPhase, WarmPool, WarmPoolPhase
+from prebuild_api.models import Prebuild, PrebuildPhase
 from prebuild_api.types import Model
 from prebuilds.cli.durations import short_duration
 from prebuilds.cli.output import Column, Layout
 
-_MAX_NOTE: Final = 2000
+MAX_NOTE: Final = 2000
 """The number of characters of a server's message in a table."""
 
 
@@ -36,33 +36,11 @@ def prebuild_layout(now: datetime) -> Layout[Prebuild]:
     )
 
 
-def warm_pool_layout() -> Layout[WarmPool]:
-    """How warm pools are printed."""
-    return Layout(
-        columns=(
-            Column(header="ID", text=lambda each: each.id or ""),
-            Column(header="PHASE", text=lambda each: short_name(each.status.phase), style=_phase_style),
-            Column(header="SIZE", text=_size),
-            Column(header="RUNNING", text=lambda each: str(each.status.running_instances or 0), right=True),
-            Column(header="STOPPED", text=lambda each: str(each.status.stopped_instances or 0), right=True, short=0),
-            Column(header="PROJECT", text=lambda each: each.metadata.project_id or "", short=9),
-            Column(header="CLASS", text=lambda each: each.metadata.environment_class_id or "", short=0),
-            Column(header="SNAPSHOT", text=lambda each: each.spec.snapshot_id or "", short=0),
-        ),
-        item_id=lambda each: each.id or "",
-        record=WarmPool.to_dict,
-        paths=lambda: paths_of(WarmPool),
-        notes=lambda each: (
-            [f"failure: {each.status.failure_message[:_MAX_NOTE]}"] if each.status.failure_message else []
-        ),
-    )
-
-
 def prebuild_notes(prebuild: Prebuild) -> list[str]:
     """The messages of a prebuild that a person must see."""
     status = prebuild.status
     messages = (("failure", status.failure_message), ("warning", status.warning_message))
-    return [f"{kind}: {text[:_MAX_NOTE]}" for kind, text in messages if text]
+    return [f"{kind}: {text[:MAX_NOTE]}" for kind, text in messages if text]
 
 
 def short_name(value: object) -> str:
@@ -101,18 +79,12 @@ def _took(prebuild: Prebuild) -> str:
     return "" if end is None else short_duration((end - prebuild.metadata.created_at).total_seconds())
 
 
-def _size(pool: WarmPool) -> str:
-    return f"{pool.spec.min_size or 0}..{pool.spec.max_size or 0}"
+def _phase_style(prebuild: Prebuild) -> str | None:
+    return _STYLES.get(prebuild.status.phase)
 
 
-def _phase_style(item: Prebuild | WarmPool) -> str | None:
-    return _STYLES.get(item.status.phase)
-
-
-_STYLES: dict[Any, str] = {
+_STYLES: dict[str, str] = {
     PrebuildPhase.COMPLETED: "green",
     PrebuildPhase.FAILED: "red",
     PrebuildPhase.CANCELLED: "yellow",
-    WarmPoolPhase.READY: "green",
-    WarmPoolPhase.DEGRADED: "red",
 }
