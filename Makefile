@@ -54,6 +54,10 @@ endef
 	@$(call run,Installing the linters and type checkers,$(PIP) --no-build-isolation --editable '.[all$(COMMA)dev]')
 	@touch $@
 
+.venv/.browser: .venv/.test
+	@$(call run,Installing the browser driver,$(PIP) --no-build-isolation --editable '.[all$(COMMA)browser]')
+	@touch $@
+
 .venv/.docs: .venv/.test
 	@$(call run,Installing the documentation builder,$(PIP) --no-build-isolation --editable '.[docs]')
 	@touch $@
@@ -70,7 +74,7 @@ setup: .venv/.dev ## make .venv with everything the other targets need (PYTHON=.
 constraints: ## renew constraints.txt: the newest releases that pyproject.toml allows
 	@rm -rf .venv-constraints
 	@$(PYTHON) -m venv .venv-constraints
-	@.venv-constraints/bin/python -m pip install --quiet --editable '.[all,dev,docs,mutation]'
+	@.venv-constraints/bin/python -m pip install --quiet --editable '.[all,dev,browser,docs,mutation]'
 	@{ echo "# What development and CI install, each at one exact version. Renew it with: make constraints"; \
 		.venv-constraints/bin/python -m pip freeze --exclude-editable | LC_ALL=C sort -f; } > constraints.txt.new
 	@rm -rf .venv-constraints
@@ -129,6 +133,13 @@ campaigns: .venv/.test ## the long tests at full size: thousands of faulted call
 .PHONY: contract
 contract: .venv/.test ## does the emulator keep the contract? (ARGS='-k pool' for a part of it)
 	@$(BIN)/python -m pytest -q tests/contract/test_emulator.py $(ARGS)
+
+# The file's name keeps it out of `make test`: not every machine has a browser.
+.PHONY: browser
+browser: .venv/.browser ## the emulator's page in Chromium (CHROMIUM=... names another browser; ARGS='-k fault')
+	@command -v $${CHROMIUM:-chromium} >/dev/null \
+		|| { echo "There is no Chromium here. Install it (Debian: apt install chromium), or name one: make browser CHROMIUM=/path" >&2; exit 1; }
+	@$(BIN)/python -m pytest -q tests/browser/page.py $(ARGS)
 
 .PHONY: load
 load: .venv/.test ## the emulator under load for a minute and a half, and killed twenty times

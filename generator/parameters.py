@@ -118,10 +118,10 @@ def _converted(api: spec.Api, field: spec.Field, value: str, parameter: str) -> 
         return f"_to_member(_models.{field.type}, {value}, {literal(parameter)})"
     if field.kind == "timestamp":
         return f"_to_timestamp({value})"
-    if _is_duration(api, field):
-        return f"_to_duration({value})"
     if field.kind == "number":
         return f"_to_number({value})"
+    if _is_duration(api, field):
+        return f"_to_duration({value})"
     return value
 
 

@@ -18,7 +18,7 @@ import pytest
 from prebuilds import cli
 from prebuilds.contract import report as reports
 from prebuilds.contract.findings import State, read_known, write_known
-from prebuilds.contract.properties import METHODS
+from prebuilds.contract.methods import METHODS
 from prebuilds.contract.runner import LAYERS, Options
 from prebuilds.contract.wire import Answer
 from prebuilds.emulator import EmulatorServer
@@ -279,7 +279,7 @@ def test_the_command_over_a_socket(tmp_path):
         (["http://127.0.0.1:9", "--layer", "cake"], "'cake' is not one of"),
         (["http://127.0.0.1:9", "--token-env", "NOT_SET_AT_ALL"], "NOT_SET_AT_ALL"),
         (["https://prebuilds.example", "--mode", "full", "--token-env", "HOME"], "add --project"),
-        (["cleanup"], "Missing argument 'LEDGER'"),
+        (["cleanup"], "missing argument 'LEDGER'"),
         (["cleanup", "a-ledger", "--token-env", "HOME"], "name the server"),
         (["http://127.0.0.1:9", "--method", "Nonsense"], "unknown method Nonsense"),
         (["cleanup", "/nonexistent"], "cannot be read"),

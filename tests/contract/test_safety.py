@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import html
 import json
 import random
 import re
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from urllib.parse import quote
 
@@ -15,11 +17,13 @@ import pytest
 
 from prebuilds.contract import report as reports
 from prebuilds.contract.ledger import Ledger, LedgerError
-from prebuilds.contract.properties import READS
+from prebuilds.contract.methods import READS
 from prebuilds.contract.runner import Options, clean_up_ledger, is_local, run
 from prebuilds.contract.secrets import masked
+from prebuilds.contract.session import Session
 from prebuilds.contract.transports import AsgiTransport, HttpTransport, TransportError
-from prebuilds.contract.wire import Answer
+from prebuilds.contract.wire import Answer, Request
+from prebuilds.emulator import EmulatorServer
 
 from .mutants.base import CLASS, OTHER_CLASS, OTHER_PROJECT, PROJECT, TOKEN, Api, Server
 
@@ -699,3 +703,76 @@ def test_the_same_seed_sends_the_same(options, seed):
 def _plain(body):
     text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID", (body or b"").decode("latin-1"))
     return text if '"token"' not in text else ""
+
+
+def test_a_response_that_unpacks_to_too_much_is_not_unpacked():
+    bomb = gzip.compress(bytes(2**26))
+    headers = [(b"content-type", b"application/json"), (b"content-encoding", b"gzip")]
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": bomb})
+
+    transport = AsgiTransport(app)
+    try:
+        with pytest.raises(TransportError, match="unpacks to more than"):
+            transport.send(Request("GetPrebuild", b"{}"))
+    finally:
+        transport.close()
+
+
+def test_a_logs_token_that_no_header_can_carry_is_a_finding(server, options):
+    def after(count, request, answer):
+        if request.method != "CreatePrebuildLogsToken" or not answer.ok:
+            return None
+        body = b'{"accessToken": "one\\ntwo-three-four"}'
+        return Answer(200, {"content-type": "application/json"}, body, 0.0, request)
+
+    report = kit(server, Watched(server, after=after), {**options, "layers": ("lifecycle",)})
+    assert {(each.property.name, each.method) for each in report.broken} >= {("log-opens", "CreatePrebuildLogsToken")}
+
+
+@pytest.mark.parametrize(
+    ("url", "message"), [("", "name the server"), ("https://other.example", "not about https://other.example")]
+)
+def test_a_ledger_does_not_choose_where_the_token_goes(tmp_path, url, message):
+    path = tmp_path / "ledger"
+    ledger = Ledger.create(path, "https://chosen.example")
+    ledger.intend("CreatePrebuild", PROJECT, "\ud800")
+    ledger.close()
+    with pytest.raises(ValueError, match=message):
+        clean_up_ledger(path, token=TOKEN, url=url)
+    assert path.exists()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "settled"),
+    [
+        (501, "unimplemented", True),
+        (404, "", True),
+        (500, "internal", False),
+        (499, "canceled", False),
+    ],
+)
+def test_an_error_settles_a_create_if_it_proves_that_nothing_was_created(server, status, code, settled):
+    body = b'{"code": "%s"}' % code.encode() if code else b""
+
+    def before(count, request):
+        return Answer(status, {"content-type": "application/json"}, body, 0.0, request)
+
+    transport = Watched(server, before=before)
+    session = Session(transport, token=TOKEN)
+    session.call("CreateWarmPool", {"projectId": PROJECT, "environmentClassId": CLASS, "minSize": 1, "maxSize": 2})
+    transport.close()
+    assert (session.ledger.open == {}) is settled
+
+
+def test_runs_at_the_same_time_do_not_disturb_each_other(tmp_path):
+    with EmulatorServer() as there, ThreadPoolExecutor(2) as pool:
+        jobs = [
+            pool.submit(run, Options(url=there.url, layers=("probes",), ledger=tmp_path / f"{number}"))
+            for number in range(2)
+        ]
+        reports = [job.result() for job in jobs]
+    assert [report.broken for report in reports] == [[], []]
+    assert [report.exit_code for report in reports] == [0, 0]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from prebuilds.contract.properties import READS
+from prebuilds.contract.methods import READS
 from prebuilds.contract.session import ForbiddenError, OutOfTimeError, Session
 from prebuilds.contract.stock import run_schemathesis
 from prebuilds.contract.transports import AsgiTransport

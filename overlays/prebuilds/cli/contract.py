@@ -56,7 +56,7 @@ def _complete_properties(_ctx: click.Context, _param: click.Parameter, incomplet
 
 
 def _complete_methods(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    from prebuilds.contract.properties import METHODS
+    from prebuilds.contract.methods import METHODS
 
     return [name for name in METHODS if name.startswith(incomplete)]
 

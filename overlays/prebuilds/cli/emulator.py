@@ -48,7 +48,10 @@ _FILE: Final = click.Path(path_type=Path, dir_okay=False)
     help="Answer under this host name, too, as in a network of containers. May be repeated.",
 )
 @click.option("--ready-file", metavar="FILE", type=_FILE, help="Write the URL to this file once it can be called.")
-@click.option("--control/--no-control", default=True, help="Have the control plane, below /_emulator/.")
+@click.option("--open", "open_page", is_flag=True, help="Open the emulator's page in a browser.")
+@click.option(
+    "--control/--no-control", default=True, help="Have the page at / and the control plane, below /_emulator/."
+)
 @click.option(
     "--control-token",
     metavar="TOKEN",
@@ -76,6 +79,7 @@ def emulator_command(
     allow_remote: bool,
     allowed_hosts: tuple[str, ...],
     ready_file: Path | None,
+    open_page: bool,
     control: bool,
     control_token: str | None,
     log: LogStyle,
@@ -83,6 +87,8 @@ def emulator_command(
     """Run a local server of the whole service, until it is interrupted."""
     from prebuilds.emulator import server
 
+    if open_page and not control:
+        raise click.UsageError("--open needs the control plane: leave --no-control out")
     try:
         options = server.Options(
             tokens=tokens,
@@ -104,5 +110,6 @@ def emulator_command(
         options=options,
         projects=projects,
         ready_file=ready_file,
+        open_page=open_page,
         log=log,
     )

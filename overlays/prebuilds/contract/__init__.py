@@ -18,7 +18,8 @@ from prebuilds.extras import load
 
 if TYPE_CHECKING:
     from prebuilds.contract.formats import format_strategy, register_formats, schema_document
-    from prebuilds.contract.properties import PROPERTIES, Property
+    from prebuilds.contract.properties import PROPERTIES
+    from prebuilds.contract.rules.registry import Property
     from prebuilds.contract.runner import Options, Report, check, run
     from prebuilds.contract.transports import AsgiTransport, HttpTransport, Transport, TransportError
 
@@ -41,7 +42,8 @@ __all__ = [
 # Where the names come from. Each is loaded when it is first used: schemathesis takes a second.
 _HOMES = {
     "formats": ("format_strategy", "register_formats", "schema_document"),
-    "properties": ("PROPERTIES", "Property"),
+    "properties": ("PROPERTIES",),
+    "rules.registry": ("Property",),
     "runner": ("Options", "Report", "check", "run"),
     "transports": ("AsgiTransport", "HttpTransport", "Transport", "TransportError"),
 }

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Final
 
-from prebuilds.contract.ledger import Intent, Made
+from prebuilds.contract.checks import goes_away, is_deleted
+from prebuilds.contract.ledger import Intent, Ledger, Made
+from prebuilds.contract.methods import ID_FIELD
 from prebuilds.contract.observations import phase_of
-from prebuilds.contract.probes import goes_away, is_deleted
-from prebuilds.contract.properties import ID_FIELD
 from prebuilds.contract.session import ServerGoneError, Session
 from prebuilds.contract.transports import HttpTransport, TransportError
 from prebuilds.contract.wire import at
@@ -87,6 +87,12 @@ def clean_up(session: Session, tell: Callable[[str], None] = lambda _: None) -> 
     return CleanUp(count - len(left), tuple(left), tuple(ledger.open.values()))
 
 
+def leave(ledger: Ledger) -> CleanUp:
+    """Delete nothing: what the ledger lists is for later."""
+    left = tuple((made, "the clean-up was interrupted") for made in ledger.made)
+    return CleanUp(0, left, tuple(ledger.open.values()))
+
+
 class _Work:
     """What is done to many things at once, each over one of a few connections.
 
@@ -122,17 +128,20 @@ class _Work:
 
         executor = ThreadPoolExecutor(_CONNECTIONS)
         try:
-            return dict(zip((made.id for made in things), executor.map(run, things), strict=True))
+            found = dict(zip((made.id for made in things), executor.map(run, things), strict=True))
         except BaseException:
+            # An interruption waits for nothing: each connection breaks, and is closed by the thread that uses it.
             self._session.abandon()
-            raise
-        finally:
-            # Also of an interruption, which waits for nothing.
             executor.shutdown(wait=False, cancel_futures=True)
             for lane in lanes:
                 if isinstance(lane.transport, HttpTransport):
                     lane.transport.abort()
-                self._session.log += lane.log
+            raise
+        executor.shutdown()
+        for lane in lanes:
+            lane.transport.close()
+            self._session.log += lane.log
+        return found
 
     def delete(self, session: Session, made: Made) -> str:
         """Ask for the deletion, and return why it was refused, "" if it was not."""

@@ -9,7 +9,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from prebuilds.contract.properties import METHODS, PROPERTIES, Property
+from prebuilds.contract.methods import METHODS
+from prebuilds.contract.properties import PROPERTIES
+from prebuilds.contract.rules.registry import Property
 from prebuilds.contract.wire import Answer
 
 PROOF: Final = frozenset({"invalid_argument", "not_found", "failed_precondition", "already_exists", "out_of_range"})

@@ -16,8 +16,9 @@ from functools import partial
 from typing import Final
 
 from prebuilds.contract.lifecycle import Lifecycle
+from prebuilds.contract.methods import METHODS
 from prebuilds.contract.probes import run_probes
-from prebuilds.contract.properties import METHODS, PROPERTIES
+from prebuilds.contract.properties import PROPERTIES
 from prebuilds.contract.session import Session
 from prebuilds.contract.survey import reach
 from prebuilds.contract.transports import HttpTransport
@@ -39,6 +40,9 @@ _MACHINES: Final = 4
 
 # The share of what may be created that is for the lanes besides the first.
 _SHARE_OF_LANES = 0.75
+
+# For how many seconds the responses that are under way are waited for when a run ends early.
+_LAST_RESPONSES = 2.0
 
 # How often it is looked whether the lanes are through, in seconds.
 _TICK = 0.05
@@ -191,8 +195,12 @@ def _run_in_lanes(
         ended = all(not worker.is_alive() for worker in workers)
         if not ended:
             session.stop()
+            # A response that still comes says whether a create has created something.
+            deadline = time.monotonic() + _LAST_RESPONSES
+            for worker in workers:
+                worker.join(max(0.0, deadline - time.monotonic()))
         for worker in workers:
-            worker.close(now=not ended)
+            worker.close(now=worker.is_alive())
             session.end(worker.session)
             session.shortened += worker.session.shortened
     errors = [worker.error for worker in workers if worker.error is not None]

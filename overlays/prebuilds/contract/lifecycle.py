@@ -14,10 +14,10 @@ from typing import Any, Final, cast
 from urllib.parse import quote, urlsplit
 
 from prebuilds.contract import schema
+from prebuilds.contract.checks import is_cancelled, judge_cancellation, judge_deletion, judge_page
 from prebuilds.contract.findings import PROOF
+from prebuilds.contract.methods import ID_FIELD, LISTS, METHODS, OF_POOL, OF_PREBUILD, READS
 from prebuilds.contract.observations import ENDED, LEAVING, items_in, phase_of
-from prebuilds.contract.probes import is_cancelled, judge_cancellation, judge_deletion, judge_page
-from prebuilds.contract.properties import ID_FIELD, LISTS, METHODS, OF_POOL, OF_PREBUILD, READS
 from prebuilds.contract.session import ForbiddenError, LimitReachedError, Pair, Session
 from prebuilds.contract.steps import OBSERVED, chosen, step
 from prebuilds.contract.transports import TransportError

@@ -9,7 +9,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from prebuild_wire import OPERATIONS
-from prebuilds.contract.properties import ID_FIELD, LISTS, METHODS
+from prebuilds.contract.methods import ID_FIELD, LISTS, METHODS
 from prebuilds.contract.wire import CODES, JSON, Answer, Request, at
 
 _MOMENT = "2030-01-01T00:00:00Z"

@@ -17,9 +17,10 @@ from urllib.parse import quote
 from prebuild_wire.enums import PrebuildPhase
 from prebuild_wire.scalars import parse_duration, parse_uuid
 from prebuilds.contract import schema
+from prebuilds.contract.checks import is_cancelled, judge_cancellation, judge_deletion, judge_page
 from prebuilds.contract.findings import PROOF
-from prebuilds.contract.observations import ACTIVE, LEAVING, desired_phase_of, items_in, phase_of
-from prebuilds.contract.properties import CREATES, HAND_WRITTEN, ID_FIELD, LISTS, METHODS, OF_ID, READS, WRITES
+from prebuilds.contract.methods import CREATES, HAND_WRITTEN, ID_FIELD, LISTS, METHODS, OF_ID, READS, WRITES
+from prebuilds.contract.observations import LEAVING, desired_phase_of, items_in, phase_of
 from prebuilds.contract.session import WRONG_TOKEN, ForbiddenError, LimitReachedError, Pair, Session
 from prebuilds.contract.steps import EVERY_RESPONSE, OBSERVED, chosen, step
 from prebuilds.contract.transports import TransportError
@@ -261,22 +262,7 @@ class _Probing:
         """A pool to work with, and where there is room one for each other way to say a size."""
         session, sizes_of = self.session, schema.pool_sizes()
         low, high = self.sizes = (sizes_of.near(2), sizes_of.near(3))
-        # In `home` of an open server there is room; of the given pairs, any may have a pool.
-        pair = self.pair if session.is_open else session.new_pair()
-        while pair is not None and self.pool is None:
-            if pair.environment_class:
-                answer = session.call("CreateWarmPool", _pool_of(pair, minSize=low, maxSize=high))
-                what = f"CreateWarmPool with sizes of {low} and {high}"
-                if answer.ok and answer.part("warmPool"):
-                    session.accepted("inside-bounds-is-accepted", answer, what)
-                    self.pool, self.pool_pair = answer.part("warmPool"), pair
-                    break
-                if answer.code != "already_exists":
-                    session.accepted("inside-bounds-is-accepted", answer, what)
-                    raise _Stop
-            pair = session.new_pair()
-        if self.pool is None or self.pool_pair is None:
-            raise _Stop
+        self.pool, self.pool_pair = self.make_first_pool(low, high)
         pool = self.pool
         self.pool_projects.append(self.pool_pair.project)
         self.judge_pool(pool, self.pool_pair, low, high)
@@ -285,25 +271,49 @@ class _Probing:
         self.judge_snapshot(shown, self.pool_pair)
         again = session.call("CreateWarmPool", _pool_of(self.pool_pair, **sizes_of.least))
         session.refused("pool-is-unique", again, "CreateWarmPool for a pair that has a pool", "already_exists")
+        if session.is_open:
+            self.make_more_pools(pool, self.pool_pair)
+            return
+        why = "it takes several pools, and there may be one for each project and class"
+        for name in ("ids-are-fresh", "desired-size-sets-both", "default-pool-size"):
+            session.excuse(name, why, "CreateWarmPool")
+        session.excuse("others-are-untouched", why, "UpdateWarmPool", "DeleteWarmPool")
+        for name in ("page-tokens-are-new", "page-token-is-bound-to-filter"):
+            session.excuse(name, why, "ListWarmPools")
+
+    def make_first_pool(self, low: int, high: int) -> tuple[dict[str, Any], Pair]:
+        """A pool in a place that has none, and the place."""
+        session = self.session
+        # In `home` of an open server there is room; of the given pairs, any may have a pool.
+        pair = self.pair if session.is_open else session.new_pair()
+        while pair is not None:
+            if pair.environment_class:
+                answer = session.call("CreateWarmPool", _pool_of(pair, minSize=low, maxSize=high))
+                what = f"CreateWarmPool with sizes of {low} and {high}"
+                if answer.ok and answer.part("warmPool"):
+                    session.accepted("inside-bounds-is-accepted", answer, what)
+                    return answer.part("warmPool"), pair
+                if answer.code != "already_exists":
+                    session.accepted("inside-bounds-is-accepted", answer, what)
+                    raise _Stop
+            pair = session.new_pair()
+        raise _Stop
+
+    def make_more_pools(self, pool: dict[str, Any], place: Pair) -> None:
+        """A pool for each other way to say a size."""
+        session = self.session
         ids = {pool.get("id")}
-        if not session.is_open:
-            why = "it takes several pools, and there may be one for each project and class"
-            for name in ("ids-are-fresh", "desired-size-sets-both", "default-pool-size"):
-                session.excuse(name, why, "CreateWarmPool")
-            session.excuse("others-are-untouched", why, "UpdateWarmPool", "DeleteWarmPool")
-            for name in ("page-tokens-are-new", "page-token-is-bound-to-filter"):
-                session.excuse(name, why, "ListWarmPools")
         for number, (sizes, low, high) in enumerate(_ways_to_say_sizes()):
-            if not session.is_open or (not sizes and not session.assumptions):
+            if not sizes and not session.assumptions:
                 continue
             pair = session.new_pair()
             if pair is None:
                 break
             # The first shares the project of the pool that there is, and the second its class.
             if number == 0:
-                pair = Pair(self.pool_pair.project, pair.environment_class)
+                pair = Pair(place.project, pair.environment_class)
             elif number == 1:
-                pair = Pair(pair.project, self.pool_pair.environment_class)
+                pair = Pair(pair.project, place.environment_class)
             if number == 0:
                 # What is refused does not take the place.
                 self.refuse_disorder("CreateWarmPool", _pool_of(pair))
@@ -1156,113 +1166,6 @@ class _Probing:
             session.refused("update-while-deleting", answer, what, "failed_precondition", "not_found")
         if self.pool_pair is not None and not session.is_open:
             session.release(self.pool_pair)
-
-
-def judge_cancellation(session: Session, answer: Answer, prebuild_id: str) -> bool:
-    """Judge that a prebuild that was under way could be cancelled, and return whether it was."""
-    if not answer.ok:
-        found = session.call("GetPrebuild", {"prebuildId": prebuild_id})
-        if phase_of(found.part("prebuild")) not in ("PENDING", "STARTING", "RUNNING"):
-            # It was faster than the call: what the server decides is not held against it.
-            session.excuse("cancel-takes-effect", "prebuilds end too fast to be cancelled")
-            return False
-    return session.accepted("cancel-takes-effect", answer, "CancelPrebuild of what is under way")
-
-
-def judge_deletion(
-    session: Session,
-    method: str,
-    item_id: str,
-    *,
-    after: Sequence[Answer] = (),
-    meanwhile: Callable[[], None] | None = None,
-) -> None:
-    """Delete something that is there, judge that it goes, and delete it again.
-
-    Args:
-        session: where to send.
-        method: the method that deletes it.
-        item_id: what to delete.
-        after: the calls that have brought it there.
-        meanwhile: what to do as soon as it is seen to be DELETING.
-    """
-    get = "GetPrebuild" if method == "DeletePrebuild" else "GetWarmPool"
-    kind = "prebuild" if method == "DeletePrebuild" else "warmPool"
-    fields = {ID_FIELD[method]: item_id}
-    answer = session.call(method, fields)
-    if may_refuse_deletion(session, answer, session.latest(item_id)):
-        session.excuse("delete-takes-effect", "a prebuild under way is not deleted", method)
-        return
-    why = f"{method} of what is there has to succeed, and got {answer.outcome}"
-    session.judge("delete-takes-effect", method, answer.status == 200, why, shows=[*after, answer])
-    if not answer.ok:
-        return
-    shown: dict[str, Any] = {}
-    code: str | None = None
-
-    def is_going() -> bool:
-        nonlocal shown, code
-        found = session.call(get, fields)
-        code = found.code
-        shown = found.part(kind)
-        return code == "not_found" or goes_away(shown)
-
-    going = session.eventually(is_going)
-    why = f"it was deleted, and is {phase_of(shown)} with the desired phase {desired_phase_of(shown) or 'unset'}"
-    session.judge("delete-takes-effect", method, going, why)
-    if phase_of(shown) == "DELETING" and meanwhile is not None:
-        meanwhile()
-    if method == "DeleteWarmPool" and shown:
-        wanted = desired_phase_of(shown)
-        why = f"the pool was deleted, and its desired phase is {wanted or 'unset'}"
-        session.judge("delete-is-wanted", method, wanted == "DELETED" or phase_of(shown) == "DELETED", why)
-    else:
-        session.excuse("delete-is-wanted", "what is deleted is gone at once")
-    again = session.call(method, fields)
-    right = again.ok or again.code in ("not_found", "failed_precondition")
-    why = f"a second {method} got {again.outcome}"
-    session.judge("repeated-delete", method, right, why)
-    if phase_of(shown) == "DELETING":
-        session.judge("delete-again-succeeds", method, again.ok or again.code == "not_found", why)
-    else:
-        session.excuse("delete-again-succeeds", "what is deleted is never seen to be DELETING", method)
-
-
-def may_refuse_deletion(session: Session, answer: Answer, item: dict[str, Any] | None) -> bool:
-    """Whether a deletion is refused because the prebuild is under way, where that is not held against the server.
-
-    ASSUMPTION: a prebuild can be deleted in any phase.
-    """
-    refused = answer.request.method == "DeletePrebuild" and answer.code == "failed_precondition"
-    return refused and not session.assumptions and item is not None and phase_of(item) in ACTIVE
-
-
-def judge_page(session: Session, answer: Answer, filters: dict[str, Any], *, shows: Sequence[Answer]) -> None:
-    """Judge that a page, whichever it is, has only what is of the projects in the filter."""
-    projects = filters.get("projectIds")
-    if not projects:
-        return
-    asked = {str(project).lower() for project in projects}
-    wrong = [
-        item.get("id") for _, item in items_in(answer) if str(at(item, "metadata.projectId") or "").lower() not in asked
-    ]
-    why = f"a page of what is in {projects} has {wrong[:3]}, which are not"
-    session.judge("filters", answer.request.method, not wrong, why, shows=shows)
-
-
-def is_deleted(item: dict[str, Any]) -> bool:
-    """Whether a prebuild or pool shows that somebody has deleted it."""
-    return desired_phase_of(item) == "DELETED" or phase_of(item) in ("DELETING", "DELETED")
-
-
-def is_cancelled(item: dict[str, Any]) -> bool:
-    """Whether a prebuild shows that it was cancelled, and is not yet anything else that ends it."""
-    return "CANCELLED" in (desired_phase_of(item), phase_of(item)) or phase_of(item) == "CANCELLING"
-
-
-def goes_away(item: dict[str, Any]) -> bool:
-    """Whether what was asked to be deleted may be on its way. A prebuild that is under way may have to stop first."""
-    return is_deleted(item) or phase_of(item) in ("STOPPING", "CANCELLING")
 
 
 _FIXED: Final = {

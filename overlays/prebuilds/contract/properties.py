@@ -7,93 +7,21 @@ server that differs may be right.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-from prebuild_wire import OPERATIONS
 from prebuilds.contract import schema
-
-Level = Literal["MUST", "SHOULD"]
-
-METHODS: Final = tuple(OPERATIONS)
-"""All methods of the service, in the order of the schema."""
-
-READS: Final = tuple(name for name, operation in OPERATIONS.items() if operation.idempotency == "no_side_effects")
-"""The methods that change nothing."""
-
-WRITES: Final = tuple(name for name in METHODS if name not in READS)
-"""The methods that may change something."""
-
-CREATES: Final = ("CreatePrebuild", "CreateWarmPool")
-"""The methods that make something that has to be deleted again."""
-
-DELETES: Final = ("DeletePrebuild", "DeleteWarmPool")
-"""The methods that delete something."""
-
-LISTS: Final = ("ListPrebuilds", "ListWarmPools")
-"""The methods that list what the creates make, page by page."""
-
-HAND_WRITTEN: Final = (
-    *CREATES,
-    *LISTS,
-    *DELETES,
-    *("GetPrebuild", "CancelPrebuild", "CreatePrebuildLogsToken", "GetWarmPool", "UpdateWarmPool"),
+from prebuilds.contract.methods import (
+    CREATES,
+    LISTS,
+    METHODS,
+    OF_ID,
+    READS,
+    SHOWS_POOL,
+    SHOWS_PREBUILD,
+    WRITES,
 )
-"""The methods whose behaviour the kit knows. Of any other, it checks what follows from the schema."""
-
-
-def _id_field(method: str) -> str | None:
-    """The field of the request that names what the method is about, None if there is no such field."""
-    of = schema.fields(OPERATIONS[method].request_name)
-    ids = [name for name in schema.required(method) if of[name].get("format") == "uuid"]
-    return ids[0] if len(ids) == 1 and method not in CREATES else None
-
-
-ID_FIELD: Final = {method: name for method in METHODS if (name := _id_field(method)) is not None}
-"""The field of the request that carries the id of something that exists, by method."""
-
-OF_ID: Final = tuple(ID_FIELD)
-"""The methods that are called with the id of something that exists."""
-
-OF_PREBUILD: Final = tuple(method for method, name in ID_FIELD.items() if name == "prebuildId")
-"""The methods that are called with the id of a prebuild."""
-
-OF_POOL: Final = tuple(method for method, name in ID_FIELD.items() if name == "warmPoolId")
-"""The methods that are called with the id of a warm pool."""
-
-SHOWS_PREBUILD: Final = ("CreatePrebuild", "GetPrebuild", "ListPrebuilds", "CancelPrebuild")
-"""The methods that answer with prebuilds."""
-
-SHOWS_POOL: Final = ("CreateWarmPool", "GetWarmPool", "ListWarmPools", "UpdateWarmPool")
-"""The methods that answer with warm pools."""
-
-CONNECT: Final = "Connect protocol, unary calls"
-PROTOJSON: Final = "JSON mapping of protobuf"
-RULES: Final = "rules of the published protobuf descriptor (buf.validate)"
-API: Final = "documentation of the API"
-INFERRED: Final = "inferred from the documentation and its examples"
-ASSUMED: Final = "assumption: the documentation says nothing"
-
-
-@dataclass(frozen=True, slots=True)
-class Property:
-    """One thing that a server has to keep, or should.
-
-    Attributes:
-        name: in kebab-case; what `--only`, `--skip` and the file of known failures call it.
-        level: MUST is part of the contract, and broken it fails the run; SHOULD is a warning.
-        says: what holds, in one sentence.
-        source: where that is from.
-        assumption: whether it rests on an assumption about the service.
-        methods: the methods that it is judged for.
-    """
-
-    name: str
-    level: Level
-    says: str
-    source: str
-    assumption: bool
-    methods: tuple[str, ...]
+from prebuilds.contract.rules.registry import API, ASSUMED, CONNECT, INFERRED, PROTOJSON, RULES, Property
+from prebuilds.contract.rules.responses import RESPONSE_PROPERTIES
 
 
 def _must(name: str, methods: tuple[str, ...], source: str, says: str) -> Property:
@@ -118,20 +46,6 @@ _SHOWS_AGAIN = tuple(method for method in _SHOWS if method not in CREATES)
 _CHANGES = ("CreateWarmPool", "UpdateWarmPool")
 
 _ALL = (
-    # -- Every answer
-    _must("no-server-error", METHODS, CONNECT, "No request whatever is answered with a status of 500 or more."),
-    _must("matches-schema", METHODS, PROTOJSON, "An answer has the fields, types, formats and bounds of its schema."),
-    _must("content-type", METHODS, CONNECT, "The answer to a call in JSON is application/json, errors included."),
-    _must(
-        "error-envelope", METHODS, CONNECT, "An error is a JSON object: a known code, a text as message, typed details."
-    ),
-    _must("code-and-status-agree", METHODS, CONNECT, "The HTTP status of an error is the one of its code."),
-    _should(
-        "current-status-mapping",
-        METHODS,
-        CONNECT,
-        "The HTTP statuses are those of today's protocol, not of its older versions (412 for failed_precondition).",
-    ),
     # -- The protocol
     _must("unauthenticated-without-token", METHODS, API, "A call without a token is unauthenticated."),
     _must(
@@ -290,5 +204,5 @@ _ALL = (
     ),
 )
 
-PROPERTIES: Final[dict[str, Property]] = {item.name: item for item in _ALL}
+PROPERTIES: Final[dict[str, Property]] = {item.name: item for item in (*RESPONSE_PROPERTIES, *_ALL)}
 """Each property by its name, in the order of reports."""

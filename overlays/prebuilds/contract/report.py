@@ -16,7 +16,8 @@ from xml.etree import ElementTree
 from prebuilds.contract.escaping import html_text, lines, one_line, xml_text
 from prebuilds.contract.findings import Failure, Result, State, count
 from prebuilds.contract.layers import LAYERS
-from prebuilds.contract.properties import METHODS, PROPERTIES
+from prebuilds.contract.methods import METHODS
+from prebuilds.contract.properties import PROPERTIES
 from prebuilds.contract.reproduction import as_curl, as_pytest
 from prebuilds.contract.runner import Report, is_local
 from prebuilds.contract.secrets import masked

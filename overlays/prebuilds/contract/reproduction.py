@@ -19,7 +19,7 @@ from prebuilds.contract.escaping import (
     shell_format,
     shell_word,
 )
-from prebuilds.contract.properties import CREATES, ID_FIELD, LISTS, WRITES
+from prebuilds.contract.methods import CREATES, ID_FIELD, LISTS, WRITES
 from prebuilds.contract.secrets import masked
 from prebuilds.contract.wire import Answer, Request, at
 

@@ -20,14 +20,14 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from prebuilds.contract import schema
-from prebuilds.contract.cleanup import CleanUp, clean_up
+from prebuilds.contract.cleanup import CleanUp, clean_up, leave
 from prebuilds.contract.escaping import one_line
 from prebuilds.contract.findings import UNIMPLEMENTED, Findings, Result, Scope, State
 from prebuilds.contract.layers import LAYERS, Choice, LayerRun, run_layers
 from prebuilds.contract.ledger import Ledger, LedgerError
+from prebuilds.contract.methods import HAND_WRITTEN, ID_FIELD, LISTS, METHODS, WRITES
 from prebuilds.contract.observations import phase_of
 from prebuilds.contract.plan import PlanTransport
-from prebuilds.contract.properties import HAND_WRITTEN, ID_FIELD, LISTS, METHODS, WRITES
 from prebuilds.contract.secrets import masked
 from prebuilds.contract.session import (
     LimitReachedError,
@@ -268,7 +268,7 @@ def run(
         finally:
             try:
                 if not ledger.is_clear and plan is None:
-                    cleaned = clean_up(session, tell)
+                    cleaned = leave(ledger) if interrupts.is_final else clean_up(session, tell)
             finally:
                 ledger.close()
                 if own:
@@ -545,6 +545,11 @@ class _Interrupts:
         self._count = 0
         self.is_heeded = False
         """Whether the layers run, which an interruption ends."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more shall be sent at all."""
+        return self._count > 1
 
     def __call__(self, _number: int, _frame: FrameType | None) -> None:
         self._count += 1

@@ -18,14 +18,16 @@ from prebuild_wire.scalars import parse_uuid
 from prebuilds.contract import schema
 from prebuilds.contract.findings import PROOF, UNIMPLEMENTED, Failure, Findings
 from prebuilds.contract.ledger import Intent, Ledger
+from prebuilds.contract.methods import CREATES, DELETES, ID_FIELD, LISTS, METHODS, WRITES
 from prebuilds.contract.observations import Observer, items_in
 from prebuilds.contract.pacing import Pacer, pause_asked
-from prebuilds.contract.properties import CREATES, DELETES, ID_FIELD, LISTS, METHODS, PROPERTIES, WRITES
+from prebuilds.contract.properties import PROPERTIES
 from prebuilds.contract.reproduction import shortest
+from prebuilds.contract.rules.responses import RULES
 from prebuilds.contract.secrets import masked
 from prebuilds.contract.steps import EVERY_RESPONSE
 from prebuilds.contract.transports import HttpTransport, Transport, TransportError
-from prebuilds.contract.wire import CODES, JSON, OLDER_STATUSES, Answer, Request, are_details, at, encode
+from prebuilds.contract.wire import CODES, JSON, Answer, Request, at, encode
 
 Mode = Literal["plan", "read", "reject", "lifecycle", "full"]
 """What a run may do: send nothing; read; also send what has to be refused; create and delete; all of it."""
@@ -39,18 +41,10 @@ WRONG_TOKEN: Final = "no-token-of-this-server"  # noqa: S105  it is no secret
 TOKEN_VARIABLE: Final = "$TOKEN"  # noqa: S105  stands for the token in reports
 """What stands for the API token where requests are shown."""
 
-# What may come of these before the service itself has looked at the call.
-_BODILESS: Final = frozenset({404, 405, 413, 414, 415, 431})
-
 # What a single answer shows, whatever was sent before.
 _OF_ONE_ANSWER: Final = frozenset(
     {
-        "no-server-error",
-        "matches-schema",
-        "error-envelope",
-        "code-and-status-agree",
-        "current-status-mapping",
-        "content-type",
+        *(rule.property.name for rule in RULES),
         "unsupported-media-type",
         "malformed-json",
         "no-write-by-get",
@@ -779,73 +773,27 @@ class Session:
         method = answer.request.method
         if method not in METHODS or answer.request.path is not None:
             return
-        plain = answer.request.http_method == "POST" and (answer.request.header("content-type") or JSON).startswith(
-            JSON
-        )
-        # An encoding that is unknown is unimplemented, which the protocol gives a status of 501.
-        permitted = answer.status < 500 or (
-            answer.code == "unimplemented" and answer.request.header("content-encoding")
-        )
-        why = "" if permitted else f"{method} answered {answer.outcome}"
-        self.judge("no-server-error", method, bool(permitted), why, shows=[answer])
-        if answer.ok:
-            if plain:
-                self._judge_success(answer)
-        elif answer.status < 500 or answer.code:
-            self._judge_error(answer)
+        for rule in RULES:
+            why = rule.check(answer)
+            if why is not None:
+                self.judge(rule.property.name, method, not why, why, shows=[answer])
+        self._note_reached(answer)
         for observation in self._observer.look(answer, self._clock()):
             shows = [answer] if observation.before is None else [observation.before, answer]
             self.judge(observation.property, method, not observation.why, observation.why, shows=shows)
 
-    def _judge_success(self, answer: Answer) -> None:
-        method = answer.request.method
-        right = answer.status == 200 and answer.media_type == JSON
-        came = "" if right else f"{answer.status} with {answer.media_type or 'no type'}"
-        why = f"a success has to be 200 with application/json, and is {came}"
-        self.judge("content-type", method, right, why, shows=[answer])
-        found = schema.problems(method, answer.content)
-        self.judge("matches-schema", method, not found, "; ".join(found), shows=[answer])
+    def _note_reached(self, answer: Answer) -> None:
+        """Note how far an ordinary call has reached its method."""
+        request, code = answer.request, answer.code
+        reached = self._findings.reached[request.method]
+        if request.http_method != "POST":
+            return
         if answer.status == 200:
-            self._findings.reached[method].success = True
-
-    def _judge_error(self, answer: Answer) -> None:
-        method, status = answer.request.method, answer.status
-        bodiless = status in _BODILESS and answer.code not in CODES
-        if bodiless and status != 404:
-            return
-        right = answer.media_type == JSON
-        self.judge(
-            "content-type",
-            method,
-            right,
-            f"an error has to be application/json, and is {answer.media_type or 'without a type'}",
-            shows=[answer],
-        )
-        code = answer.code
-        message = answer.json.get("message", "")
-        if code is None or code not in CODES or not isinstance(message, str):
-            if _says_unimplemented(answer):
-                self._findings.reached[method].codes.add(UNIMPLEMENTED)
-            why = f"the error {status} has to be an object with a known code and a text, and is {answer.body[:80]!r}"
-            self.judge("error-envelope", method, ok=False, why=why, shows=[answer])
-            return
-        details = answer.json.get("details")
-        why = f"the details of an error have to be a list of objects, each with a type and a base64 value: {details!r}"
-        self.judge("error-envelope", method, are_details(details), why[:300], shows=[answer])
-        agrees = status == CODES[code] or status == OLDER_STATUSES.get(code) or status in (405, 413, 414, 415, 431)
-        self.judge(
-            "code-and-status-agree",
-            method,
-            agrees,
-            f"{code} has the status {CODES[code]}, and came with {status}",
-            shows=[answer],
-        )
-        if agrees:
-            older = status != CODES[code] and status == OLDER_STATUSES.get(code)
-            why = f"{code} has the status {CODES[code]} today, and came with {status} of an older version"
-            self.judge("current-status-mapping", method, not older, why, shows=[answer])
-        if answer.request.http_method == "POST" and (code != UNIMPLEMENTED or _says_unimplemented(answer)):
-            self._findings.reached[method].codes.add(code)
+            reached.success = reached.success or (request.header("content-type") or JSON).startswith(JSON)
+        elif _says_unimplemented(answer):
+            reached.codes.add(UNIMPLEMENTED)
+        elif code in CODES and code != UNIMPLEMENTED:
+            reached.codes.add(str(code))
 
     def _note_unimplemented(self, answer: Answer) -> None:
         """Count the answers by which the server says that it does not have a method."""

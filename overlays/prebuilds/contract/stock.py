@@ -39,8 +39,8 @@ from prebuild_wire.formats import FORMATS
 from prebuild_wire.scalars import UUID_PATTERN, parse_duration
 from prebuilds.contract.formats import register_formats, schema_document
 from prebuilds.contract.machine import without_files
+from prebuilds.contract.methods import CREATES, ID_FIELD, LISTS, OF_PREBUILD, READS
 from prebuilds.contract.observations import items_in
-from prebuilds.contract.properties import CREATES, ID_FIELD, LISTS, OF_PREBUILD, READS
 from prebuilds.contract.session import ForbiddenError, LimitReachedError, OutOfTimeError, Pair, ServerGoneError, Session
 from prebuilds.contract.transports import TransportError
 from prebuilds.contract.wire import JSON, Answer, Request, at

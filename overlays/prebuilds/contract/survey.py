@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from prebuild_wire import OPERATIONS
 from prebuilds.contract import schema
-from prebuilds.contract.properties import CREATES, ID_FIELD, LISTS, OF_POOL, OF_PREBUILD, READS
+from prebuilds.contract.methods import CREATES, ID_FIELD, LISTS, OF_POOL, OF_PREBUILD, READS
 from prebuilds.contract.session import ForbiddenError, LimitReachedError, Session
 from prebuilds.contract.transports import TransportError
 

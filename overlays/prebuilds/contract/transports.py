@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from prebuilds.contract import http1
 from prebuilds.contract.http1 import Connection, HttpError, NothingCameError
-from prebuilds.contract.properties import CREATES
+from prebuilds.contract.methods import CREATES
 from prebuilds.contract.wire import Answer, Request
 
 AsgiApp = Callable[

@@ -19,6 +19,7 @@ from prebuilds.version import __version__
 from .auth import Tokens, bearer_token, check_control_token
 from .errors import ConnectError
 from .injection import FaultInjector, connection_of
+from .page import is_of_page
 from .protocol import DEFAULT_BODY_LIMIT, ConnectEndpoint, error_response, method_not_allowed, not_found
 from .recording import CONTROL_PATH, Recorder, RequestRecord
 from .service import LogState, PrebuildService
@@ -51,7 +52,7 @@ def create_app(
         tokens: the tokens that open its methods; without this, any token does.
         body_limit: the most bytes that the body of a request may have.
         stopping: whether the server is about to stop. Logs that are being followed then end.
-        control: whether there is a control plane.
+        control: whether there is a control plane, and the page.
         control_token: the bearer token that the control plane asks for; None for none.
         on_record: called with each request that was answered.
         log_interval: how often a log that is followed is looked at, in seconds.
@@ -86,11 +87,19 @@ def create_app(
 
         return ControlEndpoint(Control(service, recorder), control_token)
 
+    @cache
+    def page_endpoint() -> ASGIApp:
+        from .page.endpoint import PageEndpoint
+
+        return PageEndpoint(service, recorder, control_token, stopping)
+
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
         # Requests that are not for the service itself meet no faults, and are not recorded.
         path = scope["path"] if scope["type"] == "http" else ""
         if path == HEALTH_PATH:
             await JSONResponse({"status": "ok", "version": __version__})(scope, receive, send)
+        elif control and is_of_page(scope.get("method", ""), path):
+            await page_endpoint()(scope, receive, send)
         elif control and f"{path}/".startswith(f"{CONTROL_PATH}/"):
             await control_endpoint()(scope, receive, send)
         else:

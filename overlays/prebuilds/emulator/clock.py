@@ -35,6 +35,8 @@ class Clock:
         self._first = start
         self._first_speed = speed
         self._lock = threading.Lock()
+        self.changes: int = 0
+        """Counts up each time the clock is moved, stopped or started."""
         self._speed = DEFAULT_SPEED if speed is None else _checked_speed(speed)
         self._begin(datetime.now(UTC) if start is None else start, frozen=speed is None)
 
@@ -150,6 +152,7 @@ class Clock:
         self._start = start
         self._left = (END_OF_TIME - start).total_seconds()
         self._origin = None if frozen else time.monotonic()
+        self.changes += 1
 
 
 class ScaledClock(Clock):

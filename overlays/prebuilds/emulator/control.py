@@ -420,9 +420,7 @@ class ControlEndpoint:
         except ClientDisconnect:
             return
         except ControlError as error:
-            headers = {"WWW-Authenticate": "Bearer"} if error.status == HTTPStatus.UNAUTHORIZED else None
-            problem = ControlProblem(message=error.message, problems=error.problems)
-            response = Response(problem.model_dump_json(), error.status, headers, "application/json")
+            response = refusal(error)
         except Exception:
             _logger.exception("%s %s failed", request.method, request.scope["path"])
             problem = ControlProblem(message="the emulator failed, see its log")
@@ -430,7 +428,7 @@ class ControlEndpoint:
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
-        self._authorize(request)
+        authorize(request, self._token)
         path = request.scope["path"].removeprefix(CONTROL_PATH)
         if path == "/openapi.json":
             return Response(json.dumps(openapi(protected=self._token is not None)), media_type="application/json")
@@ -445,15 +443,6 @@ class ControlEndpoint:
         allowed = ", ".join(route.http_method for route, _ in found)
         problem = ControlProblem(message=f"this takes {allowed} only")
         return Response(problem.model_dump_json(), 405, {"Allow": allowed}, "application/json")
-
-    def _authorize(self, request: Request) -> None:
-        if self._token is None:
-            return
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token.encode()):
-            raise ControlError(
-                HTTPStatus.UNAUTHORIZED, "the control plane needs its token: Authorization: Bearer <control token>"
-            )
 
     async def _perform(self, route: ControlRoute, values: dict[str, str], request: Request) -> Response:
         arguments = [_argument(name, values, request) for name in route.parameters]
@@ -472,6 +461,28 @@ class ControlEndpoint:
         except ValueError as error:
             raise ControlError(HTTPStatus.BAD_REQUEST, str(error)) from None
         return Response(route.response.dump_json(answer), media_type="application/json")
+
+
+def refusal(error: ControlError) -> Response:
+    """The answer to a request that was refused."""
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == HTTPStatus.UNAUTHORIZED else None
+    problem = ControlProblem(message=error.message, problems=error.problems)
+    return Response(problem.model_dump_json(), error.status, headers, "application/json")
+
+
+def authorize(request: Request, token: str | None) -> None:
+    """Check that a request has the token of the control plane, if that asks for one.
+
+    Raises:
+        ControlError: it has not.
+    """
+    if token is None:
+        return
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
+        raise ControlError(
+            HTTPStatus.UNAUTHORIZED, "the control plane needs its token: Authorization: Bearer <control token>"
+        )
 
 
 def openapi(*, protected: bool = False) -> dict[str, Any]:

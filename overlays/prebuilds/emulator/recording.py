@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -71,6 +71,34 @@ class RequestRecord:
     """The id of the planned fault that it met."""
 
 
+class Observation(Protocol):
+    """What an observer sees of one request."""
+
+    async def receive(self) -> Message:
+        """Takes the place of the request's own."""
+        ...
+
+    async def send(self, message: Message) -> None:
+        """Takes the place of the request's own."""
+        ...
+
+    def finish(self, record: RequestRecord) -> None:
+        """The request was answered, or broken off."""
+        ...
+
+
+class Observer(Protocol):
+    """Sees the requests as they come, with their bodies."""
+
+    def begin(self, number: int, at: datetime, scope: Scope, receive: Receive, send: Send) -> Observation:
+        """A request comes."""
+        ...
+
+    def forget(self) -> None:
+        """The recorded requests were forgotten."""
+        ...
+
+
 class Recorder:
     """An ASGI application that remembers what is asked of another one.
 
@@ -87,6 +115,8 @@ class Recorder:
         # What a record is made of: making one takes longer than many a request.
         self._latest: deque[tuple[Any, ...]] = deque(maxlen=MOST_RECORDS)
         self._numbers = itertools.count(1)
+        self.observer: Observer | None = None
+        """Sees each request from now on."""
 
     def records(self, limit: int = MOST_RECORDS) -> list[RequestRecord]:
         """The latest requests, in the order in which they were done with."""
@@ -96,6 +126,8 @@ class Recorder:
     def clear(self) -> None:
         """Forget the requests. Their numbers go on."""
         self._latest.clear()
+        if self.observer is not None:
+            self.observer.forget()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -107,6 +139,10 @@ class Recorder:
         at, begin = self._clock.now(), time.perf_counter()
         status: int | None = None
         error = b""
+        observation = None
+        if self.observer is not None:
+            observation = self.observer.begin(number, at, scope, receive, send)
+            receive, send = observation.receive, observation.send
 
         async def watch(message: Message) -> None:
             nonlocal status, error
@@ -133,6 +169,8 @@ class Recorder:
             self._latest.append(parts)
             if self._on_record is not None:
                 self._on_record(_record(*parts))
+            if observation is not None:
+                observation.finish(_record(*parts))
 
 
 def _record(

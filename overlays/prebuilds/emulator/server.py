@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 import time
+import webbrowser
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -73,7 +74,7 @@ class Options:
     """The projects that are declared from the start."""
 
     control: bool = True
-    """Whether there is a control plane."""
+    """Whether there is a control plane, and the page on top of it."""
 
     control_token: str | None = field(default=None, repr=False)
     """The bearer token that the control plane asks for; None for none."""
@@ -190,6 +191,7 @@ def run(
     options: Options | None = None,
     projects: Path | None = None,
     ready_file: Path | None = None,
+    open_page: bool = False,
     log: LogStyle = "none",
 ) -> int:
     """Serve until SIGTERM or SIGINT, and return the exit code of the program: 0 then, 1 if it could not start.
@@ -207,6 +209,7 @@ def run(
         options: what else there is to choose.
         projects: a file of JSON with the projects that are declared from the start, see `read_projects`.
         ready_file: gets the base URL once the socket accepts, and is removed at the end.
+        open_page: whether to open the page in a browser.
         log: how requests are told of.
     """
     options = options or Options()
@@ -237,6 +240,9 @@ def run(
             if ready_file is not None:
                 _write_whole(ready_file, f"{url}\n")
             _announce(url, options, remote=not _is_local(listener))
+            if open_page:
+                # A browser of the terminal runs for as long as somebody reads.
+                threading.Thread(target=_open_page, args=(url,), name="prebuilds-emulator-page", daemon=True).start()
 
         server.on_ready = announce
         try:
@@ -418,7 +424,8 @@ def _announce(url: str, options: Options, *, remote: bool) -> None:
         f"  clients of Ona          ONA_BASE_URL={url} ONA_API_KEY={token}",
     ]
     if options.control:
-        lines.append(f"Arrange outcomes, faults and time at {url}{CONTROL_PATH}/openapi.json")
+        lines.append(f"Watch it and arrange what happens on its page: {url}/")
+        lines.append(f"Or arrange outcomes, faults and time with {url}{CONTROL_PATH}/openapi.json")
     if remote:
         lines.append("WARNING: others can reach this address. Whoever does can read and change everything here.")
         if options.control and options.control_token is None:
@@ -426,6 +433,12 @@ def _announce(url: str, options: Options, *, remote: bool) -> None:
     lines.append("It runs until Ctrl-C.")
     sys.stderr.write("\n".join(lines) + "\n")
     sys.stderr.flush()
+
+
+def _open_page(url: str) -> None:
+    if not webbrowser.open(f"{url}/"):
+        sys.stderr.write(f"prebuilds emulator: no browser was found here: open {url}/ yourself\n")
+        sys.stderr.flush()
 
 
 def _write_whole(file: Path, text: str) -> None:

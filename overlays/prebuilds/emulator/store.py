@@ -13,7 +13,7 @@ import hashlib
 import json
 import sqlite3
 import threading
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -76,6 +76,8 @@ class Store:
         """Random bytes that stay the same for as long as the records do."""
         self._number_key = self._meta("number key")
         self._now = self.latest()
+        self.on_commit: Callable[[Transaction], None] | None = None
+        """Called with each transaction that was committed, while the store is locked."""
 
     def close(self) -> None:
         """Give the file free. The store cannot be used any more."""
@@ -110,6 +112,8 @@ class Store:
                 yield transaction
                 self._finish(transaction, before, now)
                 self._now = now
+                if self.on_commit is not None:
+                    self.on_commit(transaction)
             except BaseException as error:
                 self._roll_back(before)
                 if isinstance(error, sqlite3.Error) and (failure := _failure(error)) is not None:
@@ -161,6 +165,10 @@ class Transaction:
         self._remembered = remembered
         self.moved = False
         """Whether a record was read that was another one before the time moved on."""
+        self.written: set[str] = set()
+        """The ids of the prebuilds that were added or changed."""
+        self.cleared = False
+        """Whether everything was removed."""
         self._to_sweep = 0
 
     # -- Prebuilds
@@ -170,9 +178,15 @@ class Transaction:
         row = self._connection.execute("SELECT sequence FROM prebuilds WHERE id = ?", (prebuild_id,)).fetchone()
         return None if row is None else self._prebuilds(row)[0]
 
+    def sequence(self, prebuild_id: str) -> int | None:
+        """The place of a prebuild in the lists: the higher, the newer."""
+        row = self._connection.execute("SELECT sequence FROM prebuilds WHERE id = ?", (prebuild_id,)).fetchone()
+        return None if row is None else row[0]
+
     def add_prebuild(self, record: PrebuildRecord) -> None:
         """Keep a new prebuild."""
         self._to_sweep = max(self._to_sweep, _SWEPT_BY_ADDING)
+        self.written.add(record.id)
         cursor = self._connection.execute(
             "INSERT INTO prebuilds (id, project, environment_class, creator, executor, kind, next_change,"
             " completes_at, snapshot_until, gone_at, changes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -194,6 +208,7 @@ class Transaction:
         connection = self._connection
         (sequence,) = connection.execute("SELECT sequence FROM prebuilds WHERE id = ?", (record.id,)).fetchone()
         self._remembered.pop(sequence, None)
+        self.written.add(record.id)
         connection.execute(
             "UPDATE prebuilds SET kind = ?, next_change = ?, completes_at = ?, snapshot_until = ?, gone_at = ?,"
             " changes = ? WHERE sequence = ?",
@@ -302,6 +317,7 @@ class Transaction:
         for table in ("prebuilds", "documents", "warm_pools", "settings"):
             self._connection.execute(f"DELETE FROM {table}")
         self._remembered.clear()
+        self.cleared = True
 
     def place_prebuild(self, prebuild_id: str, sequence: int) -> None:
         """Give a prebuild that was added another place in the lists."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from prebuilds.contract.checks import may_refuse_deletion
 from prebuilds.contract.machine.model import Made, is_at_rest, is_leaving
 from prebuilds.contract.machine.world import DELETE, ITEM, World
+from prebuilds.contract.methods import ID_FIELD
 from prebuilds.contract.observations import desired_phase_of, phase_of
-from prebuilds.contract.probes import may_refuse_deletion
-from prebuilds.contract.properties import ID_FIELD
 
 
 class Deletion:

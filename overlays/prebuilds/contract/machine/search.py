@@ -17,7 +17,7 @@ from hypothesis.reporting import with_reporter
 from hypothesis.stateful import run_state_machine_as_test
 
 from prebuilds.contract import schema
-from prebuilds.contract.properties import ID_FIELD
+from prebuilds.contract.methods import ID_FIELD
 from prebuilds.contract.session import ForbiddenError, LimitReachedError, Pair, Session
 from prebuilds.contract.transports import TransportError
 

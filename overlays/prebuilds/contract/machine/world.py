@@ -9,8 +9,8 @@ from typing import Final, cast
 from prebuilds.contract.findings import UNIMPLEMENTED
 from prebuilds.contract.machine.model import CANCELLING, Json, Kind, Made, bounds, fits, is_at_rest, is_leaving
 from prebuilds.contract.machine.search import Broken, Search
+from prebuilds.contract.methods import CREATES, ID_FIELD, READS
 from prebuilds.contract.observations import ENDED, phase_of
-from prebuilds.contract.properties import CREATES, ID_FIELD, READS
 from prebuilds.contract.session import ForbiddenError, LimitReachedError
 from prebuilds.contract.transports import TransportError
 from prebuilds.contract.wire import Answer
