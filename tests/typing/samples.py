@@ -261,6 +261,14 @@ def docs_how_to_network(client: PrebuildClient, project: str, prebuild: Prebuild
     private.close()
 
 
+def docs_how_to_observe(client: PrebuildClient, project: str, prebuild: Prebuild) -> None:
+    from prebuilds import telemetry
+
+    telemetry.instrument()  # takes tracer_provider= and meter_provider=, too
+    client.prebuilds.list(project_ids=[project])
+    telemetry.uninstrument()
+
+
 def docs_how_to_test_a_server(client: PrebuildClient, project: str, prebuild: Prebuild) -> None:
     import schemathesis
     from prebuilds.contract import register_formats, schema_document
