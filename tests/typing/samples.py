@@ -31,7 +31,7 @@ def readme() -> None:
     for line in client.prebuilds.logs(prebuild):
         print(line)
 
-    for prebuild in client.prebuilds.list(project_ids=[project], phases=["PREBUILD_PHASE_COMPLETED"]):
+    for prebuild in client.prebuilds.list(project_ids=[project], phases=["completed"]):
         print(prebuild.id, prebuild.status.completion_time)
 
     import asyncio
