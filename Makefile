@@ -139,7 +139,7 @@ contract: .venv/.test ## does the emulator keep the contract? (ARGS='-k pool' fo
 browser: .venv/.browser ## the emulator's page in Chromium (CHROMIUM=... names another browser; ARGS='-k fault')
 	@command -v $${CHROMIUM:-chromium} >/dev/null \
 		|| { echo "There is no Chromium here. Install it (Debian: apt install chromium), or name one: make browser CHROMIUM=/path" >&2; exit 1; }
-	@$(BIN)/python -m pytest -q tests/browser/page.py $(ARGS)
+	@$(BIN)/python -m pytest -q $(PARALLEL) tests/browser/page.py $(ARGS)
 
 .PHONY: load
 load: .venv/.test ## the emulator under load for a minute and a half, and killed twenty times

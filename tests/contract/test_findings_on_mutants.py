@@ -75,9 +75,10 @@ def test_bugs_are_found(area, size):
     assert missed(kinds[:: max(len(kinds) // size, 1)], QUICK) == []
 
 
+@pytest.mark.campaign(quick=4, full=100)
 @pytest.mark.parametrize("part", range(4))
-def test_the_machine_finds_bugs_alone(part):
-    assert missed(FOUND_BY_THE_MACHINE[part::4], ("machine",)) == []
+def test_the_machine_finds_bugs_alone(part, size):
+    assert missed(FOUND_BY_THE_MACHINE[part::4][:size], ("machine",)) == []
 
 
 @pytest.mark.parametrize("name", VARIANTS)

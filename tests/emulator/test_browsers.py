@@ -24,7 +24,8 @@ CONTROL = [
      .replace("{warm_pool_id}", NOBODY).replace("{fault_id}", "1"))
     for route in ROUTES
 ]  # fmt: skip
-EVERYTHING = [*API, *LOGS, *CONTROL, ("GET", "/_emulator/openapi.json"), ("GET", "/")]
+PAGE = [("GET", f"/_emulator/page/{name}") for name in ("main.js", "events", f"prebuilds/{NOBODY}", "requests/1")]
+EVERYTHING = [*API, *LOGS, *CONTROL, ("GET", "/_emulator/openapi.json"), ("GET", "/"), *PAGE]
 
 
 @pytest.fixture

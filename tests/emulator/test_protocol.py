@@ -47,7 +47,6 @@ UNKNOWN_PATHS = [
     "/logs",
     "/gitpod.v1.ProjectService/GetProject",
     "/other/gitpod.v1.PrebuildService/GetPrebuild",
-    "//",
     "/%00",
 ]
 

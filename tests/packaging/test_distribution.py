@@ -118,6 +118,17 @@ def test_the_wheel_holds_every_file_of_the_three_packages_and_nothing_else(wheel
     assert shipped == expected
 
 
+def test_the_emulators_page_is_read_from_within_a_zip_file(wheel: Path):
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from prebuilds.emulator.page import files\n"
+        "assert files.__file__.startswith(sys.argv[1])\n"
+        "assert b'module' in files.file_response('index.html').body\n"
+    )
+    done = run(sys.executable, "-c", code, wheel)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_each_package_tells_type_checkers_that_it_is_typed(wheel: Path, package: str):
     assert f"{package}/py.typed" in contents(wheel)

@@ -10,7 +10,6 @@ import socket
 import sys
 import threading
 import time
-import webbrowser
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -436,6 +435,8 @@ def _announce(url: str, options: Options, *, remote: bool) -> None:
 
 
 def _open_page(url: str) -> None:
+    import webbrowser  # an emulator starts sooner without
+
     if not webbrowser.open(f"{url}/"):
         sys.stderr.write(f"prebuilds emulator: no browser was found here: open {url}/ yourself\n")
         sys.stderr.flush()

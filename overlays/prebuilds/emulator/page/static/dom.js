@@ -78,8 +78,13 @@ export function codeBlock(label) {
       class: "quiet copy",
       "aria-label": `Copy the ${label} code`,
       click: async () => {
-        await navigator.clipboard.writeText(code.textContent);
-        notify("Copied.");
+        try {
+          await navigator.clipboard.writeText(code.textContent);
+          notify("Copied.");
+        } catch {
+          // Browsers keep the clipboard from pages that come from another machine without TLS.
+          notify("This browser does not let the page copy: select the code and copy it.", true);
+        }
       },
     },
     "Copy",

@@ -3,7 +3,8 @@
 import { phaseAt } from "./phases.js";
 import * as time from "./time.js";
 
-const MAX_PREBUILDS = 20000;
+/** How many prebuilds are shown, the newest ones. */
+export const MAX_PREBUILDS = 20000;
 const MAX_REQUESTS = 1000;
 
 /** All that is known. Views read it, and only `apply` changes it. */

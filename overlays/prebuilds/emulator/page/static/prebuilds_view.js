@@ -4,7 +4,7 @@ import * as actions from "./actions.js";
 import { formButton } from "./action_dialog.js";
 import { element, openDialog, setAttribute, setText } from "./dom.js";
 import { read } from "./emulator.js";
-import { model, prebuilds, projectIds } from "./model.js";
+import { MAX_PREBUILDS, model, prebuilds, projectIds } from "./model.js";
 import { ENDED, GROUPS, groupOf, phaseAt, stepAt, stretches } from "./phases.js";
 import * as time from "./time.js";
 import { VirtualList } from "./virtual_list.js";
@@ -88,7 +88,7 @@ export function prebuildsView(target) {
       shown.push(prebuild);
     }
     for (const [name, { chip, count }] of chips) {
-      setText(count, String(counts[name] ?? 0));
+      setText(count, `${counts[name] ?? 0}${all.length >= MAX_PREBUILDS ? "+" : ""}`);
       setAttribute(chip, "aria-pressed", name === group);
     }
     drawAxis(axis, now, span);
@@ -106,7 +106,8 @@ const TICKS = [1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 10800, 21600, 43200,
 
 function drawAxis(axis, now, span) {
   const begin = now - span * 1000 * NOW_AT;
-  const step = (TICKS.find((seconds) => span / seconds <= 5) ?? span) * 1000;
+  const room = Math.max(1, Math.floor(axis.clientWidth / 70)); // how many times fit next to each other
+  const step = (TICKS.find((seconds) => span / seconds <= Math.min(room, 8)) ?? span) * 1000;
   const first = Math.ceil(begin / step) * step;
   const marks = [];
   for (let at = first; at < begin + span * 1000; at += step) marks.push(at);
@@ -200,8 +201,8 @@ export function openPrebuild(id) {
           "li",
           { class: begin > now ? "planned" : null },
           element("span", { class: "phase", "data-phase": phase }, phase),
-          element("span", { class: "mono" }, ` ${time.moment(begin)} `),
-          element("span", { class: "dim" }, begin > now ? "planned" : end === Infinity ? "" : `for ${time.duration((Math.min(end, now) - begin) / 1000)}`),
+          element("span", {}, element("span", { class: "mono" }, time.moment(begin)), " ",
+            element("span", { class: "dim" }, begin > now ? "planned" : end === Infinity ? "" : `for ${time.duration((Math.min(end, now) - begin) / 1000)}`)),
         ),
       ),
     );

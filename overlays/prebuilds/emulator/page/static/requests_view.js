@@ -111,10 +111,10 @@ async function openRequest(request) {
 }
 
 function part(title, { headers: lines, text, length, truncated, note, secret }) {
-  const notes = [`${length} bytes`, note, truncated ? "cut off here" : ""].filter(Boolean).join(", ");
+  const notes = [`${length} bytes`, text === null ? "" : note, truncated ? "cut off here" : ""].filter(Boolean).join(", ");
   const body = secret
     ? element("p", { class: "dim" }, "The body holds a token and is not kept.")
-    : element("pre", { class: "raw", tabindex: "0", "aria-label": `Body of the ${title.toLowerCase()}` }, text || "(empty)");
+    : element("pre", { class: "raw", tabindex: "0", "aria-label": `Body of the ${title.toLowerCase()}` }, text ?? note);
   return [element("h3", {}, title, " ", element("small", { class: "dim" }, secret ? "" : notes)), headers(lines), body];
 }
 
