@@ -31,7 +31,7 @@ def readme() -> None:
     for line in client.prebuilds.logs(prebuild):
         print(line)
 
-    for prebuild in client.prebuilds.list(project_ids=[project], phases=["PREBUILD_PHASE_COMPLETED"]):
+    for prebuild in client.prebuilds.list(project_ids=[project], phases=["completed"]):
         print(prebuild.id, prebuild.status.completion_time)
 
     import asyncio
@@ -72,7 +72,7 @@ def docs_client(client: PrebuildClient, project: str, prebuild: Prebuild) -> Non
     impatient = short_lived.with_options(timeout=5, retries=0)  # shares the connections
     short_lived.close()
 
-    for failed in client.prebuilds.list(project_ids=[project], phases=["PREBUILD_PHASE_FAILED"]):
+    for failed in client.prebuilds.list(project_ids=[project], phases=["failed"]):
         print(failed.id, failed.status.failure_message)
 
     page = client.prebuilds.list(page_size=50)
