@@ -72,7 +72,7 @@ def docs_client(client: PrebuildClient, project: str, prebuild: Prebuild) -> Non
     impatient = short_lived.with_options(timeout=5, retries=0)  # shares the connections
     short_lived.close()
 
-    for failed in client.prebuilds.list(project_ids=[project], phases=["PREBUILD_PHASE_FAILED"]):
+    for failed in client.prebuilds.list(project_ids=[project], phases=["failed"]):
         print(failed.id, failed.status.failure_message)
 
     page = client.prebuilds.list(page_size=50)
