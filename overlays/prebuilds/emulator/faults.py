@@ -63,7 +63,7 @@ class StatusFault(_Fault):
     body: Annotated[str, Field(max_length=100_000)] = ""
     """The body, as `text/plain`."""
 
-    headers: Annotated[dict[_HeaderName, _HeaderValue], Field(default_factory=dict)]
+    headers: dict[_HeaderName, _HeaderValue] = Field(default_factory=dict[str, str])
     """More headers of the answer."""
 
     when: When = "before"
