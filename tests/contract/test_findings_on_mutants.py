@@ -67,7 +67,7 @@ def missed(names, layers):
     ]
 
 
-@pytest.mark.campaign(quick=6, full=100)
+@pytest.mark.campaign(quick=4, full=100)
 @pytest.mark.parametrize("area", AREAS)
 def test_bugs_are_found(area, size):
     kinds = [kind.__name__ for kind in AREAS[area] if kind.__name__ not in (*SUBTLE, *ESCAPED)]

@@ -60,7 +60,7 @@ def test_a_correct_server_is_not_accused(size):
 def test_a_server_that_is_correct_in_its_own_ways_is_not_accused(name):
     kind = COMBINED[name]
     given = {"projects": kind.projects, "environment_classes": kind.environment_classes}
-    session = explore(kind(), scale=0.4, assumptions=kind.assumptions, **given)
+    session = explore(kind(), scale=0.25, assumptions=kind.assumptions, **given)
     # What should be, and need not be, is another matter.
     assert [failure.why for failure in session.findings.failures if failure.property.level == "MUST"] == []
 
@@ -75,7 +75,7 @@ def test_a_server_that_is_correct_in_its_own_ways_is_not_accused(name):
     ids=["all-at-once", "slow", "some-at-once"],
 )
 def test_how_long_things_take_is_the_servers_choice(plan):
-    assert broken(explore(Server(plan=plan))) == {}
+    assert broken(explore(Server(plan=plan), scale=0.2)) == {}
 
 
 def test_time_may_stand_still():
