@@ -1,7 +1,7 @@
 """`prebuilds demo`: a prebuild, a list, a warm pool.
 
-By default it runs on the bundled emulator. On a service of the reader's own it only reads, unless told to create; then
-it deletes whatever it created, also when it fails or is interrupted.
+By default it runs on the bundled emulator. On a real service, the demo only reads, unless told to create. It then
+deletes everything it created, also after a failure or an interrupt.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from prebuilds.extras import how_to_install, missing_extras
 from prebuilds.options import BASE_URL_VARIABLES, TOKEN_VARIABLES
 
 SPEED = 30
-"""How many seconds of the emulated service pass in one of ours: a prebuild takes ten of them."""
+"""The number of seconds of the emulated service per real second: a prebuild takes ten of them."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _run(session: Session, *, base_url: str | None, token_env: str | None, creat
         return
     if create and project is None:
         raise CommandError("--create needs a project", hint="add --project ID", code=USAGE)
-    # A person who waits for the demo should soon see that there is no service.
+    # A user who waits for the demo should soon see that the service is unreachable.
     with PrebuildClient(base_url=own, bearer_token=session.token, retries=2) as client:
         demo = _Demo(client, pace=REAL)
         if create and project is not None:
