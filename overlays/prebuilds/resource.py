@@ -251,7 +251,7 @@ class Prebuilds(Calls, PrebuildsResource):
             stalled_after: The time without any change after which to give up; None for never.
 
         Raises:
-            CallError: the prebuild could not be started; `maybe_executed` is true if it may exist nevertheless.
+            CallError: the prebuild could not be started; `maybe_executed` is true if it may exist despite the error.
             WaitError: it did not complete; see `wait`.
         """
         from prebuilds.waiting import create_and_wait

@@ -116,7 +116,7 @@ class Writer(Generic[T]):
 
 
 class Output:
-    """Standard output in one of the formats.
+    """Writes standard output in one of the formats.
 
     Args:
         output_format: the format.
@@ -190,7 +190,7 @@ class _JsonLines(Writer[T]):
 
 
 class _Json(Writer[T]):
-    """One array, an item at a time: a list of any length takes the memory of one item."""
+    """Writes one array, item by item: a list of any length takes the memory of one item."""
 
     _count = 0
 

@@ -69,7 +69,7 @@ class Session:
         """The client, which is made when it is first needed.
 
         Raises:
-            CommandError: there is no token.
+            CommandError: the token is missing.
             ConfigurationError: a setting is invalid.
         """
         if self._client is None:
@@ -85,7 +85,7 @@ class Session:
         """A new asynchronous client for `async with`.
 
         Raises:
-            CommandError: there is no token.
+            CommandError: the token is missing.
             ConfigurationError: a setting is invalid.
         """
         from prebuilds import AsyncPrebuildClient
@@ -184,7 +184,7 @@ class Session:
 
     @property
     def is_watched(self) -> bool:
-        """Whether a person sees progress on standard error."""
+        """True if a person sees progress on standard error."""
         return is_terminal(sys.stderr) and not self.quiet
 
     def _given_token(self) -> str | None:
@@ -272,7 +272,7 @@ def explained(error: Exception, base_url: str) -> tuple[str, str]:
 
 
 def proxy_of(base_url: str) -> str | None:
-    """The proxy for a service; None if there is none, or if the environment names an invalid one."""
+    """The proxy for a service; None if the environment names no valid proxy."""
     from prebuilds.engines.environment import proxy_for
     from prebuilds.errors import ConfigurationError
 
@@ -280,7 +280,7 @@ def proxy_of(base_url: str) -> str | None:
         parts = urlsplit(base_url)
         return proxy_for(parts.scheme, parts.hostname or "", parts.port)
     except (ConfigurationError, ValueError):
-        return None  # the client raises an error that says so
+        return None  # the client raises an error about it
 
 
 def _without_advice(text: str) -> tuple[str, str]:

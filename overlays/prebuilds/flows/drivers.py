@@ -78,9 +78,9 @@ class Driver:
         """Perform one effect.
 
         Args:
-            effect: what to do.
-            held: gets what the effect leaves open or running.
-            watch: is told the deadline of an exchange, so that another thread can cancel it.
+            effect: the effect to perform.
+            held: receives the resources that the effect leaves open or running.
+            watch: receives the deadline of a request, so that another thread can cancel it.
         """
         match effect:
             case Send():
