@@ -21,10 +21,10 @@ INTERRUPTED: Final = 130
 
 
 class CommandError(Exception):
-    """A command cannot do what it was asked to do.
+    """A command cannot carry out its request.
 
     Attributes:
-        hint: advice for the person; empty if there is none.
+        hint: advice for the user, or an empty text.
         code: the exit code.
     """
 

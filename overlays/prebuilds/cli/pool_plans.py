@@ -34,7 +34,7 @@ class Step:
 
     @property
     def changes(self) -> bool:
-        """Whether there is anything to do."""
+        """True if there is a change to make."""
         return self.action != "keep"
 
 

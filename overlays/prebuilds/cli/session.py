@@ -121,7 +121,7 @@ class Session:
         """The token for the service.
 
         Raises:
-            CommandError: there is none.
+            CommandError: the token is missing.
         """
         from prebuilds.options import TOKEN_VARIABLES
 

@@ -1,4 +1,4 @@
-"""What the environment says about proxies and certificates. Every engine follows it in the same way."""
+"""The settings for proxies and certificates in the environment. Every engine follows it in the same way."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def unusable_proxy(proxy: str, why: str) -> ConfigurationError:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address stands for this machine."""
+    """Return True if a host name or address stands for this machine."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -83,7 +83,7 @@ def is_loopback(host: str) -> bool:
 
 
 def tls_context() -> ssl.SSLContext:
-    """A TLS context that trusts the authorities of the system, or those of SSL_CERT_FILE and SSL_CERT_DIR.
+    """A TLS context that trusts the authorities of the system, or the authorities in SSL_CERT_FILE and SSL_CERT_DIR.
 
     Raises:
         ConfigurationError: the certificates that the environment names cannot be read.
@@ -120,5 +120,5 @@ def _without_credentials(url: str) -> str:
 
 
 def _set(*names: str) -> str:
-    """Those of the variables that are set, in words."""
+    """The names of the variables that are set, as text."""
     return ", ".join(name for each in names for name in (each, each.lower()) if os.environ.get(name)) or names[0]

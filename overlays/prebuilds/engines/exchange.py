@@ -1,4 +1,4 @@
-"""One HTTP exchange: a request goes in; a response with a bounded body comes out, or an `ExchangeError`."""
+"""One HTTP request: it returns a response with a bounded body, or raises an `ExchangeError`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Request:
     Attributes:
         method: `POST`, or `GET` for a log.
         url: the absolute URL.
-        headers: all headers but those of the connection and the length.
+        headers: all headers except the headers of the connection and the length.
         content: the body.
         deadline: when the exchange must have ended.
         max_bytes: the limit for the body of a successful response, after decompression.
@@ -65,11 +65,11 @@ class Deadline:
         self.cancelled = False
 
     def remaining(self) -> float:
-        """The seconds that are left, 0 or less if there are none, infinity if there is no end."""
+        """The remaining seconds: 0 or less after the deadline, infinity without a deadline."""
         return self._at - time.monotonic()
 
     def limit(self, most: float = math.inf) -> float | None:
-        """A timeout for the next step: what is left, `most` at most, and more than 0. None for no limit."""
+        """A timeout for the next step: the remaining time, `most` at most, and more than 0. None for no limit."""
         left = min(self.remaining(), most)
         return None if math.isinf(left) else max(left, 0.001)
 
@@ -91,7 +91,7 @@ class ExchangeError(Exception):
             itself can say that it did not.
         timed_out: whether the deadline was the reason.
         lasting: whether another attempt would fail in the same way.
-        advice: what the user can do; empty if that is not known.
+        advice: the user's remedy; empty if it is not known.
         status: the status of a response whose body was at fault.
     """
 
@@ -125,7 +125,7 @@ def timed_out(*, maybe_executed: bool = True) -> ExchangeError:
 
 def proxy_error(status: int | None, said: str) -> ExchangeError:
     """The error for a proxy that does not connect to the service."""
-    # Other statuses are about who asks for what, so that asking again is no use.
+    # Other statuses concern the credentials or the request, so that a retry is useless.
     lasting = status is not None and status not in (502, 503, 504)
     return ExchangeError(said, maybe_executed=False, lasting=lasting, advice=PROXY_ADVICE)
 
@@ -136,7 +136,7 @@ CERTIFICATE_ADVICE = (
     "pass ssl_context=ssl.create_default_context(cafile=...)."
 )
 NO_TLS_REASONS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
-"""How OpenSSL says that the answer to its handshake was something else."""
+"""The message of OpenSSL for a response to its handshake that is not TLS."""
 NO_TLS_ADVICE = "The server does not speak TLS: should the base URL start with http://?"
 
 

@@ -29,7 +29,7 @@ class BackgroundThread:
     It sleeps only once somebody waits for its result, so that a result that nobody wants costs no retries.
 
     Attributes:
-        held: what the logic has left open.
+        held: the resources that the logic has left open.
         future: gets the result.
     """
 
@@ -48,7 +48,7 @@ class BackgroundThread:
         """Wait for the result.
 
         Raises:
-            BaseException: what the logic raised.
+            BaseException: the exception of the logic.
         """
         self._wanted.set()
         if self.is_deferred:
@@ -57,7 +57,7 @@ class BackgroundThread:
 
     @property
     def is_deferred(self) -> bool:
-        """Whether the logic runs only when its result is needed."""
+        """True if the logic runs only when its result is needed."""
         return self._thread is None
 
     def watch(self, deadline: Deadline) -> None:
@@ -162,7 +162,7 @@ async def first_task(
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The event loop of asyncio that is running; None if there is none."""
+    """The running event loop of asyncio, or None."""
     import asyncio
 
     try:

@@ -47,7 +47,7 @@ async def run_async(steps: Steps[T], perform: Callable[[Effect], Awaitable[objec
 
 
 def iterate(steps: Stream[T], perform: Callable[[Effect], object]) -> Generator[T]:
-    """Perform the effects of `steps`, and yield what it emits."""
+    """Perform the effects of `steps`, and yield the values that it emits."""
     try:
         effect = next(steps)
         outcome: object

@@ -23,7 +23,7 @@ _MAX_REMEMBERED = 2**23
 
 
 class Lines:
-    """The lines of a log, without those that a connection repeats.
+    """The lines of a log, without the lines that a connection repeats.
 
     A new connection may repeat the log from its start, its latest lines, or nothing. Its first lines count as repeated
     if the log so far ends with them. If several readings are possible because lines are equal, the longest stretch
@@ -34,7 +34,7 @@ class Lines:
         self._seen = array("q")
         """A hash of each line, the latest ones at least."""
         self._forgotten = 0
-        """The number of lines whose hashes are no longer kept."""
+        """The number of lines whose hashes are no longer stored."""
         self.begin()
 
     @property
@@ -59,7 +59,7 @@ class Lines:
         self._held_size = 0
 
     def feed(self, chunk: bytes) -> list[str]:
-        """Add what was received. Returns the lines that are complete now and not repeated."""
+        """Add the received data. Returns the lines that are complete now and not repeated."""
         *lines, incomplete = self._decoder.decode(chunk).split("\n")
         complete: list[str] = []
         for line in lines:

@@ -62,7 +62,7 @@ def report_files(values: Sequence[str]) -> dict[str, Path]:
     """The files of `--report json=F,md=F`.
 
     Raises:
-        click.UsageError: one of them is not of that form, or cannot be written.
+        click.UsageError: a report does not have that form, or cannot be written.
     """
     files: dict[str, Path] = {}
     for item in ",".join(values).split(",") if values else ():
