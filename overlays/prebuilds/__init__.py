@@ -159,7 +159,7 @@ __all__ = [
 ]
 
 
-# Where the names come from, but for the errors and the models.
+# The modules of the names, except for the errors and the models.
 _HOMES = {
     "prebuild_api": ("DecodeError",),
     "prebuild_api.operations": ("Attempt", "CallOptions"),

@@ -100,7 +100,7 @@ class CallErrors:
         else:
             kind = RequestTimeoutError if cause.timed_out else ConnectionFailedError
             what = "no response in time" if cause.timed_out else "no response"
-            said = " ".join(str(cause).split())  # some parsers show the bytes on a line of their own
+            said = " ".join(str(cause).split())  # some parsers show the bytes on a separate line
             text = self._text(
                 what, f"{said}, from {self.options.base_url}", cause.advice, maybe_executed=cause.maybe_executed
             )

@@ -59,7 +59,7 @@ class _Call(Generic[ResponseT]):
 
 @define(kw_only=True)
 class _Outcome(Generic[ResponseT]):
-    """How an attempt ended: with a result or an error."""
+    """The outcome of an attempt: a result or an error."""
 
     duration: float
     response: RawResponse | None = None
@@ -221,7 +221,7 @@ class CallExecutor:
 
 
 def check_options(resource: type, operation: Operation[Any, Any], options: CallOptions) -> None:
-    """Refuse keywords that neither the method nor `CallOptions` has.
+    """Reject keywords that neither the method nor `CallOptions` has.
 
     Raises:
         TypeError: there is one. The closest valid name is suggested.

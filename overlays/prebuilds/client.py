@@ -199,7 +199,7 @@ class PrebuildClient(_ClientBase, Services):
         return self._http
 
     def close(self) -> None:
-        """Close the connections, and reject further calls. A second time changes nothing.
+        """Close the connections, and reject further calls. Further calls have no effect.
 
         A call that another thread has in flight goes on until its response arrives.
         """
@@ -292,7 +292,7 @@ class AsyncPrebuildClient(_ClientBase, AsyncServices):
         return self._http
 
     async def aclose(self) -> None:
-        """Close the connections, and reject further calls. A second time changes nothing."""
+        """Close the connections, and reject further calls. Further calls have no effect."""
         self._closed = True
         if self._is_owner:
             await self._connections.aclose()

@@ -57,7 +57,7 @@ def engine_maker(
 def async_engine_maker(
     engine: EngineName, ssl_context: ssl.SSLContext | None, http_client: Any, transport: Any
 ) -> Callable[[], AsyncEngine]:
-    """As `engine_maker`, for an asynchronous client."""
+    """Like `engine_maker`, for an asynchronous client."""
     _check(engine, ssl_context, http_client, transport, "AsyncClient", "handle_async_request")
     if http_client is not None or transport is not None:
         from prebuilds.engines.forwarding import AsyncForwardingEngine, client_of
@@ -99,8 +99,7 @@ def _check(engine: str, ssl_context: object, http_client: Any, transport: Any, k
 
 
 def _is_client(http_client: Any, kind: str) -> bool:
-    """Return True if the object is an httpx client, or a client of a library with the same interface, by its class's
-    name."""
+    """Return True if the object is a client of httpx, or of a library with the same interface, by its class's name."""
     names = {each.__name__ for each in type(http_client).__mro__}
     return kind in names and hasattr(http_client, "send") and hasattr(http_client, "is_closed")
 
@@ -132,11 +131,11 @@ class Connections:
         return engine
 
     def limiter(self) -> threading.Semaphore:
-        """Lets as many exchanges run at a time as there may be connections."""
+        """Limits concurrent requests to the maximum number of connections."""
         return self._limiter
 
     def close(self) -> None:
-        """Close the connections. A second time changes nothing."""
+        """Close the connections. Further calls have no effect."""
         with self._lock:
             engine, self._engine, self.is_closed = self._engine, None, True
         if engine is not None:
@@ -190,13 +189,13 @@ class AsyncConnections:
         return engine
 
     def limiter(self) -> anyio.Semaphore:
-        """Lets as many exchanges run at a time as there may be connections."""
+        """Limits concurrent requests to the maximum number of connections."""
         if self._limiter is None:
             self._limiter = new_async_limiter()
         return self._limiter
 
     async def aclose(self) -> None:
-        """Close the connections. A second time changes nothing."""
+        """Close the connections. Further calls have no effect."""
         engine, self._engine, self.is_closed = self._engine, None, True
         keeper, self._keeper = self._keeper, None
         if engine is None or (not self._forwards and _current_loop() is not self._loop):

@@ -82,7 +82,7 @@ class CallError(PrebuildsError):
 class APIError(CallError):
     """The service returned an error; there is a subclass for each Connect code.
 
-    This class itself stands for a code that this version does not know.
+    This class itself represents an unknown code.
 
     Attributes:
         code: The kind of failure. A response that is not a Connect error (the page of a proxy, for instance) has the
@@ -179,7 +179,7 @@ class OutOfRangeError(APIError):
 
 
 class UnimplementedError(APIError):
-    """`unimplemented`: the server does not know the method; often the base URL is wrong."""
+    """`unimplemented`: the server does not have the method; often the base URL is wrong."""
 
 
 class InternalError(APIError):
@@ -303,7 +303,7 @@ class WarmPoolDeletedError(WaitError):
 
 
 class StalledError(WaitError):
-    """Nothing has changed for so long that it is not expected to change any more."""
+    """Nothing has changed for so long that no further change is expected."""
 
 
 class WaitTimeoutError(WaitError):

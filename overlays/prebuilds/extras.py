@@ -45,7 +45,7 @@ def load(module: str, extra: str) -> ModuleType:
 
 
 def _is_installed(module: str) -> bool:
-    # Looked for, not imported: an ImportError inside a module is a fault, not a missing extra.
+    # The module is located, not imported: an ImportError inside a module is a fault, not a missing extra.
     try:
         return find_spec(module) is not None
     except ModuleNotFoundError:  # not even the parent package is there

@@ -1,7 +1,7 @@
 """The client's log messages: each attempt of each call, in the logger `prebuilds`.
 
 The environment variable PREBUILDS_LOG shows the log without a logging setup in the program: `debug` shows every
-attempt, `info` the failed attempts. `json` shows every attempt as a JSON object on a line of its own.
+attempt, `info` the failed attempts. `json` shows every attempt as a JSON object on one line.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def set_up_logging() -> None:
     """Apply PREBUILDS_LOG, if it is set.
 
     Raises:
-        ConfigurationError: it has a value that means nothing.
+        ConfigurationError: its value is invalid.
     """
     wanted = os.environ.get(VARIABLE, "").strip().lower()
     if not wanted:

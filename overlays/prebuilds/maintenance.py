@@ -180,7 +180,7 @@ def ensure_warm_pool(
 
 
 _PLACE_INTERVAL = 3.0
-"""Seconds between two attempts to take a place that is taken by nobody who can be seen."""
+"""Seconds between two attempts to take a place whose holder is not visible."""
 
 
 def _ids(name: str, given: Iterable[str]) -> list[str]:
@@ -262,8 +262,10 @@ def _is_of_class(prebuild: Prebuild, environment_class_id: str | None) -> bool:
 
 
 def _ended_at(prebuild: Prebuild) -> datetime:
-    """The time when a prebuild ended. A prebuild without this time counts as new, so that it is not deleted by
-    mistake."""
+    """The time when a prebuild ended.
+
+    A prebuild without this time counts as new, so that it is not deleted by mistake.
+    """
     metadata, status = prebuild.metadata, prebuild.status
     return status.completion_time or metadata.updated_at
 

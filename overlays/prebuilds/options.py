@@ -18,10 +18,10 @@ from prebuilds.errors import ConfigurationError
 from prebuilds.version import __version__
 
 TOKEN_VARIABLES = ("GITPOD_API_KEY", "ONA_API_KEY", "ONA_TOKEN")
-"""Where the token is looked for, in this order; the first that is set and not empty counts."""
+"""The environment variables for the token, in order of precedence; the first non-empty value applies."""
 
 BASE_URL_VARIABLES = ("GITPOD_BASE_URL", "ONA_BASE_URL")
-"""Where the base URL is looked for, in this order; the first that is set and not empty counts."""
+"""The environment variables for the base URL, in order of precedence; the first non-empty value applies."""
 
 USER_AGENT = f"prebuilds-python/{__version__}"
 
@@ -69,11 +69,11 @@ FIXED_HEADERS = {"Content-Type": "application/json", "Connect-Protocol-Version":
 
 @define(frozen=True, kw_only=True)
 class Options:
-    """Where a client sends its calls, with whose token, and how patiently."""
+    """The address, the token and the limits of a client's calls."""
 
     token: Token = field(repr=False)
     token_source: str
-    """Where the token came from, for error messages."""
+    """The source of the token, for error messages."""
     base_url: str
     """Without a slash at the end."""
     timeout: float | None

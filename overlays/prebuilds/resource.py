@@ -30,7 +30,7 @@ BaseT = TypeVar("BaseT")
 
 
 class Calls:
-    """How the methods of a service send their requests; a mixin of generated resources."""
+    """Sends the requests of a service's methods; a mixin of generated resources."""
 
     def __init__(self, executor: CallExecutor, driver: Driver) -> None:
         self._executor = executor
@@ -53,7 +53,7 @@ class Calls:
 
 
 class AsyncCalls:
-    """How the asynchronous methods of a service send their requests."""
+    """Sends the requests of a service's asynchronous methods."""
 
     def __init__(self, executor: CallExecutor, driver: AsyncDriver) -> None:
         self._executor = executor
@@ -93,7 +93,7 @@ class Prebuilds(Calls, PrebuildsResource):
         """Wait until a prebuild is COMPLETED, or until it reaches `until`.
 
         Transient failures of the network or the service do not end the wait, unless no poll succeeds in the first two
-        minutes. A phase that this version does not know is waited through.
+        minutes. In an unknown phase, the wait continues.
 
         A prebuild can complete with a warning: it is in `status.warning_message`, and is written to the log.
 
@@ -644,7 +644,7 @@ class AsyncPrebuilds(AsyncCalls, AsyncPrebuildsResource):
 
 
 def resource(base: type[BaseT], executor: CallExecutor, driver: Driver) -> BaseT:
-    """The methods of a service that have nothing written on top of them."""
+    """The methods of a service without handwritten methods on top of them."""
     kind = type(
         base.__name__.removesuffix("Resource"), (Calls, base), {"__doc__": base.__doc__, "__module__": base.__module__}
     )
@@ -652,7 +652,7 @@ def resource(base: type[BaseT], executor: CallExecutor, driver: Driver) -> BaseT
 
 
 def async_resource(base: type[BaseT], executor: CallExecutor, driver: AsyncDriver) -> BaseT:
-    """The asynchronous methods of a service that have nothing written on top of them."""
+    """The asynchronous methods of a service without handwritten methods on top of them."""
     kind = type(
         base.__name__.removesuffix("Resource"),
         (AsyncCalls, base),

@@ -130,8 +130,8 @@ class RetryBudget:
     """Keeps the clients of a service in trouble from making its trouble worse.
 
     Each retry takes a token. Each call that succeeds returns one token, and the tokens of its own retries. As long as
-    most calls succeed in the end, there is always a token; when nothing does, there are soon none left, and calls are
-    not repeated until one succeeds. It may be shared by threads.
+    most calls succeed in the end, a token is available. If all calls fail, the tokens soon run out, and calls are not
+    repeated until a call succeeds. It may be shared by threads.
 
     Args:
         capacity: how many tokens there are at most, and at first.

@@ -57,7 +57,7 @@ class Waitable(Generic[ItemT]):
     """The resource in the response."""
     paths: tuple[tuple[str, ...], ...]
     """The phases in their order: the normal path, and the paths that branch off. Each phase is on one path. A phase
-    counts as reached when a later one of the same path is seen, because a short phase may pass between two polls."""
+    counts as reached when a later phase of the same path is seen, because a short phase may pass between two polls."""
     ends: dict[str, tuple[type[WaitError], str]]
     """The final phases, with the error for each, and its description in that error."""
     deleted: str

@@ -64,7 +64,7 @@ T = TypeVar("T")
 
 @define(frozen=True, kw_only=True)
 class Patience:
-    """How long to wait, and how often to poll. All in seconds."""
+    """The timeout and the polling interval of a wait. All in seconds."""
 
     timeout: float | None
     poll_interval: float = DEFAULT_POLL_INTERVAL
@@ -183,7 +183,7 @@ class Reached(Generic[ItemT]):
 
 @define(frozen=True)
 class Ended(Generic[ItemT]):
-    """How a resource came to its end."""
+    """The way in which a resource ended."""
 
     last: ItemT
     """Its last known state."""
@@ -303,7 +303,7 @@ def follow(
     """Poll a resource until it reaches the goal, or cannot reach it any more.
 
     `notify` makes an effect of the resource when it is first seen, and of each change. `known` is the state that the
-    caller knows.
+    caller has.
     """
     tracker = Tracker(kind, item_id, known, goal, patience, notify, executor.runtime.clock)
     return (yield from poll(executor, tracker))

@@ -170,7 +170,7 @@ def contract_target(pytestconfig: pytest.Config) -> Any:
 def contract_options(pytestconfig: pytest.Config) -> Options:
     """How to test it: `prebuilds.contract.Options`. Defaults to the command line's value.
 
-    The target and the properties to look at are filled in later.
+    The target and the properties to test are filled in later.
     """
     from prebuilds.contract.findings import read_known
     from prebuilds.contract.runner import Options
@@ -241,8 +241,10 @@ def contract_report(
 def contract_verdicts(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Mapping[str, Verdict]:
-    """The outcome of each item. One worker of pytest-xdist tests the server and shares the results with the other
-    workers."""
+    """The outcome of each item.
+
+    One worker of pytest-xdist tests the server and shares the results with the other workers.
+    """
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return _verdicts(request.getfixturevalue("contract_report"))
     import sqlite3  # no other run needs it

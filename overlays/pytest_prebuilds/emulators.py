@@ -23,8 +23,8 @@ _BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
 class Emulator:
     """An emulator for one test, whose time stands still until it is moved.
 
-    Its clients live in that time: `client.prebuilds.wait(...)`, pauses between retries and deadlines let it pass
-    at once, without really waiting. Calls to `advance` move it as well.
+    Its clients use that time: `client.prebuilds.wait(...)`, pauses between retries and deadlines let it pass at once,
+    without a real wait. Calls to `advance` move it as well.
 
     Attributes:
         url: the base URL for clients.
@@ -122,7 +122,7 @@ class PrebuildEmulator(Emulator):
     There, connections that break off, bodies that trickle and late responses occur as well, without a cost in time.
 
     Args:
-        plan: how long things take.
+        plan: the durations of the emulator's operations.
         options: further options of the emulator.
     """
 
@@ -164,7 +164,7 @@ class PrebuildEmulator(Emulator):
 
 
 class PrebuildEmulatorServer(Emulator):
-    """An emulator on a socket, for programs that know nothing but an address.
+    """An emulator on a socket, for programs that need only an address.
 
     Args:
         server: the server, which runs; it stays so when this is closed.

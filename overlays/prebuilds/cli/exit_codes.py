@@ -55,7 +55,7 @@ def code_of(error: BaseException) -> int:
 
 
 def code_of_many(codes: Sequence[int]) -> int:
-    """The exit code of a command that did the same for several items, each with its own code."""
+    """The exit code of a command that processed several items, each with its own code."""
     different = set(codes)
     if len(different) <= 1:
         return next(iter(different), SUCCESS)

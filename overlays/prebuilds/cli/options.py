@@ -173,7 +173,7 @@ def _checked_id(text: str, noun: str) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """A number of things."""
+    """A number of resources."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 

@@ -134,7 +134,7 @@ def prune_command(
 
 
 def id_layout() -> Layout[str]:
-    """How ids of deleted resources are printed."""
+    """The layout for ids of deleted resources."""
 
     def record(item_id: str) -> dict[str, Any]:
         return {"id": item_id}

@@ -166,7 +166,7 @@ class Session:
         else:
             text, hint = explained(error, self.base_url)
             if self._token_env is not None:
-                # The client knows the token of --token-env as its argument.
+                # The client receives the token of --token-env as its argument.
                 text, hint = (each.replace(_CLIENT_ARGUMENT, f"${self._token_env}") for each in (text, hint))
             named = not about or about in text
             print_error(text if named else f"{about}: {text}", hint, no_color=self.no_color)
@@ -200,7 +200,7 @@ class Session:
 
 
 def with_session(command: Callable[..., int | None]) -> Callable[..., int | None]:
-    """Give a command the options of the connection and the output, and pass it a `Session` made of them."""
+    """Give a command the options of the connection and the output, and pass it a `Session` with their values."""
 
     @connection_options
     @wraps(command)

@@ -22,7 +22,7 @@ PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 def proxy_for(scheme: str, host: str, port: int | None) -> str | None:
     """The URL of the proxy for requests to an origin; None to connect directly.
 
-    A proxy is never used for this machine itself: it would look for the server on its own.
+    A proxy is never used for this machine: it would look for the server on the proxy's machine.
 
     Raises:
         ConfigurationError: the environment names a proxy that cannot be one.
@@ -100,7 +100,7 @@ def tls_context() -> ssl.SSLContext:
     context = ssl.create_default_context()
     paths = ssl.get_default_verify_paths()
     if not context.cert_store_stats()["x509_ca"] and not (paths.cafile or paths.capath):
-        # A Python that was built elsewhere may not know where this system keeps its certificates.
+        # A Python built elsewhere may use another path than this system's certificates.
         import certifi  # httpx brings it
 
         context.load_verify_locations(certifi.where())

@@ -18,7 +18,7 @@ MAX_IDLE_SECONDS = 60.0
 """An idle connection is closed rather than used again after this time: few servers keep one for longer."""
 
 MAX_ERROR_BYTES = 2**20
-"""An error response is read up to this size. The rest of it helps nobody, and it might be endless."""
+"""An error response is read up to this size. The rest is useless, and might be endless."""
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for an attempt to connect. A host that drops packets must not use up the time that a retry needs."""
@@ -55,7 +55,7 @@ class Deadline:
     """When an exchange must have ended, and whether somebody still waits for it.
 
     Attributes:
-        cancelled: set from another thread once nobody waits for the exchange any more.
+        cancelled: set from another thread once no caller waits for the request any more.
     """
 
     __slots__ = ("_at", "cancelled")
@@ -77,7 +77,7 @@ class Deadline:
         """Raise if the exchange should not go on.
 
         Raises:
-            ExchangeError: the time is over, or nobody waits any more.
+            ExchangeError: the deadline has passed, or no caller waits any more.
         """
         if self.cancelled or self.remaining() <= 0:
             raise timed_out()
@@ -149,7 +149,7 @@ class Stream(Protocol):
         """The next piece, decompressed and of at most a megabyte; None at the end.
 
         Raises:
-            ExchangeError: nothing came within `timeout` seconds, or the connection broke.
+            ExchangeError: no data arrived within `timeout` seconds, or the connection broke.
         """
         ...
 
@@ -197,7 +197,7 @@ class AsyncStream(Protocol):
 
 
 class AsyncEngine(Protocol):
-    """As `Engine`, for the tasks of one event loop."""
+    """Like `Engine`, for the tasks of one event loop."""
 
     async def exchange(self, request: Request) -> RawResponse:
         """As `Engine.exchange`."""

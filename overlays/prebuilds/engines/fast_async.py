@@ -129,7 +129,7 @@ def _url(text: str) -> URL:
 
 
 async def _notice_closed_connections() -> None:
-    """Let the loop see which idle connections the server has closed.
+    """Let the loop notice which idle connections the server has closed.
 
     A request on a closed connection would fail, and a create could not be repeated.
     """

@@ -1,7 +1,7 @@
 """The fast engine of the synchronous client: sockets, and the HTTP parser of the standard library.
 
-Of all parsers that were measured (see `make peers`), `http.client` is as fast as the compiled ones, and unlike these it
-lets go on Ctrl-C and after a fork. It has no pool and no proxies, which are here.
+Of all measured parsers (see `make peers`), `http.client` is as fast as the compiled parsers. Unlike them, it releases
+its resources on Ctrl-C and after a fork. It has no pool and no proxies, which are here.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class _Target(NamedTuple):
 
 
 class _Route(NamedTuple):
-    """Where a connection leads."""
+    """The target of a connection."""
 
     origin: tuple[str, str, int]
     proxy: str | None
@@ -216,8 +216,10 @@ class _Connection:
             body.broke(ExchangeError(_said(error), maybe_executed=True))
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        """The file that `HTTPResponse` reads from. It is the same for all responses, as it may hold the beginning of
-        the next response."""
+        """The file that `HTTPResponse` reads from.
+
+        It is the same for all responses, as it may hold the beginning of the next response.
+        """
         return self._reader
 
     def is_reusable(self, response: HTTPResponse) -> bool:
@@ -251,7 +253,7 @@ class _Reader(io.BufferedReader):
     """A reader that outlives each response."""
 
     def close(self) -> None:
-        """Nothing: the connection closes its socket."""
+        """Do nothing: the connection closes its socket."""
 
 
 class _Stream:
@@ -322,8 +324,10 @@ def _through_proxy(proxy: str, target: _Target, deadline: Deadline) -> _Connecti
 
 
 def _is_valid_length(headers: Headers) -> bool:
-    """Return True if a response states its length once, or the same length several times. `http.client` accepts any
-    usable value."""
+    """Return True if a response states its length once, or the same length several times.
+
+    `http.client` accepts any usable value.
+    """
     lengths = {length.strip() for length in headers.get("content-length", "0").split(",")}
     (length, *others) = lengths
     return not others and length.isascii() and length.isdigit()

@@ -44,8 +44,10 @@ def library_of(http: object) -> ModuleType:
 
 
 def is_trusted(http: Any) -> bool:
-    """Return True if all transports of an HTTP client belong to the library itself and report reliably which requests
-    were not sent."""
+    """Return True if all transports of an HTTP client belong to its library.
+
+    Such transports report reliably which requests were not sent.
+    """
     library = library_of(http)
     own = (library.HTTPTransport, library.AsyncHTTPTransport)
     transports = [getattr(http, "_transport", None), *getattr(http, "_mounts", {}).values()]
@@ -92,8 +94,10 @@ class _Forwarding:
                 continue
 
     def _failure(self, error: Exception) -> Exception:
-        """The meaning of an exception of the client. Exceptions that the client does not raise itself pass
-        unchanged."""
+        """The meaning of an exception of the client.
+
+        Exceptions that the client does not raise itself pass unchanged.
+        """
         library = self._library
         if isinstance(error, RuntimeError) and self._client.is_closed:
             return ClientClosedError(_GONE)
@@ -105,7 +109,7 @@ class _Forwarding:
 class ForwardingEngine(_Forwarding):
     """Implements `Engine` with an httpx client, or a client with the same interface.
 
-    Each exchange runs in a thread of its own: nothing else ends a read of somebody else's socket in time.
+    Each request runs in its own thread: nothing else ends a read of a foreign socket in time.
 
     Args:
         client: The client that sends the requests.

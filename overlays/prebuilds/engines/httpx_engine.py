@@ -1,7 +1,7 @@
 """The default engine: connections of httpx.
 
-Each connection is an httpx transport of its own that carries one request at a time, and idle ones wait in a stack. The
-pool of httpx scans all of its connections for each request, which dominates the CPU time from about a hundred
+Each connection has its own httpx transport, which carries one request at a time, and idle connections wait in a stack.
+The pool of httpx scans all of its connections for each request, which dominates the CPU time from about a hundred
 connections on. It also loses connections whose request is cancelled.
 """
 
@@ -444,6 +444,6 @@ def _url(text: str) -> httpx.URL:
 
 
 def _route(url: httpx.URL, proxies: Proxies) -> tuple[tuple[str, str, int | None, str | None], str | None]:
-    """Where a connection for the URL leads, and the proxy that it goes through."""
+    """The target of a connection for the URL, and the proxy in between."""
     proxy = proxies.get(url.scheme, url.host, url.port)
     return (url.scheme, url.host, url.port, proxy), proxy

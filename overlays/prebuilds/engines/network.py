@@ -33,7 +33,7 @@ def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
     """Open a TCP connection.
 
     Raises:
-        ExchangeError: nobody could be reached in time. Nothing was sent.
+        ExchangeError: no server could be reached in time. Nothing was sent.
     """
     attempt = Deadline(min(deadline.remaining(), CONNECT_TIMEOUT))
     failure: OSError | None = None
@@ -92,7 +92,7 @@ def receive(connection: socket.socket, read: Callable[[], T], deadline: Deadline
     """Return the data that `read` reads from the connection, as soon as there is some.
 
     Raises:
-        ExchangeError: the deadline has passed, or nobody waits any more.
+        ExchangeError: the deadline has passed, or no caller waits any more.
         OSError: the connection broke.
     """
     while True:
@@ -122,7 +122,7 @@ def is_idle(connection: socket.socket) -> bool:
     """Return True if an idle connection is still open, with no data to read."""
     try:
         connection.settimeout(0)
-        # Of a TLS socket, the encrypted bytes are looked at.
+        # For a TLS socket, this checks the encrypted bytes.
         socket.socket.recv(connection, 1, socket.MSG_PEEK)
     except (BlockingIOError, ssl.SSLWantReadError):
         return True
@@ -151,7 +151,7 @@ def _addresses(host: str, port: int, deadline: Deadline) -> list[Any]:
         except (OSError, UnicodeError) as error:
             found.append(error)
 
-    # The look-up has no timeout of its own, and a signal does not interrupt it.
+    # The name resolution has no timeout, and a signal does not interrupt it.
     if (thread := start_thread(look_up)) is None:
         look_up()
     else:

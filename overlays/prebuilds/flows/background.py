@@ -20,13 +20,13 @@ Perform = Callable[[Effect, "BackgroundThread"], object]
 
 
 class _Cancelled(BaseException):
-    """Nobody waits for the result any more."""
+    """No caller waits for the result any more."""
 
 
 class BackgroundThread:
-    """Logic in a thread of its own, or deferred until its result is needed if no thread can be started.
+    """Logic in its own thread, or deferred until its result is needed if no thread can be started.
 
-    It sleeps only once somebody waits for its result, so that a result that nobody wants costs no retries.
+    It sleeps only once a caller waits for its result, so that an unused result costs no retries.
 
     Attributes:
         held: the resources that the logic has left open.
@@ -106,7 +106,7 @@ def first_thread(threads: tuple[BackgroundThread, ...], timeout: float | None) -
 
 
 class BackgroundTask:
-    """Logic in a task of its own."""
+    """Logic in its own task."""
 
     def __init__(self, task: asyncio.Task[Any]) -> None:
         self.task = task

@@ -52,8 +52,7 @@ class Emit(Generic[T]):
 class Spawn:
     """Run `steps` in the background. The outcome is a handle for `Join`.
 
-    It is possible that nothing happens before `Join`. Spawned logic that was not joined is cancelled when the parent
-    ends.
+    The logic may not start before `Join`. Spawned logic that was not joined is cancelled when the parent ends.
     """
 
     steps: Steps[Any]

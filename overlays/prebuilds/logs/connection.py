@@ -36,7 +36,7 @@ _MAX_EXCERPT_BYTES = 4096
 
 @define(frozen=True)
 class End:
-    """How a connection ended. Without an error, the server ended the log or fell silent."""
+    """The outcome of a connection. Without an error, the server ended the log or fell silent."""
 
     error: PrebuildsError | None = None
     complete: bool = False

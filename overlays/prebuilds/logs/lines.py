@@ -16,7 +16,7 @@ _MAX_HELD_LINES = 10_000
 """The number of lines that are held back until it is known whether the server repeats them."""
 
 _MAX_HELD_CHARACTERS = 2**24
-"""As `_MAX_HELD_LINES`, in characters."""
+"""Like `_MAX_HELD_LINES`, in characters."""
 
 _MAX_REMEMBERED = 2**23
 """The number of lines whose hashes are kept for recognising repetitions: 64 MiB of them."""
@@ -48,9 +48,9 @@ class Lines:
         self._incomplete: list[str] = []
         self._incomplete_size = 0
         self._repeating = bool(self._seen)
-        # The lines of the connection are searched for in the log so far, with the algorithm of Knuth, Morris and Pratt:
-        # all lines before `_place` have been compared, and the last `_matched` of them are the first lines of the
-        # connection. The repetition cannot begin any earlier.
+        # The algorithm of Knuth, Morris and Pratt searches the log so far for the lines of the connection: all lines
+        # before `_place` have been compared, and the last `_matched` of them are the first lines of the connection. The
+        # repetition cannot begin any earlier.
         self._place = self._matched = 0
         self._again = array("q")
         self._borders = array("q")

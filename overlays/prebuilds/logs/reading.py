@@ -205,8 +205,7 @@ class _Attempts:
         return delay
 
     def retry_delay(self, end: End, deadline: float, *, patient: bool) -> float | None:
-        """The seconds before the next connection, after a connection that ended with an error; None if no connection
-        follows.
+        """The seconds before the next connection, after a connection that ended with an error; None to stop.
 
         Args:
             end: the end of the connection.

@@ -38,7 +38,7 @@ _REJECTIONS: Final = (InvalidArgumentError, NotFoundError, PermissionDeniedError
 """Errors that may concern one of several projects."""
 
 _LONGEST_PREBUILD: Final = timedelta(hours=3)
-"""Longer than the service lets a prebuild take."""
+"""Longer than the service's limit for a prebuild."""
 
 _CANCELLABLE: Final = [phase for phase in PrebuildPhase if phase.is_active and phase != PrebuildPhase.CANCELLING]
 

@@ -76,7 +76,7 @@ class PacedCalls:
         self._paces = paces
 
     async def __call__(self, send: Callable[[], Awaitable[T]]) -> T:
-        """Make a call. `send` sends it once, without retries of its own.
+        """Make a call. `send` sends it once, without its own retries.
 
         Raises:
             CallError: the call failed for good.

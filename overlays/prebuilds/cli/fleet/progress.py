@@ -45,7 +45,7 @@ class Lines:
         self._session.info(f"{target} {item.prebuild_id or '-'} {text}")
 
     def update(self) -> None:
-        """Nothing: the events say it all."""
+        """Do nothing: the events suffice."""
 
 
 class _Bars:

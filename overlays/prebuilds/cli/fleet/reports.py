@@ -41,7 +41,7 @@ def state_of(item: Item) -> str:
 
 
 def result_layout() -> Layout[Item]:
-    """How results are printed."""
+    """The layout for results."""
     styles = {"completed": "green", "skipped": "green", "running": None, "waiting": None}
     return Layout(
         columns=(

@@ -58,7 +58,7 @@ class Run:
     """A run of `prebuilds refresh`.
 
     Args:
-        client: the client; it is used without retries of its own.
+        client: the client; it is used without its retries.
         state: the targets, and their state on disk.
         options: the options.
         progress: shows the events.

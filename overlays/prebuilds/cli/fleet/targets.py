@@ -106,7 +106,7 @@ class Item:
 def targets_of(
     projects: Iterable[str], lines: Iterable[tuple[str, str | None]], classes: Sequence[str]
 ) -> list[Target]:
-    """The targets of a command: each project with each class. A line of a file may name a class of its own.
+    """The targets of a command: each project with each class. A line of a file may name its own class.
 
     Raises:
         click.UsageError: there is no target.
