@@ -352,7 +352,7 @@ def error_class(code: ConnectCode) -> type[APIError]:
     return _BY_CODE.get(code, APIError)
 
 
-# ASSUMPTION: the header with the request's id is a header that servers and proxies commonly use.
+# ASSUMPTION: servers and proxies commonly use one of these headers for the id of a request.
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-correlation-id", "x-trace-id", "cf-ray")
 
 

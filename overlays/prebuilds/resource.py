@@ -99,10 +99,10 @@ class Prebuilds(Calls, PrebuildsResource):
 
         Args:
             prebuild_id: The id of the prebuild, or the prebuild itself.
-            until: What to wait for: a phase (`PrebuildPhase.RUNNING` or `"running"`, which also counts as reached when
-                a later phase on the way to COMPLETED is seen, as CANCELLING does when CANCELLED is seen), any of
-                several, or a function that decides about a prebuild (for an asynchronous client it may be
-                asynchronous).
+            until: The goal of the wait: a phase, any of several, or a function that decides about a prebuild (for an
+                asynchronous client it may be asynchronous). A phase is given as `PrebuildPhase.RUNNING` or `"running"`,
+                for example. A phase also counts as reached when a later phase on the way to COMPLETED is seen, as
+                CANCELLING does when CANCELLED is seen.
             timeout: The time to wait, in seconds or as a `timedelta`; None for no limit. The default is a little
                 longer than the two hours that a prebuild may take.
             on_update: Called with the prebuild when it is first seen, and after each change. An exception that it
@@ -150,7 +150,7 @@ class Prebuilds(Calls, PrebuildsResource):
 
         Args:
             prebuilds: The ids of the prebuilds, or the prebuilds themselves.
-            until: What to wait for; see `wait`.
+            until: The goal of the wait; see `wait`.
             timeout: The time to wait for all of them; None for no limit.
             on_update: Called with each prebuild when it is first seen, and after each of its changes.
             poll_interval: The longest pause between two polls of the same prebuild.
@@ -194,7 +194,7 @@ class Prebuilds(Calls, PrebuildsResource):
 
         Args:
             warm_pool_id: The id of the pool, or the pool itself.
-            until: What to wait for: a phase (`"deleted"` for the end of a deletion), any of several, or a function
+            until: The goal of the wait: a phase (`"deleted"` for the end of a deletion), any of several, or a function
                 that decides about a pool (for an asynchronous client it may be asynchronous).
             timeout: The time to wait; None for no limit.
             on_update: Called with the pool when it is first seen, and after each change; see `wait`.
@@ -243,7 +243,7 @@ class Prebuilds(Calls, PrebuildsResource):
             project_id: The project.
             environment_class_id: The environment class to run with. Defaults to the value of the project.
             spec: Further settings of the prebuild, its timeout for example.
-            until: What to wait for; see `wait`.
+            until: The goal of the wait; see `wait`.
             timeout: The time to wait; None for no limit. The call that starts the prebuild has the client's own
                 timeout.
             on_update: Called with the prebuild when it is first seen, and after each change; see `wait`.
