@@ -15,7 +15,7 @@ passes it explicitly and requests the items:
 The server is tested once, when the first item runs, for those properties that are among the items (`-k`, `--lf`). An
 item fails if its property is violated, or if a run that should test everything did not show it. It is skipped if it
 cannot be tested or was excluded. An item in the file of known failures is an expected failure. A property that should
-be kept, and need not, is a warning. `strict-input` is among them with `--prebuilds-contract-profile=strict`.
+be kept, and need not, is a warning. `strict-input` is included with `--prebuilds-contract-profile=strict`.
 """
 
 from __future__ import annotations

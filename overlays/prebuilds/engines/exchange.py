@@ -125,7 +125,7 @@ def timed_out(*, maybe_executed: bool = True) -> ExchangeError:
 
 def proxy_error(status: int | None, said: str) -> ExchangeError:
     """The error for a proxy that does not connect to the service."""
-    # Other statuses concern the credentials or the request, so that a retry is useless.
+    # Other statuses concern the client's rights or its request, so that a retry is useless.
     lasting = status is not None and status not in (502, 503, 504)
     return ExchangeError(said, maybe_executed=False, lasting=lasting, advice=PROXY_ADVICE)
 

@@ -48,8 +48,8 @@ class Lines:
         self._incomplete: list[str] = []
         self._incomplete_size = 0
         self._repeating = bool(self._seen)
-        # The algorithm of Knuth, Morris and Pratt searches the log so far for the lines of the connection: all lines
-        # before `_place` have been compared, and the last `_matched` of them are the first lines of the connection. The
+        # The algorithm of Knuth, Morris and Pratt searches the log so far for the lines of the connection. All lines
+        # before `_place` have been compared. The last `_matched` of them are the first lines of the connection. The
         # repetition cannot begin any earlier.
         self._place = self._matched = 0
         self._again = array("q")
