@@ -159,7 +159,7 @@ __all__ = [
 ]
 
 
-# Where the names come from, but for the errors and the models.
+# The modules of the names, except for the errors and the models.
 _HOMES = {
     "prebuild_api": ("DecodeError",),
     "prebuild_api.operations": ("Attempt", "CallOptions"),
@@ -178,7 +178,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load what is used when it is first used: a program needs little of it, and the emulator no client at all."""
+    """Load names on first use: a program needs few of them, and the emulator needs no client."""
     if name in ("contract", "emulator"):
         return import_module(f"prebuilds.{name}")
     if name not in __all__:

@@ -1,4 +1,4 @@
-"""The errors of a call, with texts that say what happened and what to do."""
+"""The errors of a call, with messages that name the problem and the remedy."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class CallErrors:
 
     Attributes:
         options: the options of the client.
-        operation: what was called.
+        operation: the operation of the call.
         token: the token that the request carried, which no error shows.
         now: the time in seconds since 1970.
     """
@@ -100,7 +100,7 @@ class CallErrors:
         else:
             kind = RequestTimeoutError if cause.timed_out else ConnectionFailedError
             what = "no response in time" if cause.timed_out else "no response"
-            said = " ".join(str(cause).split())  # some parsers show the bytes on a line of their own
+            said = " ".join(str(cause).split())  # some parsers show the bytes on a separate line
             text = self._text(
                 what, f"{said}, from {self.options.base_url}", cause.advice, maybe_executed=cause.maybe_executed
             )
@@ -132,7 +132,7 @@ class CallErrors:
     def _advice(
         self, response: RawResponse, code: ConnectCode, *, from_service: bool, retry_after: float | None
     ) -> str:
-        """What a person can do about an error response; empty where that is not known."""
+        """The advice to the user about an error response; empty if there is no known advice."""
         base_url, source = self.options.base_url, self.options.token_source
         location = response.headers.get("location", "").partition("?")[0]
         if 300 <= response.status_code < 400 and location:

@@ -1,4 +1,4 @@
-"""One call of the service: its attempts, and when it is repeated."""
+"""One call of the service: its attempts and its retries."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _MAX_DEADLINE = 9_999_999.999
 
 @define(kw_only=True)
 class _Call(Generic[ResponseT]):
-    """A call, and what has become of it so far."""
+    """A call and its state so far."""
 
     operation: Operation[Any, ResponseT]
     url: str
@@ -52,14 +52,14 @@ class _Call(Generic[ResponseT]):
     number: int = 0
     """The number of the current attempt."""
     maybe_executed: bool = False
-    """Whether the server may have carried out one of the attempts."""
+    """True if the server may have executed one of the attempts."""
     has_renewed_token: bool = False
     observer: CallObserver | None = None
 
 
 @define(kw_only=True)
 class _Outcome(Generic[ResponseT]):
-    """How an attempt ended: with a result or an error."""
+    """The outcome of an attempt: a result or an error."""
 
     duration: float
     response: RawResponse | None = None
@@ -155,7 +155,7 @@ class CallExecutor:
             outcome.error = error
         outcome.duration = self.runtime.clock() - begin
         if outcome.error is not None:
-            # An earlier attempt may have done what the last one certainly did not.
+            # An earlier attempt may have executed the call, even if the last attempt certainly did not.
             call.maybe_executed = outcome.error.maybe_executed = call.maybe_executed or outcome.error.maybe_executed
         return outcome
 
@@ -184,11 +184,11 @@ class CallExecutor:
             raise errors.not_as_promised(response, cause) from cause
 
     def _retry_in(self, call: _Call[Any], error: CallError) -> float | None:
-        """Seconds until the next attempt, or None if there is none."""
+        """The seconds until the next attempt, or None if the call is not repeated."""
         remaining = call.deadline - self.runtime.clock()
         delay: float | None = None
         if isinstance(error, UnauthenticatedError) and callable(self.options.token) and not call.has_renewed_token:
-            # The token may have expired on its way. The next attempt asks for another one.
+            # The token may have expired on its way. The next attempt requests a new token.
             call.has_renewed_token, delay = True, 0.0
         elif error.retryable:
             retry_after = error.retry_after if isinstance(error, APIError) else None
@@ -201,7 +201,7 @@ class CallExecutor:
         return None
 
     def _report(self, call: _Call[Any], outcome: _Outcome[Any], retry_in: float | None) -> Steps[None]:
-        """Log the attempt, and tell the user's callback."""
+        """Log the attempt, and invoke the user's callback."""
         if call.on_attempt is None and call.observer is None and not is_logged(outcome.error):
             return
         attempt = Attempt(
@@ -221,7 +221,7 @@ class CallExecutor:
 
 
 def check_options(resource: type, operation: Operation[Any, Any], options: CallOptions) -> None:
-    """Refuse keywords that neither the method nor `CallOptions` has.
+    """Reject keywords that neither the method nor `CallOptions` has.
 
     Raises:
         TypeError: there is one. The closest valid name is suggested.

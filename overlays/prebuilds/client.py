@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class _ClientBase:
-    """What both clients share. Nothing is opened before the first call."""
+    """The common base of both clients. Nothing is opened before the first call."""
 
     _executor: CallExecutor
     _connections: Any
@@ -51,7 +51,7 @@ class _ClientBase:
 
     @property
     def is_closed(self) -> bool:
-        """Whether the client was closed. A closed client rejects calls."""
+        """True if the client was closed. A closed client rejects calls."""
         return self._closed or self._connections.is_closed
 
     def __repr__(self) -> str:
@@ -68,13 +68,13 @@ class _ClientBase:
     def with_options(self, **options: Unpack[ClientOptions]) -> Self:
         """A client with other options, on the same connections and with the same retry budget.
 
-        Options that are not given stay as they are; `headers` are added to those of this client. The connections belong
+        Other options stay as they are; `headers` are added to the headers of this client. The connections belong
         to this client: closing the other one leaves them open, closing this one closes them for both.
 
         Raises:
             ClientClosedError: this client has been closed.
             ConfigurationError: the token is not valid.
-            TypeError: there is no such option.
+            TypeError: an option does not exist.
             ValueError: an option has an invalid value.
         """
         self._check_open()
@@ -87,7 +87,7 @@ class _ClientBase:
         return other
 
     _is_owner = True
-    """Whether the connections belong to this client, and not to the one that it is a copy of."""
+    """True if the connections belong to this client rather than to the client that it copies."""
 
     def _add_methods(self) -> None:
         raise NotImplementedError
@@ -100,8 +100,8 @@ class _ClientBase:
 class PrebuildClient(_ClientBase, Services):
     """A client of the PrebuildService.
 
-    It may be shared by threads, and keeps its connections until `close` or the end of a `with` block. A process that is
-    forked off opens connections of its own; those of an `http_client` or a `transport` are up to the caller.
+    It may be shared by threads, and keeps its connections until `close` or the end of a `with` block. A forked process
+    opens its own connections; connections of an `http_client` or a `transport` are the caller's responsibility.
 
         with PrebuildClient() as client:
             prebuild = client.prebuilds.create_and_wait(project_id=...)
@@ -119,19 +119,19 @@ class PrebuildClient(_ClientBase, Services):
         on_attempt: Called after each attempt of each call, possibly in another thread. An exception that it raises ends
             the call.
         max_response_bytes: The limit for the size of a response, after decompression.
-        engine: What carries out the requests: `"httpx"`, or `"fast"` for less CPU time (extra `fast`). Everything else
-            is the same.
+        engine: The engine that sends the requests: `"httpx"`, or `"fast"` for less CPU time (the `fast` extra).
+            Everything else is the same.
         ssl_context: Which servers to trust. By default those whose certificates the system trusts, or the environment
             variables SSL_CERT_FILE and SSL_CERT_DIR.
-        http_client: An `httpx.Client` to send the requests with (or one of httpx2), for a proxy for example. It stays
-            yours: `close` leaves it open.
+        http_client: An `httpx.Client` (or a client of httpx2) that sends the requests, for a proxy for example. It
+            stays yours: `close` leaves it open.
         transport: An httpx transport to send the requests with. It is closed with the client.
 
     Attributes:
         prebuilds: the methods of the service.
 
     Raises:
-        ConfigurationError: there is no token, or an invalid setting.
+        ConfigurationError: the token is missing, or a setting is invalid.
     """
 
     def __init__(
@@ -199,7 +199,7 @@ class PrebuildClient(_ClientBase, Services):
         return self._http
 
     def close(self) -> None:
-        """Close the connections, and reject further calls. A second time changes nothing.
+        """Close the connections, and reject further calls. Further calls have no effect.
 
         A call that another thread has in flight goes on until its response arrives.
         """
@@ -223,10 +223,10 @@ class PrebuildClient(_ClientBase, Services):
 class AsyncPrebuildClient(_ClientBase, AsyncServices):
     """A client of the PrebuildService for asynchronous code, under asyncio and trio.
 
-    It may be shared by the tasks of one event loop, and keeps its connections until `aclose`, the end of an `async
-    with` block, or the end of the event loop. In another event loop, of a second `asyncio.run` for example, it opens
-    new ones. Arguments, attributes and errors are those of `PrebuildClient`; `http_client` is an `httpx.AsyncClient`,
-    `transport` an `httpx.AsyncBaseTransport`, and callbacks may be asynchronous.
+    The tasks of one event loop may share it. It keeps its connections until `aclose`, the end of an `async with` block,
+    or the end of the event loop. In another event loop, of a second `asyncio.run` for example, it opens new ones.
+    Arguments, attributes and errors match `PrebuildClient`; `http_client` is an `httpx.AsyncClient`, `transport` an
+    `httpx.AsyncBaseTransport`, and callbacks may be asynchronous.
     """
 
     def __init__(
@@ -292,7 +292,7 @@ class AsyncPrebuildClient(_ClientBase, AsyncServices):
         return self._http
 
     async def aclose(self) -> None:
-        """Close the connections, and reject further calls. A second time changes nothing."""
+        """Close the connections, and reject further calls. Further calls have no effect."""
         self._closed = True
         if self._is_owner:
             await self._connections.aclose()

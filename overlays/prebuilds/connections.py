@@ -1,4 +1,4 @@
-"""What a client and its `with_options` copies share: the engine, and how many exchanges run at a time.
+"""The state that a client and its `with_options` copies share: the engine, and the limit of concurrent requests.
 
 A process that is forked off gets new ones, and so does another event loop.
 """
@@ -29,11 +29,11 @@ ENGINES = ("httpx", "fast")
 def engine_maker(
     engine: EngineName, ssl_context: ssl.SSLContext | None, http_client: Any, transport: Any
 ) -> Callable[[], Engine]:
-    """What makes the engine of a synchronous client when it is first needed.
+    """Creates the engine of a synchronous client on first use.
 
     Raises:
         ConfigurationError: the arguments exclude one another, or an extra is not installed.
-        TypeError: one of them belongs to the other client.
+        TypeError: an argument belongs to the other client.
     """
     _check(engine, ssl_context, http_client, transport, "Client", "handle_request")
     if http_client is not None or transport is not None:
@@ -57,7 +57,7 @@ def engine_maker(
 def async_engine_maker(
     engine: EngineName, ssl_context: ssl.SSLContext | None, http_client: Any, transport: Any
 ) -> Callable[[], AsyncEngine]:
-    """As `engine_maker`, for an asynchronous client."""
+    """Like `engine_maker`, for an asynchronous client."""
     _check(engine, ssl_context, http_client, transport, "AsyncClient", "handle_async_request")
     if http_client is not None or transport is not None:
         from prebuilds.engines.forwarding import AsyncForwardingEngine, client_of
@@ -99,13 +99,13 @@ def _check(engine: str, ssl_context: object, http_client: Any, transport: Any, k
 
 
 def _is_client(http_client: Any, kind: str) -> bool:
-    """Whether something is the client of httpx, or of a library with the same interface, by its class's name."""
+    """Return True if the object is a client of httpx, or of a library with the same interface, by its class's name."""
     names = {each.__name__ for each in type(http_client).__mro__}
     return kind in names and hasattr(http_client, "send") and hasattr(http_client, "is_closed")
 
 
 class Connections:
-    """What the copies of a synchronous client share. It may be shared by threads."""
+    """The state that the copies of a synchronous client share. It may be shared by threads."""
 
     def __init__(self, make: Callable[[], Engine], budget: RetryBudget, *, forwards: bool) -> None:
         self._make = make
@@ -131,18 +131,18 @@ class Connections:
         return engine
 
     def limiter(self) -> threading.Semaphore:
-        """Lets as many exchanges run at a time as there may be connections."""
+        """Limits concurrent requests to the maximum number of connections."""
         return self._limiter
 
     def close(self) -> None:
-        """Close the connections. A second time changes nothing."""
+        """Close the connections. Further calls have no effect."""
         with self._lock:
             engine, self._engine, self.is_closed = self._engine, None, True
         if engine is not None:
             engine.close()
 
     def renew(self) -> None:
-        """Begin anew in a process that was forked off. What the parent's threads held is held for ever here."""
+        """Start afresh in a forked process. A lock that a thread of the parent held is never released here."""
         if not self._forwards:
             _inherited.append(self._engine)
             self._engine = None
@@ -155,7 +155,7 @@ class Connections:
 
 
 class AsyncConnections:
-    """What the copies of an asynchronous client share, for one event loop at a time."""
+    """The state that the copies of an asynchronous client share, for one event loop at a time."""
 
     def __init__(self, make: Callable[[], AsyncEngine], budget: RetryBudget, *, forwards: bool) -> None:
         self._make = make
@@ -189,13 +189,13 @@ class AsyncConnections:
         return engine
 
     def limiter(self) -> anyio.Semaphore:
-        """Lets as many exchanges run at a time as there may be connections."""
+        """Limits concurrent requests to the maximum number of connections."""
         if self._limiter is None:
             self._limiter = new_async_limiter()
         return self._limiter
 
     async def aclose(self) -> None:
-        """Close the connections. A second time changes nothing."""
+        """Close the connections. Further calls have no effect."""
         engine, self._engine, self.is_closed = self._engine, None, True
         keeper, self._keeper = self._keeper, None
         if engine is None or (not self._forwards and _current_loop() is not self._loop):
@@ -226,7 +226,7 @@ def closed_error(client: str = "client") -> ClientClosedError:
 
 
 def _current_loop() -> object:
-    """What stands for the event loop that is running; None if there is none."""
+    """An object that identifies the running event loop, or None."""
     loop = running_loop()
     if loop is None and "trio" in sys.modules:
         import trio

@@ -22,12 +22,12 @@ class RetryInfo:
 
 @define(frozen=True, kw_only=True)
 class FieldViolation:
-    """What is wrong with one field of the request."""
+    """The problem of one field of the request."""
 
     field: str
     """The path of the field by its protobuf names, `spec.timeout` for example; empty for the message as a whole."""
     description: str
-    """What is wrong, in words for people."""
+    """The problem, in words for people."""
     rule: str = ""
     """The rule that was broken, `string.uuid` for example; empty if the server does not say."""
 
@@ -52,7 +52,7 @@ class Violations:
 def decode_details(
     details: Sequence[ConnectErrorDetail],
 ) -> list[RetryInfo | BadRequest | Violations | ConnectErrorDetail]:
-    """The details with those that are known decoded, the others (and what cannot be read) as they came."""
+    """The details, with the known types decoded, and the unknown or unreadable details unchanged."""
     return [_decoded(detail) for detail in details]
 
 
@@ -103,7 +103,7 @@ def _violation(fields: _Fields) -> FieldViolation:
 
 
 def _element(fields: _Fields) -> str:
-    """One step of the path of a field: its name, and which item of a list or a map it is."""
+    """One step of the path of a field: its name, and the item's index in a list or its key in a map."""
     name = f".{fields.text(2)}"
     for number in (6, 8, 9):  # a position, or the key of a map
         if fields.has(number):
@@ -125,7 +125,7 @@ class _Fields:
     """The fields of a protobuf message, which are few here: the client does without the protobuf library.
 
     Raises:
-        ValueError: the message breaks off, or a field is not of the kind that is asked for.
+        ValueError: the message is truncated, or a field does not have the expected type.
     """
 
     def __init__(self, message: bytes) -> None:

@@ -1,21 +1,21 @@
 """The errors that this package raises. Each is a `PrebuildsError`.
 
     PrebuildsError
-        ConfigurationError          no token, or a setting that cannot be right
-            TokenError              the callable that gives the token failed
+        ConfigurationError          the token is missing, or a setting is invalid
+            TokenError              the callable that supplies the token failed
         ClientClosedError           a call after `close()`
-        CallError                   a call failed; knows whether it may have run, and may be repeated
-            APIError                the service (or a proxy) answered with an error: one class per code
-            ConnectionFailedError   no answer came
+        CallError                   a call failed; shows if it may have run, and if it may be repeated
+            APIError                the service (or a proxy) returned an error: one class per code
+            ConnectionFailedError   no response arrived
                 RequestTimeoutError     in time
-            ResponseError           an answer came that is not what the schema promises
-        PaginationError             a list would go round in circles
+            ResponseError           the response does not match the schema
+        PaginationError             a page token repeats
         LogError                    the log of a prebuild cannot be read
-        WaitError                   what was waited for did not happen
+        WaitError                   the awaited state was not reached
             PrebuildFailedError, PrebuildCancelledError, PrebuildDeletedError, WarmPoolDeletedError
-            StalledError            for nothing changes any more
+            StalledError            because nothing changes any more
             WaitTimeoutError        in time
-        WaitManyError               some of the prebuilds that were waited for did not complete
+        WaitManyError               some of the awaited prebuilds did not complete
 
 A wrong argument is a `TypeError` or `ValueError`, as everywhere in Python.
 """
@@ -40,13 +40,13 @@ class PrebuildsError(Exception):
 
 
 class ConfigurationError(PrebuildsError):
-    """The client cannot be set up: there is no token, say, or the base URL is none."""
+    """The client cannot be set up: the token is missing, for example, or the base URL is invalid."""
 
 
 class TokenError(ConfigurationError):
-    """The callable that is asked for the token failed, or answered something else. Nothing was sent.
+    """The callable that supplies the token failed, or returned an invalid token. Nothing was sent.
 
-    What the callable raised is the `__cause__`.
+    The exception of the callable is the `__cause__`.
     """
 
 
@@ -61,8 +61,8 @@ class CallError(PrebuildsError):
         operation: the method of `client.prebuilds` that failed, `create` for example.
         retryable: whether the same call may succeed later and can be repeated without acting twice.
             The client has then done so already, as often as `retries` and the deadline allowed.
-        maybe_executed: whether the service may have carried out the call nevertheless. False means
-            that it surely did not.
+        maybe_executed: True if the service may have executed the call despite the error. False means that it certainly
+            did not.
     """
 
     def __init__(
@@ -80,19 +80,18 @@ class CallError(PrebuildsError):
 
 
 class APIError(CallError):
-    """The service answered with an error; there is a subclass for each Connect code.
+    """The service returned an error; there is a subclass for each Connect code.
 
-    This class itself stands for a code that this version does not know.
+    This class itself represents an unknown code.
 
     Attributes:
-        code: what kind of failure it is. An answer that is no Connect error (the page of a proxy,
-            for instance) has the code that the Connect protocol assigns to its HTTP status.
+        code: The kind of failure. A response that is not a Connect error (the page of a proxy, for instance) has the
+            code that the Connect protocol assigns to its HTTP status.
         status: the HTTP status.
-        message: what the server said, without what this package adds to it in `str(error)`.
+        message: The server's message, without the text that this package adds in `str(error)`.
         details: further facts. A `RetryInfo`, `BadRequest` or `Violations` is decoded, any other is a
             `ConnectErrorDetail` as the server sent it.
-        retry_after: after how many seconds the server wants to be asked again; None if it does not
-            say.
+        retry_after: The seconds that the server requests before a retry, or None.
         headers: the headers of the response, in lower case.
     """
 
@@ -120,12 +119,12 @@ class APIError(CallError):
 
     @property
     def request_id(self) -> str | None:
-        """What the server calls the request, if it says so: what its support asks for."""
+        """The server's id for the request, if the response has one: its support needs this id."""
         return request_id(self.headers)
 
     @property
     def violations(self) -> list[FieldViolation]:
-        """The fields of the request that are wrong, as far as the details tell."""
+        """The invalid fields of the request, as far as the details name them."""
         found: list[FieldViolation] = []
         for detail in self.details:
             if isinstance(detail, Violations):
@@ -152,11 +151,11 @@ class DeadlineExceededError(APIError):
 
 
 class NotFoundError(APIError):
-    """`not_found`: what the request names does not exist, or the token may not know of it."""
+    """`not_found`: the requested resource does not exist, or the token has no access to it."""
 
 
 class AlreadyExistsError(APIError):
-    """`already_exists`: what was to be created is there already."""
+    """`already_exists`: the resource to create already exists."""
 
 
 class PermissionDeniedError(APIError):
@@ -172,15 +171,15 @@ class FailedPreconditionError(APIError):
 
 
 class AbortedError(APIError):
-    """`aborted`: the call lost against another one that ran at the same time."""
+    """`aborted`: the call lost against a concurrent call."""
 
 
 class OutOfRangeError(APIError):
-    """`out_of_range`: the request reaches beyond what there is."""
+    """`out_of_range`: the request exceeds the valid range."""
 
 
 class UnimplementedError(APIError):
-    """`unimplemented`: the server does not know the method; often the base URL is wrong."""
+    """`unimplemented`: the server does not have the method; often the base URL is wrong."""
 
 
 class InternalError(APIError):
@@ -200,20 +199,20 @@ class UnauthenticatedError(APIError):
 
 
 class ConnectionFailedError(CallError):
-    """No (whole) answer came: the service is out of reach, or the connection broke.
+    """No complete response arrived: the service is unreachable, or the connection broke.
 
     The exception of the HTTP library is the `__cause__`.
     """
 
 
 class RequestTimeoutError(ConnectionFailedError):
-    """No answer came in time."""
+    """No response arrived in time."""
 
 
 class ResponseError(CallError):
-    """The service answered with success, but not with the message that the schema promises.
+    """The service returned success, but not the message that the schema requires.
 
-    The `__cause__` is a `prebuild_api.DecodeError`, which says where the answer differs.
+    The `__cause__` is a `prebuild_api.DecodeError`, which names the place where the response differs.
 
     Attributes:
         status: the HTTP status.
@@ -249,7 +248,7 @@ class LogError(PrebuildsError):
 
     Attributes:
         prebuild_id: the prebuild whose log it is.
-        status: the HTTP status that the log's server answered; None if it is not about an answer.
+        status: The HTTP status of the log server's response; None if the error is not about a response.
     """
 
     def __init__(self, text: str, *, prebuild_id: str, status: int | None = None) -> None:
@@ -259,7 +258,7 @@ class LogError(PrebuildsError):
 
 
 class WaitError(PrebuildsError):
-    """What was waited for did not happen.
+    """The awaited state was not reached.
 
     Attributes:
         item_id: the id of the prebuild or warm pool that was waited for.
@@ -283,12 +282,12 @@ class WaitError(PrebuildsError):
 
     @property
     def log_url(self) -> str | None:
-        """Where the log of the prebuild is (`client.prebuilds.logs` reads it); None if there is none."""
+        """The URL of the prebuild's log (`client.prebuilds.logs` reads it), or None."""
         return self.prebuild.status.log_url if self.prebuild else None
 
 
 class PrebuildFailedError(WaitError):
-    """The prebuild failed; `failure_message` says why."""
+    """The prebuild failed; `failure_message` gives the reason."""
 
 
 class PrebuildCancelledError(WaitError):
@@ -304,13 +303,13 @@ class WarmPoolDeletedError(WaitError):
 
 
 class StalledError(WaitError):
-    """Nothing has changed for so long that it is not expected to change any more."""
+    """Nothing has changed for so long that no further change is expected."""
 
 
 class WaitTimeoutError(WaitError):
     """It had not happened yet when the time to wait for it was over.
 
-    If the service could not be asked lately, the `__cause__` is the last failure.
+    If the latest polls failed, the `__cause__` is the last failure.
     """
 
 
@@ -318,8 +317,8 @@ class WaitManyError(PrebuildsError):
     """Some of the prebuilds that were waited for did not complete.
 
     Attributes:
-        errors: for each of these, what would have been raised if it had been waited for alone.
-        prebuilds: those that did complete.
+        errors: For each of these prebuilds, the error that a wait for it alone would have raised.
+        prebuilds: The prebuilds that completed.
     """
 
     def __init__(self, text: str, *, errors: Sequence[PrebuildsError], prebuilds: Sequence[Prebuild]) -> None:
@@ -353,12 +352,12 @@ def error_class(code: ConnectCode) -> type[APIError]:
     return _BY_CODE.get(code, APIError)
 
 
-# ASSUMPTION: the header that names a request is one of those that servers and proxies commonly use.
+# ASSUMPTION: servers and proxies commonly use one of these headers for the id of a request.
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-correlation-id", "x-trace-id", "cf-ray")
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:
-    """What the server calls a request, as its answer has it; None if it does not say."""
+    """The server's id for a request, from its response; None if the response has no id."""
     return next((headers[name] for name in _REQUEST_ID_HEADERS if headers.get(name)), None)
 
 

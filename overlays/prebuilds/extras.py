@@ -1,4 +1,4 @@
-"""The extras of the distribution: whether they are installed, and what to do if not."""
+"""The extras of the distribution: checks if they are installed, and names the remedy if not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def missing_extras(extras: Iterable[str]) -> list[str]:
 
 
 def how_to_install(extras: Sequence[str], what: str) -> str:
-    """One line that says which extras `what` needs, and how to install them."""
+    """One line that names the extras that `what` needs, and how to install them."""
     names = " and ".join(f'"{extra}"' for extra in extras)
     noun = "extra" if len(extras) == 1 else "extras"
     return f"{what} needs the {names} {noun}: pip install 'prebuilds[{','.join(extras)}]'"
@@ -32,7 +32,7 @@ def load(module: str, extra: str) -> ModuleType:
     """Import a module that needs an extra.
 
     Raises:
-        ImportError: the extra is not installed; the message says how to install it.
+        ImportError: the extra is not installed; the message explains how to install it.
     """
     try:
         return import_module(module)
@@ -45,7 +45,7 @@ def load(module: str, extra: str) -> ModuleType:
 
 
 def _is_installed(module: str) -> bool:
-    # Looked for, not imported: an ImportError inside a module is a fault, not a missing extra.
+    # The module is located, not imported: an ImportError inside a module is a fault, not a missing extra.
     try:
         return find_spec(module) is not None
     except ModuleNotFoundError:  # not even the parent package is there

@@ -1,7 +1,7 @@
-"""What the client tells the log: each attempt of each call, in the logger `prebuilds`.
+"""The client's log messages: each attempt of each call, in the logger `prebuilds`.
 
-With the environment variable PREBUILDS_LOG a program need not set up logging to see it: `debug` shows every attempt,
-`info` those that failed. `json` shows every attempt as a JSON object on a line of its own.
+The environment variable PREBUILDS_LOG shows the log without a logging setup in the program: `debug` shows every
+attempt, `info` the failed attempts. `json` shows every attempt as a JSON object on one line.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ logger = logging.getLogger("prebuilds")
 
 
 def set_up_logging() -> None:
-    """Do what PREBUILDS_LOG says, if it says anything.
+    """Apply PREBUILDS_LOG, if it is set.
 
     Raises:
-        ConfigurationError: it has a value that means nothing.
+        ConfigurationError: its value is invalid.
     """
     wanted = os.environ.get(VARIABLE, "").strip().lower()
     if not wanted:
@@ -42,7 +42,7 @@ def set_up_logging() -> None:
 
 
 def is_logged(error: Exception | None) -> bool:
-    """Whether an attempt that ended with `error`, or with success, is written to the log."""
+    """Return True if an attempt that ended with `error`, or with success, is written to the log."""
     return logger.isEnabledFor(logging.DEBUG if error is None else logging.INFO)
 
 

@@ -1,4 +1,4 @@
-"""What scripts do with the prebuilds and warm pools of a project beyond single calls."""
+"""Operations of scripts on the prebuilds and warm pools of a project, beyond single calls."""
 
 from __future__ import annotations
 
@@ -180,11 +180,11 @@ def ensure_warm_pool(
 
 
 _PLACE_INTERVAL = 3.0
-"""Seconds between two attempts to take a place that is taken by nobody who can be seen."""
+"""Seconds between two attempts to take a place whose holder is not visible."""
 
 
 def _ids(name: str, given: Iterable[str]) -> list[str]:
-    """The ids, each once. One that is missing must not be taken for all that there are."""
+    """The ids, each once. A missing id must not mean all ids."""
     if isinstance(given, str):
         raise TypeError(f"{name}: expected several ids, got one string")
     found: dict[Any, None] = dict.fromkeys(given)
@@ -199,7 +199,7 @@ def _prebuilds(
 ) -> Steps[list[Prebuild]]:
     """All prebuilds of the projects (of all projects, if none is named) in these phases.
 
-    What counts is the phase that a page said: a prebuild may have gone on since then.
+    The phase in the page counts: a prebuild may have progressed since then.
     """
     found: list[Prebuild] = []
     for begin in range(0, max(1, len(project_ids)), _MAX_PROJECTS):
@@ -210,8 +210,8 @@ def _prebuilds(
             executor=executor, operation=LIST_PREBUILDS, request=request, options={}
         )
         found += yield from listing.all()
-    # A page that shifts while it is read may name one twice, and a server that does not know a filter may name any:
-    # what is not meant must not be cancelled or deleted.
+    # A page that shifts during the read may list a prebuild twice, and a server without support for a filter may list
+    # any prebuild. Prebuilds outside the filter must not be cancelled or deleted.
     meant = {each.lower() for each in project_ids}
     return list({each.id: each for each in found if each.id and _is_meant(each, meant, phases)}.values())
 
@@ -234,7 +234,7 @@ def _pools(executor: CallExecutor, project_id: str, environment_class_id: str) -
 
 
 def _place(pool: WarmPool, unsaid: tuple[str, str]) -> tuple[str, str]:
-    """The project and class of a pool; `unsaid` is what it does not say."""
+    """The project and class of a pool; `unsaid` holds the values to use if the pool omits them."""
     metadata = pool.metadata
     return (metadata.project_id or unsaid[0]).lower(), (metadata.environment_class_id or unsaid[1]).lower()
 
@@ -262,13 +262,16 @@ def _is_of_class(prebuild: Prebuild, environment_class_id: str | None) -> bool:
 
 
 def _ended_at(prebuild: Prebuild) -> datetime:
-    """When a prebuild ended; what does not say so counts as new, so that nothing is deleted by mistake."""
+    """The time when a prebuild ended.
+
+    A prebuild without this time counts as new, so that it is not deleted by mistake.
+    """
     metadata, status = prebuild.metadata, prebuild.status
     return status.completion_time or metadata.updated_at
 
 
 def _without_newest(prebuilds: Sequence[Prebuild], keep: int) -> list[Prebuild]:
-    """`prebuilds`, oldest first, without the completed ones that are to stay."""
+    """`prebuilds`, oldest first, without the completed prebuilds to keep."""
     kept: dict[tuple[str | None, str | None], int] = {}
     doomed: list[Prebuild] = []
     for prebuild in reversed(prebuilds):

@@ -1,4 +1,7 @@
-"""The hook for telemetry: an observer learns of each call, each attempt and each wait. There is none by default."""
+"""The hook for telemetry: an observer learns of each call, each attempt and each wait.
+
+No observer is set by default.
+"""
 
 from __future__ import annotations
 

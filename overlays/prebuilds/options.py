@@ -18,10 +18,10 @@ from prebuilds.errors import ConfigurationError
 from prebuilds.version import __version__
 
 TOKEN_VARIABLES = ("GITPOD_API_KEY", "ONA_API_KEY", "ONA_TOKEN")
-"""Where the token is looked for, in this order; the first that is set and not empty counts."""
+"""The environment variables for the token, in order of precedence; the first non-empty value applies."""
 
 BASE_URL_VARIABLES = ("GITPOD_BASE_URL", "ONA_BASE_URL")
-"""Where the base URL is looked for, in this order; the first that is set and not empty counts."""
+"""The environment variables for the base URL, in order of precedence; the first non-empty value applies."""
 
 USER_AGENT = f"prebuilds-python/{__version__}"
 
@@ -31,7 +31,7 @@ DEFAULT_TIMEOUT = 60.0
 DEFAULT_MAX_RESPONSE_BYTES = 64 * 2**20
 """A page of 100 prebuilds has about 0.1 MB."""
 DEFAULT_WAIT = 7500.0
-"""Seconds. The service ends a prebuild after 7200 s at the latest; the rest is for what comes before and after it."""
+"""Seconds. The service ends a prebuild after at most 7200 s; the rest is for the time before and after."""
 
 DEFAULT_POOL_WAIT = 900.0
 """Seconds for a warm pool that has a snapshot to start from."""
@@ -53,7 +53,7 @@ EngineName = Literal["httpx", "fast"]
 
 
 class ClientOptions(TypedDict, total=False):
-    """What `with_options` takes; the meaning is that of the client's arguments."""
+    """The options of `with_options`; they have the meaning of the client's arguments."""
 
     bearer_token: Token
     timeout: Seconds | None
@@ -64,16 +64,16 @@ class ClientOptions(TypedDict, total=False):
 
 
 FIXED_HEADERS = {"Content-Type": "application/json", "Connect-Protocol-Version": "1"}
-"""What makes a request one of the Connect protocol. No option replaces these."""
+"""The headers that mark a request as Connect. No option replaces these."""
 
 
 @define(frozen=True, kw_only=True)
 class Options:
-    """Where a client sends its calls, with whose token, and how patiently."""
+    """The address, the token and the limits of a client's calls."""
 
     token: Token = field(repr=False)
     token_source: str
-    """Where the token came from, for error messages."""
+    """The source of the token, for error messages."""
     base_url: str
     """Without a slash at the end."""
     timeout: float | None
@@ -98,7 +98,7 @@ class Options:
         """Complete the arguments of a client from the environment.
 
         Raises:
-            ConfigurationError: there is no token, or an address that cannot be right.
+            ConfigurationError: the token is missing, or an address is invalid.
             TypeError: a value is of the wrong kind.
             ValueError: another value cannot be right.
         """
@@ -121,11 +121,11 @@ class Options:
         )
 
     def replace(self, options: ClientOptions) -> Self:
-        """The same settings but for what is given; `headers` are added to those that there are.
+        """Return the same settings with the given changes; `headers` are added to the existing headers.
 
         Raises:
             ConfigurationError: the token cannot be one.
-            TypeError: there is no such option, or a value is of the wrong kind.
+            TypeError: an option does not exist, or a value has the wrong type.
             ValueError: another value cannot be right.
         """
         unknown = set(options) - ClientOptions.__optional_keys__
@@ -148,7 +148,7 @@ class Options:
 
 
 def merged_headers(*layers: Mapping[str, str]) -> dict[str, str]:
-    """The headers of all layers; a later one replaces an earlier one of the same name, in whatever case."""
+    """The headers of all layers; a later header replaces an earlier header of the same name, ignoring case."""
     found: dict[str, tuple[str, str]] = {}
     for layer in layers:
         found.update({name.lower(): (name, value) for name, value in layer.items()})
@@ -188,7 +188,7 @@ def checked_retries(retries: int) -> int:
     """`retries`, if it can be a number of retries.
 
     Raises:
-        TypeError: it is no whole number.
+        TypeError: the value is not an integer.
         ValueError: it is negative.
     """
     _expect("retries", retries, int)
@@ -198,10 +198,10 @@ def checked_retries(retries: int) -> int:
 
 
 def checked_headers(headers: Mapping[str, str] | None) -> Mapping[str, str]:
-    """`headers`, if they can be sent. Their values may be secret, and are not told.
+    """`headers`, if they can be sent. Their values may be secret, so the message omits them.
 
     Raises:
-        TypeError: they are none, or one of them is no string.
+        TypeError: `headers` is not a mapping of strings.
         ValueError: one has characters that cannot be sent, or is about the length of the request.
     """
     _expect("headers", headers, Mapping, type(None))
@@ -222,7 +222,7 @@ _FRAMING = ("content-length", "transfer-encoding")
 
 
 def checked_callback(callback: Callable[[Attempt], object] | None) -> Callable[[Attempt], object] | None:
-    """`on_attempt`, if it can be called: one that cannot is not to be found out after the call has taken effect.
+    """`on_attempt`, if it is callable: a wrong value must not surface only after the call has taken effect.
 
     Raises:
         TypeError: it cannot.
@@ -232,7 +232,7 @@ def checked_callback(callback: Callable[[Attempt], object] | None) -> Callable[[
 
 
 def _expect(name: str, value: object, *kinds: Any) -> None:
-    """Refuse what is of another kind. It is not shown, since it may be secret."""
+    """Reject a value of another type. It is not shown, since it may be secret."""
     if not isinstance(value, kinds):
         said = ", ".join(_KINDS[kind] for kind in kinds)
         raise TypeError(f"{name}: expected {said}, got {type(value).__name__}")
@@ -259,7 +259,7 @@ def _given_token(argument: Token | None) -> tuple[Token, str]:
 
 
 def _first(argument: str | None, name: str, variables: tuple[str, ...]) -> tuple[str, str]:
-    """The first value that is not empty, and where it came from. Both are empty if there is none."""
+    """The first value that is not empty, and where it came from. Both are empty if no value is set."""
     candidates = [(argument, name)]
     candidates += [(os.environ.get(variable), f"${variable}") for variable in variables]
     for value, source in candidates:
@@ -269,7 +269,7 @@ def _first(argument: str | None, name: str, variables: tuple[str, ...]) -> tuple
 
 
 def can_be_token(text: str) -> bool:
-    """Whether `text` can stand in a header as a token."""
+    """Return True if `text` is valid as a token in a header."""
     return bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
@@ -302,7 +302,7 @@ def _checked_url(text: str, source: str) -> str:
 
 
 def _url_problem(text: str) -> str:
-    """What is wrong with a base URL; empty if it is valid. Credentials in it are not shown."""
+    """The problem of a base URL; empty if the URL is valid. Credentials in it are not shown."""
     try:
         parts = urlsplit(text)
         host, port, user = parts.hostname, parts.port, parts.username
@@ -320,7 +320,7 @@ def _url_problem(text: str) -> str:
 
 
 def is_host(host: str) -> bool:
-    """Whether `host` can be looked up: a name, or an address."""
+    """Return True if `host` can be resolved: a name, or an address."""
     try:
         ascii_host = host.encode("idna").decode()
     except UnicodeError:

@@ -1,7 +1,7 @@
 """Reading a list page by page, the next page while the caller is busy with this one.
 
-The tokens travel in the body, which every server understands. One that ignores them there would
-answer the first page for ever: a token that led to an earlier page is an error.
+The tokens travel in the body, which every server understands. A server that ignores them there would return the first
+page forever, so a token that leads to an earlier page is an error.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ModelT = TypeVar("ModelT", bound=Model)
 
 
 class Answer(NamedTuple, Generic[ResponseT, ItemT]):
-    """What the service answered for a page."""
+    """The service's response for a page."""
 
     response: ResponseT
     items: list[ItemT]
@@ -37,7 +37,7 @@ class Answer(NamedTuple, Generic[ResponseT, ItemT]):
 
 @define(frozen=True, kw_only=True)
 class Listing(Generic[RequestT, ResponseT, ItemT]):
-    """A list at one of its pages: how to read that page, and where the next one is."""
+    """A list at one of its pages: how to read that page, and where to find the next page."""
 
     executor: CallExecutor
     operation: PagedOperation[RequestT, ResponseT, Any]
@@ -45,16 +45,16 @@ class Listing(Generic[RequestT, ResponseT, ItemT]):
     """Asks for this page."""
     options: CallOptions
     number: int = 1
-    """1 for the page that was asked for, 2 for the one behind it."""
+    """1 for the requested page, 2 for the page after it."""
     led_to: dict[str, int] = field(factory=dict[str, int])
-    """The tokens that have been answered, and the numbers of their pages; the pages of a list share it."""
+    """The tokens received so far, and the numbers of their pages; the pages of a list share this mapping."""
 
     def read(self) -> Steps[Answer[ResponseT, ItemT]]:
         """Read this page.
 
         Raises:
             CallError: the call failed.
-            PaginationError: the next page would be one that has been read before.
+            PaginationError: the next page would be a page that was read before.
         """
         response = yield from self.executor.call(self.operation, self.request, self.options)
         token = self.operation.next_token(response)
@@ -73,7 +73,7 @@ class Listing(Generic[RequestT, ResponseT, ItemT]):
         """The list at the page of `token`, which comes after this one.
 
         Raises:
-            ValueError: there is no such page.
+            ValueError: `token` is None.
         """
         if token is None:
             raise ValueError("this is the last page; has_next_page() tells")
@@ -101,8 +101,8 @@ class Listing(Generic[RequestT, ResponseT, ItemT]):
 def stream_items(listing: Listing[Any, Any, ItemT], answer: Answer[Any, ItemT]) -> Stream[ItemT]:
     """The items of a page that has been read, and of all behind it.
 
-    The page behind the first is not fetched before the second item is asked for: who wants one item only need not wait
-    for more.
+    The second page is fetched only when the second item is requested: a caller that wants one item need not wait for
+    more.
     """
     proven = False
     while True:
@@ -124,7 +124,7 @@ def stream_items(listing: Listing[Any, Any, ItemT], answer: Answer[Any, ItemT]) 
 def stream_pages(
     listing: Listing[Any, Any, Any], page: P, token: str | None, make: Callable[[Listing[Any, Any, Any], Any], P]
 ) -> Stream[P]:
-    """A page that has been read, and all behind it. `make` makes a page of an answer."""
+    """A page that has been read, and all behind it. `make` creates a page from a response."""
     while True:
         if token is None:
             yield Emit(page)
@@ -149,7 +149,7 @@ def cannot_be_copied() -> TypeError:
 
 @define(frozen=True)
 class ListingPager:
-    """Fetches what follows the page of a listing; implements `prebuild_api.pages.Pager`."""
+    """Fetches the pages after a page of a listing; implements `prebuild_api.pages.Pager`."""
 
     listing: Listing[Any, Any, Any]
     page_type: type[Page[Any, Any]]
@@ -183,7 +183,7 @@ class ListingPager:
 
 @define(frozen=True)
 class AsyncListingPager:
-    """Fetches what follows the page of a listing; implements `prebuild_api.pages.AsyncPager`."""
+    """Fetches the pages after a page of a listing; implements `prebuild_api.pages.AsyncPager`."""
 
     listing: Listing[Any, Any, Any]
     page_type: type[AsyncPage[Any, Any]]

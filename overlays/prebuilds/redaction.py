@@ -1,4 +1,4 @@
-"""Keeping secrets out of what is printed or kept, and text of a server from commanding a terminal."""
+"""Keeps secrets out of printed or stored text, and keeps a server's text from controlling a terminal."""
 
 from __future__ import annotations
 
@@ -56,4 +56,4 @@ def readable(text: str) -> str:
 
 
 _CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters but for tab and line feed, those that change the direction of text, and surrogates."""
+"""Control characters except tab and line feed, characters that change the direction of text, and surrogates."""

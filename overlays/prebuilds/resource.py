@@ -1,4 +1,4 @@
-"""The methods of `client.prebuilds`: those of the schema, and those that people wrote on top of them.
+"""The methods of `client.prebuilds`: the generated methods of the schema and the handwritten methods on top of them.
 
 The latter are logic (see `prebuilds.flows`) that both clients run, each with its driver. A method imports its logic
 when it is called, so that programs that only make calls start faster.
@@ -30,7 +30,7 @@ BaseT = TypeVar("BaseT")
 
 
 class Calls:
-    """How the methods of a service send their requests; a mixin of generated resources."""
+    """Sends the requests of a service's methods; a mixin of generated resources."""
 
     def __init__(self, executor: CallExecutor, driver: Driver) -> None:
         self._executor = executor
@@ -53,7 +53,7 @@ class Calls:
 
 
 class AsyncCalls:
-    """How the asynchronous methods of a service send their requests."""
+    """Sends the requests of a service's asynchronous methods."""
 
     def __init__(self, executor: CallExecutor, driver: AsyncDriver) -> None:
         self._executor = executor
@@ -93,16 +93,16 @@ class Prebuilds(Calls, PrebuildsResource):
         """Wait until a prebuild is COMPLETED, or until it reaches `until`.
 
         Transient failures of the network or the service do not end the wait, unless no poll succeeds in the first two
-        minutes. A phase that this version does not know is waited through.
+        minutes. In an unknown phase, the wait continues.
 
         A prebuild can complete with a warning: it is in `status.warning_message`, and is written to the log.
 
         Args:
             prebuild_id: The id of the prebuild, or the prebuild itself.
-            until: What to wait for: a phase (`PrebuildPhase.RUNNING` or `"running"`, which also counts as reached when
-                a later phase on the way to COMPLETED is seen, as CANCELLING does when CANCELLED is seen), any of
-                several, or a function that decides about a prebuild (for an asynchronous client it may be
-                asynchronous).
+            until: The goal of the wait: a phase, any of several, or a function that decides about a prebuild (for an
+                asynchronous client it may be asynchronous). A phase is given as `PrebuildPhase.RUNNING` or `"running"`,
+                for example. A phase also counts as reached when a later phase on the way to COMPLETED is seen, as
+                CANCELLING does when CANCELLED is seen.
             timeout: The time to wait, in seconds or as a `timedelta`; None for no limit. The default is a little
                 longer than the two hours that a prebuild may take.
             on_update: Called with the prebuild when it is first seen, and after each change. An exception that it
@@ -116,7 +116,7 @@ class Prebuilds(Calls, PrebuildsResource):
             PrebuildDeletedError: it was deleted during the wait.
             StalledError: nothing has changed for `stalled_after`.
             WaitTimeoutError: it is still active after `timeout`.
-            NotFoundError: there is no such prebuild.
+            NotFoundError: the prebuild does not exist.
             CallError: the service rejects the polls, for lack of permission for instance.
         """
         from prebuilds.waiting import wait
@@ -145,12 +145,12 @@ class Prebuilds(Calls, PrebuildsResource):
     ) -> list[models.Prebuild]:
         """Wait for many prebuilds at once, until each is COMPLETED or has come to another end.
 
-        The prebuilds are polled with lists of their projects, a hundred on a page; one that its list does not show is
-        polled alone. A prebuild that fails does not end the wait for the others.
+        The prebuilds are polled with lists of their projects, a hundred per page; a prebuild that its list does not
+        show is polled individually. A prebuild that fails does not end the wait for the others.
 
         Args:
             prebuilds: The ids of the prebuilds, or the prebuilds themselves.
-            until: What to wait for; see `wait`.
+            until: The goal of the wait; see `wait`.
             timeout: The time to wait for all of them; None for no limit.
             on_update: Called with each prebuild when it is first seen, and after each of its changes.
             poll_interval: The longest pause between two polls of the same prebuild.
@@ -160,7 +160,8 @@ class Prebuilds(Calls, PrebuildsResource):
             The prebuilds, in the order in which they were given.
 
         Raises:
-            WaitManyError: some did not complete. It has those that did, and an error for each of the others.
+            WaitManyError: some did not complete. The error holds the completed prebuilds, and an error for each other
+                prebuild.
         """
         from prebuilds.waiting_for_many import wait_all
 
@@ -193,7 +194,7 @@ class Prebuilds(Calls, PrebuildsResource):
 
         Args:
             warm_pool_id: The id of the pool, or the pool itself.
-            until: What to wait for: a phase (`"deleted"` for the end of a deletion), any of several, or a function
+            until: The goal of the wait: a phase (`"deleted"` for the end of a deletion), any of several, or a function
                 that decides about a pool (for an asynchronous client it may be asynchronous).
             timeout: The time to wait; None for no limit.
             on_update: Called with the pool when it is first seen, and after each change; see `wait`.
@@ -203,9 +204,9 @@ class Prebuilds(Calls, PrebuildsResource):
         Raises:
             WarmPoolDeletedError: the pool was deleted, or is being deleted.
             StalledError: nothing has changed for `stalled_after`.
-            WaitTimeoutError: the goal is not reached after `timeout`. The message says whether the pool is DEGRADED,
+            WaitTimeoutError: the goal is not reached after `timeout`. The message states whether the pool is DEGRADED,
                 and why.
-            NotFoundError: there is no such pool.
+            NotFoundError: the pool does not exist.
             CallError: the service rejects the polls, for lack of permission for instance.
         """
         from prebuilds.waiting import wait_warm_pool
@@ -240,9 +241,9 @@ class Prebuilds(Calls, PrebuildsResource):
 
         Args:
             project_id: The project.
-            environment_class_id: The environment class to run with. By default that of the project.
+            environment_class_id: The environment class to run with. Defaults to the value of the project.
             spec: Further settings of the prebuild, its timeout for example.
-            until: What to wait for; see `wait`.
+            until: The goal of the wait; see `wait`.
             timeout: The time to wait; None for no limit. The call that starts the prebuild has the client's own
                 timeout.
             on_update: Called with the prebuild when it is first seen, and after each change; see `wait`.
@@ -250,7 +251,7 @@ class Prebuilds(Calls, PrebuildsResource):
             stalled_after: The time without any change after which to give up; None for never.
 
         Raises:
-            CallError: the prebuild could not be started; `maybe_executed` says whether it may exist all the same.
+            CallError: the prebuild could not be started; `maybe_executed` is true if it may exist despite the error.
             WaitError: it did not complete; see `wait`.
         """
         from prebuilds.waiting import create_and_wait
@@ -291,7 +292,7 @@ class Prebuilds(Calls, PrebuildsResource):
         Raises:
             StalledError: nothing has changed for `stalled_after`.
             WaitTimeoutError: the prebuild is still active after `timeout`.
-            NotFoundError: there is no such prebuild.
+            NotFoundError: the prebuild does not exist.
             CallError: the service rejects the polls, for lack of permission for instance.
         """
         from prebuilds.waiting import watch
@@ -316,15 +317,15 @@ class Prebuilds(Calls, PrebuildsResource):
 
         Args:
             prebuild_id: The id of the prebuild, or the prebuild itself.
-            follow: Whether to wait for more lines of an active prebuild. Without it, the lines that exist now are
-                yielded, which may be none.
+            follow: Whether to wait for more lines of an active prebuild. Without it, only the existing lines are
+                yielded, possibly zero.
             timeout: The time to read, in seconds or as a `timedelta`; None for no limit.
 
         Raises:
             LogError: the log cannot be read, or not to its end. Deleting a prebuild while its log is being read is not
                 an error.
             WaitTimeoutError: the log has not ended after `timeout`.
-            NotFoundError: there is no such prebuild.
+            NotFoundError: the prebuild does not exist.
             CallError: the service rejects the request for the token, for lack of permission for instance.
         """
         from prebuilds.logs.reading import logs
@@ -341,13 +342,14 @@ class Prebuilds(Calls, PrebuildsResource):
         Args:
             project_id: The project.
             environment_class_id: Cancel only prebuilds of this environment class.
-            keep: The ids of prebuilds to leave alone.
+            keep: The ids of prebuilds to skip.
 
         Returns:
             The prebuilds that were cancelled, as the service returned them.
 
         Raises:
-            CallError: the service rejects a request. Those cancelled before stay cancelled; the error has a note.
+            CallError: the service rejects a request. Prebuilds cancelled before the error stay cancelled; the error has
+                a note.
         """
         from prebuilds.maintenance import cancel_active
 
@@ -381,7 +383,7 @@ class Prebuilds(Calls, PrebuildsResource):
 
         Raises:
             WaitTimeoutError: another pool still drains after `timeout`.
-            AlreadyExistsError: the service says after `timeout` that there is a pool, but does not list one.
+            AlreadyExistsError: after `timeout`, the service still reports that a pool exists, but does not list it.
             CallError: the service rejects a request, for a size out of bounds for instance.
         """
         from prebuilds.maintenance import ensure_warm_pool
@@ -391,7 +393,7 @@ class Prebuilds(Calls, PrebuildsResource):
         )
 
     def latest(self, project_id: str, environment_class_id: str | None = None) -> models.Prebuild | None:
-        """The prebuild of a project that completed last; None if there is none.
+        """The most recently completed prebuild of a project, or None.
 
         Args:
             project_id: The project.
@@ -425,7 +427,7 @@ class Prebuilds(Calls, PrebuildsResource):
             older_than: Delete only prebuilds that ended longer ago than this, in seconds or as a `timedelta`. None for
                 any age.
             keep: The number of completed prebuilds to keep for each project and environment class; 0 keeps none.
-            dry_run: Delete nothing, but return what would be deleted.
+            dry_run: Delete nothing; only return the prebuilds that would be deleted.
             on_delete: Called with each prebuild after it was deleted. For an asynchronous client it may be
                 asynchronous.
 
@@ -433,7 +435,8 @@ class Prebuilds(Calls, PrebuildsResource):
             The prebuilds that were deleted (or would be), oldest first.
 
         Raises:
-            CallError: the service rejects a request. Those deleted before stay deleted; the error has a note.
+            CallError: the service rejects a request. Prebuilds deleted before the error stay deleted; the error has a
+                note.
         """
         from prebuilds.maintenance import prune
 
@@ -609,7 +612,7 @@ class AsyncPrebuilds(AsyncCalls, AsyncPrebuildsResource):
         )
 
     async def latest(self, project_id: str, environment_class_id: str | None = None) -> models.Prebuild | None:
-        """The prebuild of a project that completed last; None if there is none; see `Prebuilds.latest`."""
+        """The most recently completed prebuild of a project, or None; see `Prebuilds.latest`."""
         from prebuilds.maintenance import latest
 
         return await self._driver.run(latest(self._executor, project_id, environment_class_id))
@@ -641,7 +644,7 @@ class AsyncPrebuilds(AsyncCalls, AsyncPrebuildsResource):
 
 
 def resource(base: type[BaseT], executor: CallExecutor, driver: Driver) -> BaseT:
-    """The methods of a service that have nothing written on top of them."""
+    """The methods of a service without handwritten methods on top of them."""
     kind = type(
         base.__name__.removesuffix("Resource"), (Calls, base), {"__doc__": base.__doc__, "__module__": base.__module__}
     )
@@ -649,7 +652,7 @@ def resource(base: type[BaseT], executor: CallExecutor, driver: Driver) -> BaseT
 
 
 def async_resource(base: type[BaseT], executor: CallExecutor, driver: AsyncDriver) -> BaseT:
-    """The asynchronous methods of a service that have nothing written on top of them."""
+    """The asynchronous methods of a service without handwritten methods on top of them."""
     kind = type(
         base.__name__.removesuffix("Resource"),
         (AsyncCalls, base),

@@ -1,4 +1,4 @@
-"""Whether a failed call may be made again, and when."""
+"""Decides whether and when a failed call is repeated."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from prebuilds.error_details import RetryInfo
 _MIN_DELAY = 0.25
 _MAX_DELAY = 5.0
 _MAX_RETRY_AFTER = 86_400.0
-"""Seconds, one day. A server that asks for more is not asked again by the same call."""
+"""Seconds, one day. If a server requests a longer delay, the same call is not repeated."""
 
 _TRANSIENT_STATUSES = frozenset({502, 503, 504})
 _TRANSIENT_CODES = frozenset({ConnectCode.UNAVAILABLE, ConnectCode.DEADLINE_EXCEEDED})
 
-# Codes with which a server says that it has not acted.
-# ASSUMPTION: the service checks credentials, arguments, limits and state before it acts, and does
-# not answer one of these codes after it has; their definitions in the Connect protocol say so.
+# Codes with which a server reports that it has not acted.
+# ASSUMPTION: the service checks credentials, arguments, limits and state before it acts, and does not return one of
+# these codes after it has acted; their definitions in the Connect protocol say so.
 _REFUSALS = frozenset(
     {
         ConnectCode.INVALID_ARGUMENT,
@@ -38,34 +38,34 @@ _REFUSALS = frozenset(
     }
 )
 
-# Statuses below 500 of which HTTP does not promise that the request was left alone: a conflict or
-# a timeout can be noticed midway, and 499 is a proxy's word for a caller that hung up.
+# Statuses below 500 for which HTTP does not promise that the request had no effect: a conflict or a timeout can be
+# noticed midway, and a proxy uses 499 for a client that disconnected.
 _DOUBTFUL_STATUSES = frozenset({408, 409, 499})
 
 
 @define(frozen=True, kw_only=True)
 class Assessment:
-    """What is known of a failed attempt."""
+    """The known facts about a failed attempt."""
 
     maybe_executed: bool
-    """Whether the service may have carried it out."""
+    """True if the service may have executed the call."""
     transient: bool
-    """Whether the same call may succeed later."""
+    """True if the same call may succeed later."""
 
     def allows_retry(self, idempotency: Idempotency) -> bool:
-        """Whether the call can be repeated with a prospect of success, and without acting twice."""
+        """True if a retry may succeed and cannot act twice."""
         return self.transient and (idempotency != "unsafe" or not self.maybe_executed)
 
 
 def assess_response(status: int, code: ConnectCode, *, from_service: bool, retry_after: float | None) -> Assessment:
-    """What an error response says about the call.
+    """The facts that an error response gives about the call.
 
     Args:
         status: the HTTP status.
         code: the Connect code.
         from_service: whether the body was a Connect error. If not, it may come from a proxy, and only the status
             counts.
-        retry_after: the seconds after which the server wants to be asked again, if it says so.
+        retry_after: the seconds that the server requests before a retry, if any.
     """
     if from_service:
         executed = code not in _REFUSALS
@@ -82,15 +82,15 @@ def assess_response(status: int, code: ConnectCode, *, from_service: bool, retry
 def backoff_delay(
     attempt: int, retry_after: float | None, remaining: float, uniform: Callable[[float, float], float]
 ) -> float | None:
-    """The seconds to wait before another attempt, or None if the server asks for more than a day.
+    """The seconds to wait before another attempt, or None if the server requests more than a day.
 
-    The delay that the server asks for is kept, and stretched by up to 5% so that not all clients return at once.
-    Otherwise the delay is random between nothing and a limit that doubles each time, and leaves at least half of the
-    remaining time for the attempts that follow.
+    The requested delay is kept, and stretched by up to 5% so that not all clients return at once. Otherwise the delay
+    is random between nothing and a limit that doubles each time, and leaves at least half of the remaining time for the
+    attempts that follow.
 
     Args:
         attempt: the number of attempts that have failed, at least 1.
-        retry_after: the seconds after which the server wants to be asked again.
+        retry_after: the seconds that the server requests before a retry.
         remaining: the seconds that the call has left; infinity if it has no deadline.
         uniform: draws a number between two others.
     """
@@ -100,7 +100,7 @@ def backoff_delay(
 
 
 def retry_after_of(headers: Mapping[str, str], details: Sequence[object], now: Callable[[], float]) -> float | None:
-    """The seconds after which the server wants to be asked again; None if it does not say.
+    """The seconds that the server requests before a retry, or None.
 
     The sources, in this order: a `google.rpc.RetryInfo` among the details, the header `RateLimit-RetryAfter` (seconds),
     the header `Retry-After` (seconds, or an HTTP date). An unreadable one is skipped.
@@ -129,9 +129,9 @@ _SECONDS = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?")
 class RetryBudget:
     """Keeps the clients of a service in trouble from making its trouble worse.
 
-    Each repetition takes a token, each call that succeeds returns one, and those that its own repetitions took. As long
-    as most calls succeed in the end, there is always a token; when nothing does, there are soon none left, and calls
-    are not repeated until one succeeds. It may be shared by threads.
+    Each retry takes a token. Each call that succeeds returns one token, and the tokens of its own retries. As long as
+    most calls succeed in the end, a token is available. If all calls fail, the tokens soon run out, and calls are not
+    repeated until a call succeeds. It may be shared by threads.
 
     Args:
         capacity: how many tokens there are at most, and at first.
@@ -142,12 +142,12 @@ class RetryBudget:
         self._lock = threading.Lock()
 
     def renew(self) -> None:
-        """Begin anew in a process that was forked off, where the lock may be held by a thread that is not there."""
+        """Start afresh in a forked process, where a thread that does not exist may hold the lock."""
         self._left = self._capacity
         self._lock = threading.Lock()
 
     def take(self) -> bool:
-        """Whether a call may be repeated now."""
+        """Return True if a call may be repeated now."""
         with self._lock:
             if self._left == 0:
                 return False

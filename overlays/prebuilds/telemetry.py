@@ -4,8 +4,8 @@
 
     telemetry.instrument()
 
-Nothing is recorded before `instrument` is called, or without an SDK of OpenTelemetry in the process. The names follow
-the semantic conventions for RPC (version 1.30):
+Nothing is recorded before `instrument` is called, or if the process has no SDK of OpenTelemetry. The names follow the
+semantic conventions for RPC (version 1.30):
 
 - a span of kind CLIENT for each call, `gitpod.v1.PrebuildService/GetPrebuild`, with an event for each attempt;
 - `rpc.client.duration`, a histogram of the durations of calls in milliseconds;
@@ -55,7 +55,7 @@ def instrument(*, tracer_provider: TracerProvider | None = None, meter_provider:
 
 
 def uninstrument() -> None:
-    """Record nothing any more."""
+    """Stop recording."""
     observe(None)
 
 
@@ -136,7 +136,7 @@ def _failure(error: BaseException) -> dict[str, str | int]:
 
 @lru_cache(maxsize=256)
 def _attributes(path: str, base_url: str) -> dict[str, str | int]:
-    """The attributes of a call, which nobody changes."""
+    """The attributes of a call, which are read-only."""
     service, _, method = path.strip("/").partition("/")
     parts = urlsplit(base_url)
     return {

@@ -1,4 +1,4 @@
-"""What can be waited for: prebuilds and warm pools, with the order of their phases."""
+"""The resources that a client can wait for: prebuilds and warm pools, with the order of their phases."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MAX_TEXT = 2000
 
 
 class Item(Protocol):
-    """What a `Prebuild` and a `WarmPool` have in common."""
+    """The common attributes of a `Prebuild` and a `WarmPool`."""
 
     id: str | None
 
@@ -41,7 +41,7 @@ ItemT = TypeVar("ItemT", bound=Item)
 
 
 Goal = str | Collection[str] | Callable[[ItemT], bool | Awaitable[bool]]
-"""What to wait for: a phase, any of several, or a function that decides. A phase is given as the member of its enum,
+"""The goal of a wait: a phase, any of several, or a function that decides. A phase is given as the member of its enum,
 its full name, or its short name such as "completed"."""
 
 
@@ -51,13 +51,13 @@ class Waitable(Generic[ItemT]):
 
     noun: str
     operation: Operation[Any, Any]
-    """Reads one of them."""
+    """Reads one resource."""
     request: Callable[[str], Any]
     item: Callable[[Any], ItemT]
     """The resource in the response."""
     paths: tuple[tuple[str, ...], ...]
-    """The phases in their order: the normal path, and those that branch off. Each phase is on one of them. A phase
-    counts as reached when a later one of the same path is seen, because a short phase may pass between two polls."""
+    """The phases in their order: the normal path, and the paths that branch off. Each phase is on one path. A phase
+    counts as reached when a later phase of the same path is seen, because a short phase may pass between two polls."""
     ends: dict[str, tuple[type[WaitError], str]]
     """The final phases, with the error for each, and its description in that error."""
     deleted: str
@@ -67,7 +67,7 @@ class Waitable(Generic[ItemT]):
         """The phase that `name` stands for: the member of the enum, its full name, or its short name in any case.
 
         Raises:
-            ValueError: there is no such phase.
+            ValueError: the phase does not exist.
         """
         phases: Any = type(next(iter(self.ends)))
         for phase in phases:
@@ -78,7 +78,7 @@ class Waitable(Generic[ItemT]):
         raise ValueError(f"until: {name!r} is not a phase of a {self.noun}: expected one of {valid}")
 
     def error(self, kind: type[WaitError], said: str, item_id: str, last: ItemT | None) -> WaitError:
-        """An error about one of them, with its last known state. Its own texts are shown, not obeyed."""
+        """An error about one resource, with its last known state. Its own texts are shown, not obeyed."""
         text = f"{self.noun} {item_id} {said}"
         status = None if last is None else last.status
         if status is not None and status.failure_message:
@@ -138,7 +138,7 @@ def identified(name: str, item: str | ItemT) -> tuple[str, ItemT | None]:
     """The id of a resource, and the resource itself if it was given.
 
     Raises:
-        ValueError: there is no id.
+        ValueError: the id is missing.
     """
     item_id, known = (item, None) if isinstance(item, str) else (getattr(item, "id", None), item)
     if not item_id:

@@ -44,8 +44,8 @@ _LAST_POLL = 5.0
 _FIRST_RESPONSE = 120.0
 """Seconds without a single successful response after which a failure is believed to last, a wrong base URL say."""
 
-# Beside failures that are certain to be transient: a poll changes nothing, and one that fails now proves nothing about
-# a prebuild that takes minutes.
+# These come in addition to failures that are certain to be transient. A poll changes nothing, and one failed poll
+# proves nothing about a prebuild that takes minutes.
 _TRANSIENT_CODES = frozenset(
     {
         ConnectCode.ABORTED,
@@ -64,7 +64,7 @@ T = TypeVar("T")
 
 @define(frozen=True, kw_only=True)
 class Patience:
-    """How long to wait, and how often to poll. All in seconds."""
+    """The timeout and the polling interval of a wait. All in seconds."""
 
     timeout: float | None
     poll_interval: float = DEFAULT_POLL_INTERVAL
@@ -80,8 +80,8 @@ class Patience:
         """The patience that the arguments of a method describe.
 
         Raises:
-            TypeError: one of them is not a duration.
-            ValueError: one of them is not more than 0 seconds. A timeout of 0 polls once.
+            TypeError: an argument is not a duration.
+            ValueError: a duration is not greater than 0 seconds. A timeout of 0 polls once.
         """
         now = timeout in (0, timedelta(0)) and not isinstance(timeout, bool)
         return cls(
@@ -178,24 +178,24 @@ class Reached(Generic[ItemT]):
 
     test: Callable[[ItemT], bool | Awaitable[bool]]
     deletion: bool = False
-    """Whether it waits for the deletion, so that no other end counts."""
+    """True if the wait is for the deletion, so that no other end counts."""
 
 
 @define(frozen=True)
 class Ended(Generic[ItemT]):
-    """How a resource came to its end."""
+    """The way in which a resource ended."""
 
     last: ItemT
     """Its last known state."""
     reached: bool
-    """Whether that is the goal of the wait."""
+    """Return True if this is the goal of the wait."""
     gone: NotFoundError | None = None
-    """The error that says so, if the resource cannot be found any more."""
+    """The error to raise if the resource can no longer be found."""
 
 
 @define
 class Tracker(Generic[ItemT]):
-    """What a wait knows of one resource. It is told each poll, and decides whether the wait is over."""
+    """The state of a wait for one resource. It receives each poll, and decides whether the wait is over."""
 
     kind: Waitable[ItemT]
     item_id: str
@@ -303,7 +303,7 @@ def follow(
     """Poll a resource until it reaches the goal, or cannot reach it any more.
 
     `notify` makes an effect of the resource when it is first seen, and of each change. `known` is the state that the
-    caller knows.
+    caller has.
     """
     tracker = Tracker(kind, item_id, known, goal, patience, notify, executor.runtime.clock)
     return (yield from poll(executor, tracker))
@@ -374,12 +374,12 @@ def reached(kind: Waitable[ItemT], goal: Goal[ItemT]) -> Reached[ItemT]:
 
 
 def notifier(on_update: Callable[[ItemT], object] | None) -> Callable[[ItemT], Callback] | None:
-    """What tells the user's callback of a resource."""
+    """Reports a resource to the user's callback."""
     return None if on_update is None else lambda item: Callback(cast("Any", on_update), (item,))
 
 
 def is_transient(error: CallError) -> bool:
-    """Whether a poll that failed in this way is worth another one."""
+    """Return True if a poll that failed in this way should be repeated."""
     if error.retryable:
         return True
     if not isinstance(error, APIError) or error.code in _LASTING_CODES:

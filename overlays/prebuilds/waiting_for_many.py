@@ -48,7 +48,7 @@ _SEARCH_TIMEOUT = 2.0
 """Seconds to find the project of a prebuild. A slow response must not delay the others."""
 
 _SPARE_PAGES = 2
-"""Pages that a poll reads beyond those that the prebuilds themselves would fill."""
+"""The number of pages that a poll reads in addition to the pages that the prebuilds themselves would fill."""
 
 
 def wait_all(
@@ -98,7 +98,8 @@ def _results(outcomes: Sequence[Prebuild | PrebuildsError]) -> list[Prebuild]:
 class _Group:
     """The prebuilds of a wait.
 
-    Those of the same projects are polled with one list. One that its list does not show is polled alone.
+    Prebuilds of the same projects are polled with one list. A prebuild that its list does not show is polled
+    individually.
 
     Attributes:
         waiting: the waits that go on, by the id of the prebuild in lower case.
@@ -219,7 +220,7 @@ class _Group:
 
 
 class _ListPoller:
-    """Polls the prebuilds of some projects with one list, or those of all projects."""
+    """Polls the prebuilds of some projects, or of all projects, with one list."""
 
     def __init__(self, group: _Group, projects: Sequence[str] | None, mine: set[str]) -> None:
         self._group = group
@@ -266,7 +267,7 @@ class _ListPoller:
         return self._mine & self._group.waiting.keys()
 
     def _read(self) -> Steps[set[str]]:
-        """Read the list as far as it may show what is waited for. Returns the ids on it."""
+        """Read the list as far as it may show the prebuilds of the wait. Returns the ids on it."""
         wanted = self._waiting()
         pages = math.ceil(len(wanted) / _PAGE_SIZE) + _SPARE_PAGES
         oldest = _oldest(self._group.waiting[item_id] for item_id in wanted)

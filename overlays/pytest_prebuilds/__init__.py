@@ -3,13 +3,13 @@
 `prebuild_emulator` is an emulator within the process, new for each test; `prebuild_emulator_server` is one on a
 socket, started once and reset for each test. A fault that was planned and that no call has met fails the test.
 
-The marker `prebuild_emulator` says what else a test wants:
+The marker `prebuild_emulator` sets further options for a test:
 
     @pytest.mark.prebuild_emulator(strict_projects=True, unused_faults=True)
 
 The contract tests of a server, `--prebuilds-contract-url` among them, are in `pytest_prebuilds.contract`.
 
-Every run of pytest imports this module where it is installed: it loads nothing before a fixture is asked for.
+Every run of pytest imports this module if it is installed, so it loads nothing before a test requests a fixture.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _prebuild_emulator_servers() -> Iterator[_Servers]:
 
 
 class _Wanted:
-    """What the marker of a test asks for."""
+    """The options in the marker of a test."""
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
         try:

@@ -2,8 +2,8 @@
 
     pytest --prebuilds-contract-url=http://127.0.0.1:8080 -m prebuilds_contract
 
-tests a server. Without `-m`, the other tests run as well; if files are named, only those. A suite that has its server
-at hand says so itself, and asks for the items:
+tests a server. Without `-m`, the other tests run as well; if files are named, only those. A suite with its own server
+passes it explicitly and requests the items:
 
     @pytest.fixture(scope="session")
     def contract_target():
@@ -13,9 +13,9 @@ at hand says so itself, and asks for the items:
         prebuild_contract.check()
 
 The server is tested once, when the first item runs, for those properties that are among the items (`-k`, `--lf`). An
-item fails if its property is broken, or if nothing has shown it in a run that was to test everything; it is skipped if
-it cannot be tested, or was not to be, and an expected failure if the file of known failures has it. A property that
-should be kept, and need not, is a warning. `strict-input` is among them with `--prebuilds-contract-profile=strict`.
+item fails if its property is violated, or if a run that should test everything did not show it. It is skipped if it
+cannot be tested or was excluded. An item in the file of known failures is an expected failure. A property that should
+be kept, and need not, is a warning. `strict-input` is included with `--prebuilds-contract-profile=strict`.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ _FIXTURE = "prebuild_contract"
 
 _NAME = "prebuilds-contract"
 
-# For how many seconds a worker of pytest-xdist waits for the one that tests the server.
+# The seconds that a worker of pytest-xdist waits for the worker that tests the server.
 _LONGEST_RUN = 3600.0
 
 
 Verdict = tuple[str, str]
-"""What is to become of an item: pass, skip, fail, xfail or warn, and why."""
+"""The outcome of an item (pass, skip, fail, xfail or warn), and the reason."""
 
 
 class ContractWarning(UserWarning):
-    """A server does not do what it should, and need not, do."""
+    """A server does not follow a recommendation."""
 
 
 class ContractItem:
@@ -120,7 +120,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """An item for each property and method, of each test that asks for the fixture."""
+    """Create an item for each property and method, for each test that requests the fixture."""
     if _FIXTURE not in metafunc.fixturenames:
         return
     try:
@@ -151,7 +151,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 
 
 def _are_selected(config: pytest.Config) -> bool:
-    """Whether the items of a server that was named are wanted: by their marker, or in a run that names no files."""
+    """Return True if the items of a named server are wanted: by their marker, or in a run that names no files."""
     if not config.getoption(f"{_OPTION}-url"):
         return False
     return MARKER in str(config.getoption("markexpr")) or config.args_source is not pytest.Config.ArgsSource.ARGS
@@ -159,7 +159,7 @@ def _are_selected(config: pytest.Config) -> bool:
 
 @pytest.fixture(scope="session")
 def contract_target(pytestconfig: pytest.Config) -> Any:
-    """The server to test: a URL or an ASGI application. By default what `--prebuilds-contract-url` names."""
+    """The server to test: a URL or an ASGI application. Defaults to the value of `--prebuilds-contract-url`."""
     url = pytestconfig.getoption(f"{_OPTION}-url")
     if not url:
         pytest.fail(f"which server? Give {_OPTION}-url=URL, or define the fixture `contract_target`", pytrace=False)
@@ -168,9 +168,9 @@ def contract_target(pytestconfig: pytest.Config) -> Any:
 
 @pytest.fixture(scope="session")
 def contract_options(pytestconfig: pytest.Config) -> Options:
-    """How to test it: `prebuilds.contract.Options`. By default what the command line says.
+    """How to test it: `prebuilds.contract.Options`. Defaults to the command line's value.
 
-    The target and the properties to look at are filled in later.
+    The target and the properties to test are filled in later.
     """
     from prebuilds.contract.findings import read_known
     from prebuilds.contract.runner import Options
@@ -207,11 +207,11 @@ def contract_report(
     contract_options: Options,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Report]:
-    """What came of testing the server: `prebuilds.contract.Report`. It is tested when this is first asked for."""
+    """The report of the test of the server: `prebuilds.contract.Report`. The server is tested on first access."""
     from prebuilds.contract.runner import is_local, run
     from prebuilds.contract.transports import AsgiTransport
 
-    # What was not chosen is not looked at; a suite's own choice counts for more.
+    # Properties that were not selected are not tested; a suite's own selection takes precedence.
     options = replace(contract_options, only=contract_options.only or _wanted(request.session))
     transport: AsgiTransport | None = None
     if isinstance(contract_target, str):
@@ -241,7 +241,10 @@ def contract_report(
 def contract_verdicts(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Mapping[str, Verdict]:
-    """What is to become of each item. Of the workers of pytest-xdist one tests the server, and tells the others."""
+    """The outcome of each item.
+
+    One worker of pytest-xdist tests the server and shares the results with the other workers.
+    """
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return _verdicts(request.getfixturevalue("contract_report"))
     import sqlite3  # no other run needs it
@@ -260,7 +263,7 @@ def contract_verdicts(
 
 @pytest.fixture
 def prebuild_contract(request: pytest.FixtureRequest, contract_verdicts: Mapping[str, Verdict]) -> ContractItem:
-    """One property for one method. A test that asks for it becomes an item for each of them."""
+    """One property for one method. A test that requests it becomes one item per property and method."""
     name, method = request.param
     left_out = ("skip", "it rests on an assumption about the service, or was left out")
     return ContractItem(name, method, contract_verdicts.get(f"{name} {method}", left_out))
@@ -285,8 +288,8 @@ def _verdict(report: Report, result: Result) -> Verdict:
     item, method = result.property, result.method
     must = item.level == "MUST"
     if result.state is State.NOT_TESTED:
-        # What a run was told to leave out is no fault. If it was told to test everything, then it is: a suite in which
-        # all is skipped looks as if all were well.
+        # A property that the run was told to exclude is not a failure. A run that should test everything must do so: a
+        # suite of skipped items looks as if all were well.
         expected = report.mode == "full" and len(report.layers) == len(LAYERS) and must and not result.excused
         return "fail" if report.unfinished or expected else "skip", f"not tested: {result.why}"
     if result in report.passing:

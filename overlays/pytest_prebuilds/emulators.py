@@ -1,4 +1,4 @@
-"""What the fixtures give to a test: an emulator, with clients that are ready to use."""
+"""The objects that the fixtures give to a test: an emulator, with clients that are ready to use."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
 class Emulator:
     """An emulator for one test, whose time stands still until it is moved.
 
-    Its clients live in that time: `client.prebuilds.wait(...)`, pauses between retries and deadlines let it pass
-    at once, without really waiting. Calls to `advance` move it as well.
+    Its clients use that time: `client.prebuilds.wait(...)`, pauses between retries and deadlines let it pass at once,
+    without a real wait. Calls to `advance` move it as well.
 
     Attributes:
         url: the base URL for clients.
         clock: the time, which can be moved, and made to run.
-        control: arranges outcomes, projects and faults, and tells what was called.
+        control: arranges outcomes, projects and faults, and reports the calls.
     """
 
     def __init__(self, url: str, clock: ManualClock, control: EmulatorControl) -> None:
@@ -51,7 +51,7 @@ class Emulator:
 
         Args:
             bearer_token: the API token that it sends.
-            settings: more of what `PrebuildClient` takes, `retries=0` for instance.
+            settings: more arguments of `PrebuildClient`, `retries=0` for instance.
         """
         settings.setdefault("http_client", self.http_client())
         client = PrebuildClient(bearer_token, base_url=self.url, _runtime=self._runtime(), **settings)
@@ -63,7 +63,7 @@ class Emulator:
 
         Args:
             bearer_token: the API token that it sends.
-            settings: more of what `AsyncPrebuildClient` takes.
+            settings: more arguments of `AsyncPrebuildClient`.
         """
         return AsyncPrebuildClient(bearer_token, base_url=self.url, _runtime=self._runtime(), **settings)
 
@@ -71,7 +71,7 @@ class Emulator:
         """A new HTTP client that reaches the emulator at its `url`, without a token; closed when the test ends.
 
         Args:
-            settings: what `httpx.Client` takes.
+            settings: arguments of `httpx.Client`.
         """
         client = httpx.Client(**settings)
         self._made.append(client)
@@ -119,11 +119,11 @@ class Emulator:
 class PrebuildEmulator(Emulator):
     """An emulator within the process of the test, without a socket.
 
-    Connections that break off, bodies that trickle and late answers are met there as well, at no cost of time.
+    There, connections that break off, bodies that trickle and late responses occur as well, without a cost in time.
 
     Args:
-        plan: how long things take.
-        options: what else there is to choose.
+        plan: the durations of the emulator's operations.
+        options: further options of the emulator.
     """
 
     def __init__(self, *, plan: Plan | None = None, options: Options | None = None) -> None:
@@ -135,7 +135,7 @@ class PrebuildEmulator(Emulator):
         """A new HTTP client that reaches the emulator at its `url`, without a token; closed when the test ends.
 
         Args:
-            settings: what `httpx.Client` takes.
+            settings: arguments of `httpx.Client`.
         """
         return super().http_client(transport=self._emulator.transport(), **settings)
 
@@ -144,7 +144,7 @@ class PrebuildEmulator(Emulator):
 
         Args:
             bearer_token: the API token that it sends.
-            settings: more of what `AsyncPrebuildClient` takes.
+            settings: more arguments of `AsyncPrebuildClient`.
         """
         settings.setdefault("http_client", self.async_http_client())
         return super().async_client(bearer_token, **settings)
@@ -153,7 +153,7 @@ class PrebuildEmulator(Emulator):
         """A new HTTP client for asyncio that reaches the emulator at its `url`, without a token.
 
         Args:
-            settings: what `httpx.AsyncClient` takes.
+            settings: arguments of `httpx.AsyncClient`.
         """
         return httpx.AsyncClient(transport=self._emulator.async_transport(), **settings)
 
@@ -164,7 +164,7 @@ class PrebuildEmulator(Emulator):
 
 
 class PrebuildEmulatorServer(Emulator):
-    """An emulator on a socket, for programs that know nothing but an address.
+    """An emulator on a socket, for programs that need only an address.
 
     Args:
         server: the server, which runs; it stays so when this is closed.
@@ -188,7 +188,7 @@ class PrebuildEmulatorServer(Emulator):
         """A new HTTP client for asynchronous code, without a token.
 
         Args:
-            settings: what `httpx.AsyncClient` takes.
+            settings: arguments of `httpx.AsyncClient`.
         """
         return httpx.AsyncClient(**settings)
 

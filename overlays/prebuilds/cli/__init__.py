@@ -13,14 +13,14 @@ from prebuilds.extras import how_to_install, missing_extras
 __all__ = ["main"]
 
 USAGE = 2
-"""The exit code for a command that cannot be carried out as it was asked for."""
+"""The exit code for a command with invalid arguments."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command (by default that of `sys.argv`) and return its exit code.
+    """Run one command (by default the command in `sys.argv`) and return its exit code.
 
-    The code is 0 on success, 1 when the command failed, and 2 when it was asked for wrongly or
-    needs an extra that is not installed.
+    The code is 0 on success, 1 if the command failed, and 2 if its arguments are invalid or it needs an extra that is
+    not installed.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
     missing = missing_extras(["cli", *(name for name in ("emulator", "contract") if arguments[:1] == [name])])

@@ -97,7 +97,7 @@ def _document(text: str) -> dict[str, Any]:
 
 
 def _arguments(operation: Any, document: dict[str, Any]) -> dict[str, Any]:
-    """The request as the client's method takes it. Fields that this version does not know are sent as they are.
+    """The request as the client's method takes it. Unknown fields are sent unchanged.
 
     Raises:
         click.UsageError: a value has the wrong type, or is missing.

@@ -21,11 +21,11 @@ Mode = Literal["plan", "read", "reject", "lifecycle", "full"]
 Profile = Literal["protojson", "strict"]
 
 ANYONE = "prebuilds-contract"
-"""What a server on this machine is sent as token, where none is named."""
+"""The token sent to a server on this machine if no token is named."""
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)(?:/(s|m))?")
 
-# How often the line of progress is written anew, in seconds.
+# The interval between updates of the progress line, in seconds.
 _TICK = 0.1
 
 
@@ -181,9 +181,9 @@ def run(
 ) -> int:
     """Test whether the server at URL keeps the contract.
 
-    What the run creates it deletes again; `prebuilds contract cleanup LEDGER` deletes what a run had to leave. The exit
-    code is 0 if the server conforms, 1 if something is broken, 2 if not all could be tested, 3 if something was left
-    behind.
+    The run deletes the resources that it creates; `prebuilds contract cleanup LEDGER` deletes resources that a run
+    could not delete. The exit code is 0 if the server conforms, 1 if something is broken, 2 if not all could be tested,
+    3 if something was left behind.
     """
     from prebuilds.contract import report
     from prebuilds.contract.findings import read_known, write_known
@@ -230,10 +230,10 @@ def plan(*, url: str, **given: Any) -> int:
 @click.argument("url", metavar="[URL]", default="")
 @_TOKEN_ENV
 def cleanup(*, ledger: Path, url: str, token_env: str | None) -> int:
-    """Delete what an earlier run has left, as its LEDGER lists it.
+    """Delete the resources that an earlier run left behind, as its LEDGER lists them.
 
-    A token is sent only to the server at URL, which has to be the one that the ledger is about. Without URL, the server
-    has to be on this machine, and gets no token of yours.
+    A token is sent only to the server at URL, which must match the server in the ledger. Without URL, the server must
+    be on this machine, and receives no token of yours.
     """
     from prebuilds.contract.escaping import one_line
     from prebuilds.contract.runner import CONFORMS, LEFT_BEHIND, clean_up_ledger, is_local
@@ -265,7 +265,7 @@ def properties() -> int:
 
 @contextmanager
 def _usage_errors(progress: _Progress) -> Generator[None]:
-    """Tell the user what is wrong with what was asked for."""
+    """Report invalid arguments to the user."""
     from prebuilds.contract.ledger import LedgerError
 
     try:
@@ -300,15 +300,15 @@ def _options(url: str, given: Mapping[str, Any], *, known: Collection[tuple[str,
 
 
 def _token(variable: str | None, *, local: bool, plan: bool) -> str:
-    """The token: from the variable that was named, or else what suits the server."""
+    """The token: from the named variable, or else a default for the server."""
     if variable is not None:
         token = os.environ.get(variable, "").strip()
         if not token:
             raise ValueError(f"there is no token in the environment variable {variable}")
         return token
     if local or plan:
-        return ANYONE  # a real token is no business of whatever listens here
-    from prebuilds.options import TOKEN_VARIABLES  # loaded only now: other commands have to start fast
+        return ANYONE  # a real token must not reach an unknown local server
+    from prebuilds.options import TOKEN_VARIABLES  # imported late: other commands must start fast
 
     token = next((os.environ[name].strip() for name in TOKEN_VARIABLES if os.environ.get(name, "").strip()), "")
     if not token:
@@ -338,7 +338,7 @@ def _files(values: Sequence[str]) -> Mapping[str, Path]:
 
 
 def _check_writable(*paths: Path | None) -> None:
-    """See that what a run is to write can be written, before it takes its time."""
+    """Check that the output files of a run can be written, before the run takes its time."""
     for path in paths:
         if path is None:
             continue
@@ -347,13 +347,13 @@ def _check_writable(*paths: Path | None) -> None:
 
 
 def _print(text: str) -> None:
-    """Print what a terminal need not have letters for."""
+    """Print text that a terminal may lack the characters for."""
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding), end="")
 
 
 class _Progress:
-    """One line on a terminal that says how far it is; on anything else, a line for each layer."""
+    """On a terminal, one progress line; elsewhere, one line per layer."""
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()

@@ -124,7 +124,7 @@ def _create(session: Session, project: str, environment_class: str | None, timeo
 
 
 def _prints_objects(session: Session) -> bool:
-    """Whether standard output gets the prebuilds at the end, so that it cannot get the id first."""
+    """Return True if standard output gets the prebuilds at the end, so that it cannot get the id first."""
     return session.output.format in ("json", "jsonl", "csv")
 
 

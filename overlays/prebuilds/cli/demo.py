@@ -1,7 +1,7 @@
 """`prebuilds demo`: a prebuild, a list, a warm pool.
 
-By default it runs on the bundled emulator. On a service of the reader's own it only reads, unless told to create; then
-it deletes whatever it created, also when it fails or is interrupted.
+By default it runs on the bundled emulator. On a real service, the demo only reads, unless told to create. It then
+deletes everything it created, also after a failure or an interrupt.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from prebuilds.extras import how_to_install, missing_extras
 from prebuilds.options import BASE_URL_VARIABLES, TOKEN_VARIABLES
 
 SPEED = 30
-"""How many seconds of the emulated service pass in one of ours: a prebuild takes ten of them."""
+"""The number of seconds of the emulated service per real second: a prebuild takes ten of them."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _run(session: Session, *, base_url: str | None, token_env: str | None, creat
         return
     if create and project is None:
         raise CommandError("--create needs a project", hint="add --project ID", code=USAGE)
-    # A person who waits for the demo should soon see that there is no service.
+    # A user who waits for the demo should soon see that the service is unreachable.
     with PrebuildClient(base_url=own, bearer_token=session.token, retries=2) as client:
         demo = _Demo(client, pace=REAL)
         if create and project is not None:
@@ -92,7 +92,7 @@ def _run(session: Session, *, base_url: str | None, token_env: str | None, creat
 
 
 class _Demo:
-    """Shows one thing after the other: live on a terminal, as plain lines elsewhere."""
+    """Shows one step after the other: live on a terminal, as plain lines elsewhere."""
 
     def __init__(self, client: PrebuildClient, *, pace: _Pace) -> None:
         self._prebuilds = client.prebuilds
@@ -119,7 +119,7 @@ class _Demo:
         self._title("Everything that was created is deleted again.")
 
     def read(self, base_url: str, project: str | None) -> None:
-        """Look at the newest prebuilds and at the warm pools, and change nothing."""
+        """List the newest prebuilds and the warm pools, and change nothing."""
         self._say(f"Reading from {base_url}; nothing is created there without --create.")
         self._title("The newest prebuilds")
         newest = self._list_prebuilds(project, page_size=5, most_pages=2)
@@ -244,7 +244,7 @@ class _Demo:
 
 @contextmanager
 def _emulator() -> Generator[str]:
-    """Run the bundled emulator on a free port, as a process of its own; yields its address."""
+    """Run the bundled emulator on a free port, in a separate process; yields its address."""
     missing = missing_extras(["emulator"])
     if missing:
         raise CommandError(how_to_install(missing, "this command"))
@@ -287,7 +287,7 @@ def _address(process: subprocess.Popen[bytes], output: Path) -> str:
 
 @contextmanager
 def _ended_by_signals() -> Generator[None]:
-    """Let a polite request to end unwind the stack, so that the emulator ends too."""
+    """Let SIGTERM and SIGHUP unwind the stack, so that the emulator ends too."""
 
     def end(number: int, _frame: object) -> None:
         sys.exit(128 + number)

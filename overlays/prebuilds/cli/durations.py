@@ -26,7 +26,7 @@ def parse_moment(text: str, now: datetime) -> datetime:
     """The moment that `text` stands for: a duration before `now`, or a date. A date without a time zone is local.
 
     Raises:
-        ValueError: it is neither. The message describes the expected form.
+        ValueError: the text has neither form. The message describes the expected form.
     """
     try:
         return now - parse_duration(text)

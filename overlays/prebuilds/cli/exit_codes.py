@@ -21,10 +21,10 @@ INTERRUPTED: Final = 130
 
 
 class CommandError(Exception):
-    """A command cannot do what it was asked to do.
+    """A command cannot carry out its request.
 
     Attributes:
-        hint: advice for the person; empty if there is none.
+        hint: advice for the user, or an empty text.
         code: the exit code.
     """
 
@@ -55,7 +55,7 @@ def code_of(error: BaseException) -> int:
 
 
 def code_of_many(codes: Sequence[int]) -> int:
-    """The exit code of a command that did the same for several items, each with its own code."""
+    """The exit code of a command that processed several items, each with its own code."""
     different = set(codes)
     if len(different) <= 1:
         return next(iter(different), SUCCESS)

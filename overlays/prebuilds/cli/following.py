@@ -41,13 +41,13 @@ until_option = click.option(
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait for prebuilds."""
+    """The timeout of a wait for prebuilds."""
 
     stalled_after: timedelta | None
     max_wait: timedelta | None
 
     def options(self) -> dict[str, Any]:
-        """As the client takes it. Without a limit, the client's own applies."""
+        """The value for the client. Without a limit, the client's own limit applies."""
         limit = {} if self.max_wait is None else {"timeout": self.max_wait}
         return {"stalled_after": self.stalled_after, **limit}
 
@@ -68,7 +68,7 @@ def wait_command(
     max_wait: timedelta | None,
     github: bool,
 ) -> int:
-    """Wait until prebuilds have ended. The exit code says how.
+    """Wait until prebuilds have ended. The exit code reports the result.
 
     0 completed, 1 failed, 3 cancelled, 5 not found, 6 timed out or stalled, 7 some of several did not complete.
     """
@@ -103,7 +103,7 @@ def watch_command(
 ) -> int:
     """Show the changes of prebuilds until they end.
 
-    Shows the prebuilds with these ids, or with -p those of a project that are active. A terminal gets a table that is
+    Shows the prebuilds with these ids, or with -p the active prebuilds of a project. A terminal gets a table that is
     kept up to date, a pipe gets a line for each change.
     """
     from prebuild_api.models import PrebuildPhase
@@ -151,7 +151,7 @@ def logs_command(
 
     lines = session.client.prebuilds.logs(read_ids([prebuild_id], "prebuild")[0], follow=follow)
     if output_file is None:
-        # Standard output gets nothing but the log.
+        # Standard output gets only the log.
         with without_commands(sys.stderr, active=False):
             _copy_log(lines, sys.stdout, session.runtime.now if timestamps else None)
         return
@@ -229,7 +229,10 @@ def _report(session: Session, count: int, errors: Sequence[PrebuildsError]) -> i
 
 @contextmanager
 def _lines(session: Session, layout: Layout[Prebuild]) -> Generator[Callable[[Prebuild], None]]:
-    """Prints a line for each change. A table does not show every change; it gets a line for those that it shows."""
+    """Prints a line for each change.
+
+    A table does not show every change; it gets one line for each change that it shows.
+    """
     shown: dict[str, object] = {}
 
     with session.output.writer(layout) as writer:
@@ -256,7 +259,7 @@ def _live_table(session: Session) -> Generator[Callable[[Prebuild], None]]:
     seen: dict[str, Prebuild] = {}
 
     def table() -> Text:
-        # Rich calls this in a thread of its own.
+        # Rich calls this in its own thread.
         rows = list(seen.copy().values())
         lines = table_lines(rows, prebuild_layout(session.now), session.output, console.width)
         return Text.from_ansi("\n".join(lines))
@@ -282,7 +285,7 @@ def _start_log(session: Session, prebuild: str | Prebuild, *, github: bool) -> t
             with without_commands(sys.stderr, active=github):
                 _copy_log(lines, sys.stderr, None)
         except PrebuildsError as error:
-            # The wait goes on: a log that cannot be read says nothing about its prebuild.
+            # The wait continues: an unreadable log proves nothing about its prebuild.
             session.report(error)
 
     thread = threading.Thread(target=copy, name="prebuild-log", daemon=True)

@@ -22,14 +22,14 @@ OUTPUT_VARIABLE: Final = "GITHUB_OUTPUT"
 
 _MAX_ROWS: Final = 1000
 _MAX_SUMMARY: Final = 1_000_000
-"""The number of characters of a summary; GitHub refuses more than a megabyte."""
+"""The number of characters of a summary; GitHub rejects more than a megabyte."""
 
 
 def check(session: Session) -> None:
-    """Mask the token in the log of the job, and see that there is a job.
+    """Mask the token in the log of the job, and check that a job exists.
 
     Raises:
-        CommandError: there is none.
+        CommandError: no job exists.
     """
     if not (os.environ.get(SUMMARY_VARIABLE) or os.environ.get(OUTPUT_VARIABLE)):
         raise CommandError(

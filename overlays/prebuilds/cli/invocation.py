@@ -1,4 +1,4 @@
-"""How the program was called."""
+"""The invocation of the program."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ class Invocation(NamedTuple):
 
 
 def invocation() -> Invocation:
-    """How the program was called."""
+    """The invocation of the program."""
     found: Invocation = click.get_current_context().obj
     return found

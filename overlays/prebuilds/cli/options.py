@@ -134,10 +134,10 @@ def connection_options(command: CommandT) -> CommandT:
 
 
 def read_ids(values: Sequence[str], noun: str) -> list[str]:
-    """The ids of an argument, each once. `-` stands for those of standard input, one per line.
+    """The ids of an argument, each once. `-` stands for the ids of standard input, one per line.
 
     Raises:
-        click.UsageError: there is no id, or a line that is too long.
+        click.UsageError: there is no id, or a line is too long.
     """
     if not values:
         raise click.UsageError(f"missing argument: expected at least one {noun}, or - to read them from standard input")
@@ -173,7 +173,7 @@ def _checked_id(text: str, noun: str) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """A number of things."""
+    """A number of resources."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
@@ -181,8 +181,8 @@ def confirm(question: str, *, yes: bool) -> None:
     """Ask for confirmation on a terminal.
 
     Raises:
-        click.Abort: the person says no.
-        click.UsageError: there is no terminal to ask on, and `--yes` was not given.
+        click.Abort: the user declines. click.UsageError: there is no terminal for the question, and `--yes` was not
+        given.
     """
     if yes:
         return

@@ -57,14 +57,14 @@ class Column(Generic[T]):
 
 
 class Layout(Generic[T]):
-    """How items of one kind are printed.
+    """The layout for items of one kind.
 
     Args:
         columns: the columns of a table.
         item_id: gives the id of an item.
         record: gives the item as a JSON object.
         paths: gives the columns of CSV: the paths of the values in the JSON object, `status.phase` for example.
-        notes: gives messages about an item, each printed on a line of its own below its row.
+        notes: gives messages about an item, each printed on its own line below the item's row.
     """
 
     # Not a dataclass: to define one takes longer than to print a list.
@@ -116,7 +116,7 @@ class Writer(Generic[T]):
 
 
 class Output:
-    """Standard output in one of the formats.
+    """Writes standard output in one of the formats.
 
     Args:
         output_format: the format.
@@ -154,7 +154,7 @@ class Output:
         return count
 
     def show_details(self, items: Iterable[T], layout: Layout[T]) -> None:
-        """Print items: on a terminal with each of their values on a line of its own."""
+        """Print items: on a terminal, each value on its own line."""
         if self.format != "table" or not self.is_terminal:
             self.show(items, layout)
             return
@@ -190,7 +190,7 @@ class _JsonLines(Writer[T]):
 
 
 class _Json(Writer[T]):
-    """One array, an item at a time: a list of any length takes the memory of one item."""
+    """Writes one array, item by item: a list of any length takes the memory of one item."""
 
     _count = 0
 

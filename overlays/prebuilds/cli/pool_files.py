@@ -11,8 +11,8 @@
             - {days: mon-fri, from: "08:00", to: "18:00", min: 2, max: 6}
 
 Outside of the schedule a pool has its own `min` and `max`. Of several sizes that apply, the first one counts. A size
-whose `to` is not after its `from` lasts until the next day, and belongs to the day on which it begins. Hours are those
-of the clock on the wall: when it is set back, the repeated hour counts twice, and when it is set forward, the missing
+whose `to` is not after its `from` lasts until the next day, and belongs to the day on which it begins. Hours are local
+wall-clock hours: when the clock is set back, the repeated hour counts twice, and when it is set forward, the missing
 hour does not occur.
 """
 
@@ -57,7 +57,7 @@ class ScheduledSize:
     size: Size
 
     def applies(self, local: datetime) -> bool:
-        """Whether the size applies at a local time."""
+        """Return True if the size applies at a local time."""
         minute = local.hour * 60 + local.minute
         if self.begin < self.end:
             return local.weekday() in self.days and self.begin <= minute < self.end

@@ -34,7 +34,7 @@ class Step:
 
     @property
     def changes(self) -> bool:
-        """Whether there is anything to do."""
+        """True if there is a change to make."""
         return self.action != "keep"
 
 
@@ -82,7 +82,7 @@ def carry_out(client: PrebuildClient, step: Step) -> None:
 
 
 def plan_layout() -> Layout[Step]:
-    """How a plan is printed: as a diff."""
+    """The layout for a plan: a diff."""
 
     def record(step: Step) -> dict[str, Any]:
         return {

@@ -1,4 +1,4 @@
-"""How prebuilds are printed."""
+"""The layouts of prebuilds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_NOTE: Final = 2000
 
 
 def prebuild_layout(now: datetime) -> Layout[Prebuild]:
-    """How prebuilds are printed; their ages are those at `now`."""
+    """The layout for prebuilds; their ages are relative to `now`."""
     return Layout(
         columns=(
             Column(header="ID", text=lambda each: each.id or ""),

@@ -127,7 +127,7 @@ class _ProjectStatus(NamedTuple):
     latest: Prebuild | None
     """The prebuild that completed last."""
     newest: Prebuild | None
-    """The prebuild that was created last of those that have ended."""
+    """The most recently created prebuild among the ended prebuilds."""
     active: Sequence[Prebuild]
     age: float | None
     """The seconds since the latest one completed."""

@@ -40,7 +40,7 @@ def cancel_command(
     projects: tuple[str, ...],
     environment_class: str | None,
 ) -> int:
-    """Cancel prebuilds by their ids, or the active ones of projects. - reads ids from standard input."""
+    """Cancel prebuilds by their ids, or the active prebuilds of projects. - reads ids from standard input."""
     from prebuilds.cli.prebuild_layouts import prebuild_layout
 
     if active == bool(ids) or active != bool(projects):
@@ -134,7 +134,7 @@ def prune_command(
 
 
 def id_layout() -> Layout[str]:
-    """How ids of deleted resources are printed."""
+    """The layout for ids of deleted resources."""
 
     def record(item_id: str) -> dict[str, Any]:
         return {"id": item_id}

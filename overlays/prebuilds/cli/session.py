@@ -69,7 +69,7 @@ class Session:
         """The client, which is made when it is first needed.
 
         Raises:
-            CommandError: there is no token.
+            CommandError: the token is missing.
             ConfigurationError: a setting is invalid.
         """
         if self._client is None:
@@ -85,7 +85,7 @@ class Session:
         """A new asynchronous client for `async with`.
 
         Raises:
-            CommandError: there is no token.
+            CommandError: the token is missing.
             ConfigurationError: a setting is invalid.
         """
         from prebuilds import AsyncPrebuildClient
@@ -121,7 +121,7 @@ class Session:
         """The token for the service.
 
         Raises:
-            CommandError: there is none.
+            CommandError: the token is missing.
         """
         from prebuilds.options import TOKEN_VARIABLES
 
@@ -166,7 +166,7 @@ class Session:
         else:
             text, hint = explained(error, self.base_url)
             if self._token_env is not None:
-                # The client knows the token of --token-env as its argument.
+                # The client receives the token of --token-env as its argument.
                 text, hint = (each.replace(_CLIENT_ARGUMENT, f"${self._token_env}") for each in (text, hint))
             named = not about or about in text
             print_error(text if named else f"{about}: {text}", hint, no_color=self.no_color)
@@ -184,7 +184,7 @@ class Session:
 
     @property
     def is_watched(self) -> bool:
-        """Whether a person sees progress on standard error."""
+        """True if a person sees progress on standard error."""
         return is_terminal(sys.stderr) and not self.quiet
 
     def _given_token(self) -> str | None:
@@ -200,7 +200,7 @@ class Session:
 
 
 def with_session(command: Callable[..., int | None]) -> Callable[..., int | None]:
-    """Give a command the options of the connection and the output, and pass it a `Session` made of them."""
+    """Give a command the options of the connection and the output, and pass it a `Session` with their values."""
 
     @connection_options
     @wraps(command)
@@ -272,7 +272,7 @@ def explained(error: Exception, base_url: str) -> tuple[str, str]:
 
 
 def proxy_of(base_url: str) -> str | None:
-    """The proxy for a service; None if there is none, or if the environment names an invalid one."""
+    """The proxy for a service; None if the environment names no valid proxy."""
     from prebuilds.engines.environment import proxy_for
     from prebuilds.errors import ConfigurationError
 
@@ -280,7 +280,7 @@ def proxy_of(base_url: str) -> str | None:
         parts = urlsplit(base_url)
         return proxy_for(parts.scheme, parts.hostname or "", parts.port)
     except (ConfigurationError, ValueError):
-        return None  # the client raises an error that says so
+        return None  # the client raises an error about it
 
 
 def _without_advice(text: str) -> tuple[str, str]:

@@ -52,7 +52,7 @@ _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 def is_unicode(stream: TextIO) -> bool:
-    """Whether a stream can show every character."""
+    """Return True if a stream can show every character."""
     return (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf")
 
 
@@ -65,7 +65,7 @@ def encodable(text: str, stream: TextIO) -> str:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether a person reads the stream."""
+    """Return True if a person reads the stream."""
     try:
         return stream.isatty()
     except (AttributeError, ValueError):  # closed, or replaced by something simpler
@@ -73,7 +73,7 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def has_colour(stream: TextIO, *, no_color: bool) -> bool:
-    """Whether text on the stream may be coloured."""
+    """Return True if text on the stream may be coloured."""
     return is_terminal(stream) and not (no_color or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb")
 
 

@@ -1,4 +1,4 @@
-"""How warm pools are printed."""
+"""The layouts of warm pools."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from prebuilds.cli.prebuild_layouts import MAX_NOTE, paths_of, short_name
 
 
 def warm_pool_layout() -> Layout[WarmPool]:
-    """How warm pools are printed."""
+    """The layout for warm pools."""
     return Layout(
         columns=(
             Column(header="ID", text=lambda each: each.id or ""),

@@ -4,6 +4,6 @@
 - `forwarding` sends requests with an `http_client` or `transport` that the caller passed in.
 - `fast` (extra `fast`) uses `http.client` and aiohttp, and does not import httpx.
 
-The contract is in `exchange`: one time limit for everything, one size limit, no cookies, no redirects, and an error
-that says whether the request may have been carried out. One test suite runs against all engines.
+The contract is in `exchange`: one time limit for everything, one size limit, no cookies and no redirects. Its errors
+state if the request may have been executed. All engines run the same test suite.
 """

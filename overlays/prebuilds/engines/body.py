@@ -8,7 +8,8 @@ from prebuild_api.http import Headers, RawResponse
 from prebuilds.engines.exchange import MAX_ERROR_BYTES, ExchangeError, TooLargeError
 
 ACCEPT_ENCODING = "gzip"
-"""What every engine asks for. A server may answer with deflate as well; anything else cannot be read."""
+"""The encodings that every engine accepts. A server may respond with deflate as well; other encodings cannot be
+read."""
 
 _MAX_BEGINNING = 65_536
 
@@ -26,7 +27,7 @@ class Decompressor:
         self._fed = False
 
     def feed(self, chunk: bytes) -> None:
-        """Add what came from the network."""
+        """Add the data received from the network."""
         self._pending += chunk
         self._fed = self._fed or bool(chunk)
 
@@ -58,15 +59,15 @@ class Decompressor:
 
     @property
     def complete(self) -> bool:
-        """Whether the compressed data has ended properly."""
+        """Return True if the compressed data has ended properly."""
         return not self._fed or self._decoder.eof
 
 
 def decompressor(headers: Headers) -> Decompressor | None:
-    """What reads a body with these headers; None if it is not compressed.
+    """The decoder for a body with these headers; None if the body is not compressed.
 
     Raises:
-        ExchangeError: the encoding is not one that was asked for.
+        ExchangeError: the encoding was not offered in the request.
     """
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding in ("identity", ""):
@@ -86,7 +87,7 @@ class Pieces:
         self._plain = b""
 
     def feed(self, chunk: bytes) -> None:
-        """Add what came from the network. Everything before must have been taken."""
+        """Add the data received from the network. Everything before must have been taken."""
         if self._decompressor is None:
             self._plain = chunk
         else:
@@ -103,7 +104,8 @@ class Pieces:
 class Body:
     """Collects the body of a response.
 
-    An error is cut at a megabyte, and kept as far as it came: its status alone tells much. A success is needed whole.
+    An error body is cut at a megabyte, and kept as far as it arrived: its status alone is informative. A success is
+        needed whole.
     """
 
     def __init__(self, status: int, headers: Headers, max_bytes: int) -> None:
@@ -117,7 +119,7 @@ class Body:
         """Of an error, the bytes as they came: they may be text although they were announced as compressed."""
         self._decompressor: Decompressor | None = None
         self.wants_more = True
-        """Whether reading should go on."""
+        """Return True if reading should continue."""
         try:
             self._decompressor = decompressor(headers)
         except ExchangeError:
@@ -128,7 +130,7 @@ class Body:
             raise self._too_large()
 
     def feed(self, chunk: bytes) -> bool:
-        """Add what came from the network. Returns whether more is wanted.
+        """Add the data received from the network. Returns whether more is wanted.
 
         Raises:
             TooLargeError: a successful response is larger than the limit.

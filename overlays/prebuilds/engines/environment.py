@@ -1,4 +1,4 @@
-"""What the environment says about proxies and certificates. Every engine follows it in the same way."""
+"""The settings for proxies and certificates in the environment. Every engine follows it in the same way."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 def proxy_for(scheme: str, host: str, port: int | None) -> str | None:
     """The URL of the proxy for requests to an origin; None to connect directly.
 
-    A proxy is never used for this machine itself: it would look for the server on its own.
+    A proxy is never used for this machine: it would look for the server on the proxy's machine.
 
     Raises:
         ConfigurationError: the environment names a proxy that cannot be one.
@@ -75,7 +75,7 @@ def unusable_proxy(proxy: str, why: str) -> ConfigurationError:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address stands for this machine."""
+    """Return True if a host name or address stands for this machine."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -83,7 +83,7 @@ def is_loopback(host: str) -> bool:
 
 
 def tls_context() -> ssl.SSLContext:
-    """A TLS context that trusts the authorities of the system, or those of SSL_CERT_FILE and SSL_CERT_DIR.
+    """A TLS context that trusts the authorities of the system, or the authorities in SSL_CERT_FILE and SSL_CERT_DIR.
 
     Raises:
         ConfigurationError: the certificates that the environment names cannot be read.
@@ -100,7 +100,7 @@ def tls_context() -> ssl.SSLContext:
     context = ssl.create_default_context()
     paths = ssl.get_default_verify_paths()
     if not context.cert_store_stats()["x509_ca"] and not (paths.cafile or paths.capath):
-        # A Python that was built elsewhere may not know where this system keeps its certificates.
+        # A Python built elsewhere may use another path than this system's certificates.
         import certifi  # httpx brings it
 
         context.load_verify_locations(certifi.where())
@@ -120,5 +120,5 @@ def _without_credentials(url: str) -> str:
 
 
 def _set(*names: str) -> str:
-    """Those of the variables that are set, in words."""
+    """The names of the variables that are set, as text."""
     return ", ".join(name for each in names for name in (each, each.lower()) if os.environ.get(name)) or names[0]

@@ -1,4 +1,4 @@
-"""One HTTP exchange: a request goes in; a response with a bounded body comes out, or an `ExchangeError`."""
+"""One HTTP request: it returns a response with a bounded body, or raises an `ExchangeError`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_IDLE_SECONDS = 60.0
 """An idle connection is closed rather than used again after this time: few servers keep one for longer."""
 
 MAX_ERROR_BYTES = 2**20
-"""An error response is read up to this size. The rest of it helps nobody, and it might be endless."""
+"""An error response is read up to this size. The rest is useless, and might be endless."""
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for an attempt to connect. A host that drops packets must not use up the time that a retry needs."""
@@ -37,7 +37,7 @@ class Request:
     Attributes:
         method: `POST`, or `GET` for a log.
         url: the absolute URL.
-        headers: all headers but those of the connection and the length.
+        headers: all headers except the headers of the connection and the length.
         content: the body.
         deadline: when the exchange must have ended.
         max_bytes: the limit for the body of a successful response, after decompression.
@@ -55,7 +55,7 @@ class Deadline:
     """When an exchange must have ended, and whether somebody still waits for it.
 
     Attributes:
-        cancelled: set from another thread once nobody waits for the exchange any more.
+        cancelled: set from another thread once no caller waits for the request any more.
     """
 
     __slots__ = ("_at", "cancelled")
@@ -65,11 +65,11 @@ class Deadline:
         self.cancelled = False
 
     def remaining(self) -> float:
-        """The seconds that are left, 0 or less if there are none, infinity if there is no end."""
+        """The remaining seconds: 0 or less after the deadline, infinity without a deadline."""
         return self._at - time.monotonic()
 
     def limit(self, most: float = math.inf) -> float | None:
-        """A timeout for the next step: what is left, `most` at most, and more than 0. None for no limit."""
+        """A timeout for the next step: the remaining time, `most` at most, and more than 0. None for no limit."""
         left = min(self.remaining(), most)
         return None if math.isinf(left) else max(left, 0.001)
 
@@ -77,7 +77,7 @@ class Deadline:
         """Raise if the exchange should not go on.
 
         Raises:
-            ExchangeError: the time is over, or nobody waits any more.
+            ExchangeError: the deadline has passed, or no caller waits any more.
         """
         if self.cancelled or self.remaining() <= 0:
             raise timed_out()
@@ -91,7 +91,7 @@ class ExchangeError(Exception):
             itself can say that it did not.
         timed_out: whether the deadline was the reason.
         lasting: whether another attempt would fail in the same way.
-        advice: what the user can do; empty if that is not known.
+        advice: the user's remedy; empty if it is not known.
         status: the status of a response whose body was at fault.
     """
 
@@ -125,7 +125,7 @@ def timed_out(*, maybe_executed: bool = True) -> ExchangeError:
 
 def proxy_error(status: int | None, said: str) -> ExchangeError:
     """The error for a proxy that does not connect to the service."""
-    # Other statuses are about who asks for what, so that asking again is no use.
+    # Other statuses concern the client's rights or its request, so that a retry is useless.
     lasting = status is not None and status not in (502, 503, 504)
     return ExchangeError(said, maybe_executed=False, lasting=lasting, advice=PROXY_ADVICE)
 
@@ -136,7 +136,7 @@ CERTIFICATE_ADVICE = (
     "pass ssl_context=ssl.create_default_context(cafile=...)."
 )
 NO_TLS_REASONS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
-"""How OpenSSL says that the answer to its handshake was something else."""
+"""The message of OpenSSL for a response to its handshake that is not TLS."""
 NO_TLS_ADVICE = "The server does not speak TLS: should the base URL start with http://?"
 
 
@@ -149,7 +149,7 @@ class Stream(Protocol):
         """The next piece, decompressed and of at most a megabyte; None at the end.
 
         Raises:
-            ExchangeError: nothing came within `timeout` seconds, or the connection broke.
+            ExchangeError: no data arrived within `timeout` seconds, or the connection broke.
         """
         ...
 
@@ -197,7 +197,7 @@ class AsyncStream(Protocol):
 
 
 class AsyncEngine(Protocol):
-    """As `Engine`, for the tasks of one event loop."""
+    """Like `Engine`, for the tasks of one event loop."""
 
     async def exchange(self, request: Request) -> RawResponse:
         """As `Engine.exchange`."""

@@ -1,4 +1,4 @@
-"""What the exceptions of httpx mean, and those of libraries with the same interface."""
+"""The meaning of the exceptions of httpx, and of libraries with the same interface."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NOT_SENT = (
 """The exceptions that come before the request has been sent."""
 
 _LASTING = ("UnsupportedProtocol", "LocalProtocolError")
-"""Those about the request or the set-up, so that another attempt is of no use."""
+"""Exceptions about the request or the set-up, so that another attempt is useless."""
 
 
 def failure(error: Exception, library: ModuleType = httpx, *, trusted: bool = True) -> ExchangeError:
@@ -36,7 +36,7 @@ def failure(error: Exception, library: ModuleType = httpx, *, trusted: bool = Tr
     Args:
         error: the exception.
         library: the module that it comes from.
-        trusted: whether the library itself has sent the request, so that it knows what was not sent.
+        trusted: True if the library itself has sent the request, so that it knows what was not sent.
     """
     said = str(error) or type(error).__name__
     if isinstance(error, library.ProxyError) and trusted:

@@ -129,9 +129,9 @@ def _url(text: str) -> URL:
 
 
 async def _notice_closed_connections() -> None:
-    """Let the loop see which idle connections the server has closed.
+    """Let the loop notice which idle connections the server has closed.
 
-    A request on one of them would fail, and a create could not be repeated.
+    A request on a closed connection would fail, and a create could not be repeated.
     """
     await asyncio.sleep(0)
 
@@ -150,7 +150,7 @@ def _context(trace_request_ctx: SimpleNamespace) -> SimpleNamespace:
 
 
 async def _sent(_session: object, progress: Any, _parameters: object) -> None:
-    """Note that the request is on its way: a connection that is lost from here on is no failure to connect."""
+    """Note that the request is on its way: from here on, a lost connection is not a failure to connect."""
     progress.sent = True
 
 

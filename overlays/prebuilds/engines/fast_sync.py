@@ -1,7 +1,7 @@
 """The fast engine of the synchronous client: sockets, and the HTTP parser of the standard library.
 
-Of all parsers that were measured (see `make peers`), `http.client` is as fast as the compiled ones, and unlike these it
-lets go on Ctrl-C and after a fork. It has no pool and no proxies, which are here.
+Of all measured parsers (see `make peers`), `http.client` is as fast as the compiled parsers. Unlike them, it releases
+its resources on Ctrl-C and after a fork. It has no pool and no proxies, which are here.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class FastEngine:
             raise
 
     def close(self) -> None:
-        """Close all connections that are idle. One that is in use is closed when its exchange ends."""
+        """Close all connections that are idle. A connection in use is closed when its request ends."""
         self._closed = True
         for connection in self._idle.clear():
             connection.close()
@@ -111,7 +111,7 @@ class FastEngine:
 
 
 class _Target(NamedTuple):
-    """What a URL says."""
+    """The parts of a URL."""
 
     scheme: str
     host: str
@@ -126,7 +126,7 @@ class _Target(NamedTuple):
 
 
 class _Route(NamedTuple):
-    """Where a connection leads."""
+    """The target of a connection."""
 
     origin: tuple[str, str, int]
     proxy: str | None
@@ -162,7 +162,7 @@ class _Connection:
         """Send a request, and read the head of the response.
 
         Raises:
-            ExchangeError: there is none. The server may have carried out the request.
+            ExchangeError: there is no response. The server may have carried out the request.
         """
         self.deadline = request.deadline
         where = f"http://{target.authority}{target.path}" if self._absolute else target.path
@@ -182,7 +182,7 @@ class _Connection:
 
     def _head(self, method: str, lost: str = "") -> tuple[HTTPResponse, Headers]:
         for _ in range(MAX_INTERIM_RESPONSES):
-            # It asks its argument for nothing but a file to read from.
+            # It needs only a file to read from as its argument.
             response = HTTPResponse(cast("socket.socket", self), method=method)
             try:
                 response.begin()
@@ -216,15 +216,18 @@ class _Connection:
             body.broke(ExchangeError(_said(error), maybe_executed=True))
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        """What `HTTPResponse` reads from: the same for all responses, as it may hold the beginning of the next."""
+        """The file that `HTTPResponse` reads from.
+
+        It is the same for all responses, as it may hold the beginning of the next response.
+        """
         return self._reader
 
     def is_reusable(self, response: HTTPResponse) -> bool:
-        """Whether the response has been read to its end, and the server keeps the connection."""
+        """Return True if the response was read to its end, and the server keeps the connection open."""
         return not response.will_close and (response.length == 0 or response.isclosed())
 
     def is_idle(self) -> bool:
-        """Whether the next request can be sent."""
+        """Return True if the next request can be sent."""
         return network.is_idle(self.socket)
 
     def close(self) -> None:
@@ -250,7 +253,7 @@ class _Reader(io.BufferedReader):
     """A reader that outlives each response."""
 
     def close(self) -> None:
-        """Nothing: the connection closes its socket."""
+        """Do nothing: the connection closes its socket."""
 
 
 class _Stream:
@@ -321,7 +324,10 @@ def _through_proxy(proxy: str, target: _Target, deadline: Deadline) -> _Connecti
 
 
 def _is_valid_length(headers: Headers) -> bool:
-    """Whether a response says its length once, or the same several times. `http.client` takes what it can use."""
+    """Return True if a response states its length once, or the same length several times.
+
+    `http.client` accepts any usable value.
+    """
     lengths = {length.strip() for length in headers.get("content-length", "0").split(",")}
     (length, *others) = lengths
     return not others and length.isascii() and length.isdigit()

@@ -1,8 +1,8 @@
 """Engines that send requests with an `http_client` or a `transport` of the caller.
 
-Anything with the interface of an httpx client will do, such as a client of httpx2. What such a client reports is not
-trusted in one point: public transports call a connection that was lost after sending a failure to connect. So a request
-that fails on a foreign transport may always have been carried out.
+Anything with the interface of an httpx client will do, such as a client of httpx2. One kind of report of such a client
+is not trusted: public transports report a connection lost after sending as a failure to connect. So a request that
+fails on a foreign transport may always have been carried out.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _GONE = "the http_client that this client sends requests with has been closed"
 
 
 def library_of(http: object) -> ModuleType:
-    """The module that an HTTP client or transport comes from: httpx, or one with the same interface."""
+    """The module of an HTTP client or transport: httpx, or a library with the same interface."""
     for kind in type(http).__mro__:
         module = sys.modules.get(kind.__module__.partition(".")[0])
         if module is not None and hasattr(module, "HTTPTransport") and hasattr(module, "Request"):
@@ -44,7 +44,10 @@ def library_of(http: object) -> ModuleType:
 
 
 def is_trusted(http: Any) -> bool:
-    """Whether all transports of an HTTP client are those of the library itself, which say truly what was not sent."""
+    """Return True if all transports of an HTTP client belong to its library.
+
+    Such transports report reliably which requests were not sent.
+    """
     library = library_of(http)
     own = (library.HTTPTransport, library.AsyncHTTPTransport)
     transports = [getattr(http, "_transport", None), *getattr(http, "_mounts", {}).values()]
@@ -57,7 +60,7 @@ def client_of(transport: Any, kind: str) -> Any:
 
 
 class _Forwarding:
-    """What both kinds of engine share."""
+    """The common base of both engines."""
 
     def __init__(self, client: Any, *, owned: bool) -> None:
         self._client = client
@@ -91,7 +94,10 @@ class _Forwarding:
                 continue
 
     def _failure(self, error: Exception) -> Exception:
-        """What an exception of the client means. Those that it does not raise by itself stay as they are."""
+        """The meaning of an exception of the client.
+
+        Exceptions that the client does not raise itself pass unchanged.
+        """
         library = self._library
         if isinstance(error, RuntimeError) and self._client.is_closed:
             return ClientClosedError(_GONE)
@@ -101,12 +107,12 @@ class _Forwarding:
 
 
 class ForwardingEngine(_Forwarding):
-    """Implements `Engine` with a client of httpx, or one that has its interface.
+    """Implements `Engine` with an httpx client, or a client with the same interface.
 
-    Each exchange runs in a thread of its own: nothing else ends a read of somebody else's socket in time.
+    Each request runs in its own thread: nothing else ends a read of a foreign socket in time.
 
     Args:
-        client: what sends the requests.
+        client: The client that sends the requests.
         owned: whether it is closed with this engine.
     """
 
@@ -217,7 +223,7 @@ class _Stream:
 
 
 class AsyncForwardingEngine(_Forwarding):
-    """Implements `AsyncEngine` with an asynchronous client of httpx, or one that has its interface."""
+    """Implements `AsyncEngine` with an asynchronous httpx client, or a client with the same interface."""
 
     async def exchange(self, request: Request) -> RawResponse:
         """Send a request, and read the whole response."""

@@ -30,7 +30,7 @@ def client(options: Options, engine: Callable[[], Engine], perform: Callable[[Ef
 def async_client(
     options: Options, engine: Callable[[], Awaitable[AsyncEngine]], perform: Callable[[Effect], Awaitable[object]]
 ) -> httpx.AsyncClient:
-    """As `client`, for asynchronous calls."""
+    """Like `client`, for asynchronous calls."""
     transport = _AsyncTransport(engine, options.max_response_bytes)
     return httpx.AsyncClient(**_arguments(options, perform), transport=transport)
 

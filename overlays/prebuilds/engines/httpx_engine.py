@@ -1,8 +1,8 @@
 """The default engine: connections of httpx.
 
-Each connection is an httpx transport of its own that carries one request at a time, and idle ones wait in a stack. The
-pool of httpx looks at all of its connections for each request, which takes most of the time once there are a hundred,
-and it loses connections whose request is cancelled.
+Each connection has its own httpx transport, which carries one request at a time, and idle connections wait in a stack.
+The pool of httpx scans all of its connections for each request, which dominates the CPU time from about a hundred
+connections on. It also loses connections whose request is cancelled.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class HttpxEngine:
             raise
 
     def close(self) -> None:
-        """Close all connections that are idle. One that is in use is closed when its exchange ends."""
+        """Close all connections that are idle. A connection in use is closed when its request ends."""
         self._closed = True
         for transport in self._idle.clear():
             transport.close()
@@ -107,7 +107,7 @@ class HttpxEngine:
             each.close()
 
     def _forward(self, proxy: str) -> ForwardingEngine:
-        """What leads through a proxy that speaks TLS or SOCKS, which httpx does without our sockets."""
+        """The transport for proxies with TLS or SOCKS, which httpx handles without our sockets."""
         if proxy not in self._forwarding:
             try:
                 client = httpx.Client(proxy=proxy, trust_env=False, verify=self._tls(httpx.URL("https://")))
@@ -121,7 +121,7 @@ class _Transport(httpx.HTTPTransport):
     """A connection: an httpx transport whose socket keeps the deadline of the exchange."""
 
     def __init__(self, proxy: str | None, context: ssl.SSLContext) -> None:
-        # httpx 0.27 and 0.28 have no public way to name the network backend: `_pool` is what HTTPTransport sends with.
+        # httpx 0.27 and 0.28 have no public option for the network backend: HTTPTransport sends with `_pool`.
         self._sockets = _Sockets()
         arguments: Any = {
             "ssl_context": context,
@@ -148,7 +148,7 @@ class _Transport(httpx.HTTPTransport):
 
     @property
     def deadline(self) -> Deadline:
-        """When the exchange that the connection carries has to end."""
+        """The deadline of the request that the connection carries."""
         return self._sockets.deadline
 
     @deadline.setter
@@ -173,7 +173,7 @@ class _Sockets(httpcore.NetworkBackend):
 
 
 class _Socket(httpcore.NetworkStream):
-    """The socket of a connection. httpcore passes a timeout to each step; what counts is the deadline."""
+    """The socket of a connection. httpcore passes a timeout to each step, but the deadline decides."""
 
     def __init__(self, connection: socket.socket, sockets: _Sockets) -> None:
         self._connection = connection
@@ -419,7 +419,7 @@ def _request(request: Request, url: httpx.URL) -> httpx.Request:
 
 
 class _Content(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """The body of a request. That of httpx is a generator, which trio does not want to be left halfway."""
+    """The body of a request. The iterator of httpx is a generator, which trio does not want to be left unfinished."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -444,6 +444,6 @@ def _url(text: str) -> httpx.URL:
 
 
 def _route(url: httpx.URL, proxies: Proxies) -> tuple[tuple[str, str, int | None, str | None], str | None]:
-    """Where a connection for the URL leads, and the proxy that it goes through."""
+    """The target of a connection for the URL, and the proxy in between."""
     proxy = proxies.get(url.scheme, url.host, url.port)
     return (url.scheme, url.host, url.port, proxy), proxy

@@ -15,21 +15,21 @@ T = TypeVar("T")
 class IdleStack(Generic[T]):
     """The idle connections of an engine, by where they lead. It may be shared by threads.
 
-    The one that was used last is used next, so that the others grow old and are closed.
+    The connection that was used last is used next, so that the others grow old and are closed.
     """
 
     def __init__(self) -> None:
         self._stacks: defaultdict[Hashable, deque[tuple[T, float]]] = defaultdict(deque)
 
     def pop(self, where: Hashable) -> T | None:
-        """Take a connection that leads there; None if there is none."""
+        """Take a connection to the same place, or return None."""
         try:
             return self._stacks[where].pop()[0]
         except IndexError:
             return None
 
     def push(self, where: Hashable, connection: T) -> list[T]:
-        """Add a connection. Returns those that are too many or too old, which the caller closes."""
+        """Add a connection. Returns the surplus and expired connections, which the caller closes."""
         stack = self._stacks[where]
         now = time.monotonic()
         stack.append((connection, now))

@@ -1,7 +1,7 @@
 """Sockets of synchronous engines: looking up a name, connecting, TLS and reading, all within a deadline.
 
-The socket timeouts of Python limit each step. A server that sends a byte now and then would never exceed them, so here
-each step gets what is left of the whole exchange.
+The socket timeouts of Python limit each step. A server that sends a byte now and then would never exceed them, so each
+step gets the remaining time of the whole request.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
     """Open a TCP connection.
 
     Raises:
-        ExchangeError: nobody could be reached in time. Nothing was sent.
+        ExchangeError: no server could be reached in time. Nothing was sent.
     """
     attempt = Deadline(min(deadline.remaining(), CONNECT_TIMEOUT))
     failure: OSError | None = None
@@ -89,10 +89,10 @@ def tls_error(error: OSError) -> ExchangeError:
 
 
 def receive(connection: socket.socket, read: Callable[[], T], deadline: Deadline) -> T:
-    """Return what `read` reads from the connection, as soon as there is something.
+    """Return the data that `read` reads from the connection, as soon as there is some.
 
     Raises:
-        ExchangeError: the deadline has passed, or nobody waits any more.
+        ExchangeError: the deadline has passed, or no caller waits any more.
         OSError: the connection broke.
     """
     while True:
@@ -119,10 +119,10 @@ def send(connection: socket.socket, data: bytes, deadline: Deadline) -> None:
 
 
 def is_idle(connection: socket.socket) -> bool:
-    """Whether a connection that waits for its next request is still open, with nothing to read."""
+    """Return True if an idle connection is still open, with no data to read."""
     try:
         connection.settimeout(0)
-        # Of a TLS socket, the encrypted bytes are looked at.
+        # For a TLS socket, this checks the encrypted bytes.
         socket.socket.recv(connection, 1, socket.MSG_PEEK)
     except (BlockingIOError, ssl.SSLWantReadError):
         return True
@@ -151,7 +151,7 @@ def _addresses(host: str, port: int, deadline: Deadline) -> list[Any]:
         except (OSError, UnicodeError) as error:
             found.append(error)
 
-    # The look-up has no timeout of its own, and a signal does not interrupt it.
+    # The name resolution has no timeout, and a signal does not interrupt it.
     if (thread := start_thread(look_up)) is None:
         look_up()
     else:
@@ -167,7 +167,7 @@ def _addresses(host: str, port: int, deadline: Deadline) -> list[Any]:
 def start_thread(work: Callable[[], object]) -> threading.Thread | None:
     """Run some work in a thread that does not keep the interpreter alive; None if no thread can be started.
 
-    That is so while the interpreter ends, and where the system limits the number of threads.
+    This happens while the interpreter ends, and if the system limits the number of threads.
     """
     thread = threading.Thread(target=work, name="prebuilds", daemon=True)
     try:

@@ -20,16 +20,16 @@ Perform = Callable[[Effect, "BackgroundThread"], object]
 
 
 class _Cancelled(BaseException):
-    """Nobody waits for the result any more."""
+    """No caller waits for the result any more."""
 
 
 class BackgroundThread:
-    """Logic in a thread of its own, or deferred until its result is needed if no thread can be started.
+    """Logic in its own thread, or deferred until its result is needed if no thread can be started.
 
-    It sleeps only once somebody waits for its result, so that a result that nobody wants costs no retries.
+    It sleeps only once a caller waits for its result, so that an unused result costs no retries.
 
     Attributes:
-        held: what the logic has left open.
+        held: the resources that the logic has left open.
         future: gets the result.
     """
 
@@ -48,7 +48,7 @@ class BackgroundThread:
         """Wait for the result.
 
         Raises:
-            BaseException: what the logic raised.
+            BaseException: the exception of the logic.
         """
         self._wanted.set()
         if self.is_deferred:
@@ -57,7 +57,7 @@ class BackgroundThread:
 
     @property
     def is_deferred(self) -> bool:
-        """Whether the logic runs only when its result is needed."""
+        """True if the logic runs only when its result is needed."""
         return self._thread is None
 
     def watch(self, deadline: Deadline) -> None:
@@ -106,7 +106,7 @@ def first_thread(threads: tuple[BackgroundThread, ...], timeout: float | None) -
 
 
 class BackgroundTask:
-    """Logic in a task of its own."""
+    """Logic in its own task."""
 
     def __init__(self, task: asyncio.Task[Any]) -> None:
         self.task = task
@@ -162,7 +162,7 @@ async def first_task(
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The event loop of asyncio that is running; None if there is none."""
+    """The running event loop of asyncio, or None."""
     import asyncio
 
     try:

@@ -17,7 +17,7 @@ MAX_CONCURRENT = 8
 def concurrently(all_steps: Iterable[Steps[None]], clock: Callable[[], float]) -> Steps[None]:
     """Run several pieces of logic side by side until all of them have ended.
 
-    An exception that one of them raises ends the others.
+    If a piece raises an exception, the others end.
     """
     scheduler = _Scheduler(clock)
     for steps in all_steps:
@@ -51,7 +51,7 @@ class _Scheduler:
             steps.close()
 
     def advance(self) -> Steps[None]:
-        """Do what can be done now, or wait for the next event."""
+        """Perform the pending work, or wait for the next event."""
         while self._ready and len(self._in_flight) < MAX_CONCURRENT:
             steps, resume, value = self._ready.popleft()
             yield from self._resume(steps, resume, value)
@@ -65,7 +65,7 @@ class _Scheduler:
             yield Sleep(pause)
 
     def _resume(self, steps: Steps[None], resume: Callable[[Any], Any], value: Any) -> Steps[None]:
-        """Run one of them up to its next pause or request, or to its end."""
+        """Run one piece up to its next pause or request, or to its end."""
         while True:
             try:
                 effect = resume(value)

@@ -45,7 +45,7 @@ class Driver:
 
     Args:
         engine: gives the engine, which is made when it is first needed.
-        limiter: lets as many exchanges run at a time as there may be connections.
+        limiter: limits concurrent requests to the maximum number of connections.
         runtime: time and chance.
     """
 
@@ -78,9 +78,9 @@ class Driver:
         """Perform one effect.
 
         Args:
-            effect: what to do.
-            held: gets what the effect leaves open or running.
-            watch: is told the deadline of an exchange, so that another thread can cancel it.
+            effect: the effect to perform.
+            held: receives the resources that the effect leaves open or running.
+            watch: receives the deadline of a request, so that another thread can cancel it.
         """
         match effect:
             case Send():
@@ -125,7 +125,7 @@ class Driver:
 
 
 class AsyncDriver:
-    """As `Driver`, for an event loop of asyncio or trio. Under trio nothing runs in the background."""
+    """Like `Driver`, for an event loop of asyncio or trio. Under trio nothing runs in the background."""
 
     def __init__(
         self, engine: Callable[[], Awaitable[AsyncEngine]], limiter: Callable[[], anyio.Semaphore], runtime: Runtime
@@ -200,12 +200,12 @@ class AsyncDriver:
 
 
 def new_limiter() -> threading.Semaphore:
-    """Lets as many exchanges of a client run at a time as there may be connections."""
+    """Limits the concurrent requests of a client to its maximum number of connections."""
     return threading.Semaphore(MAX_CONNECTIONS)
 
 
 def new_async_limiter() -> anyio.Semaphore:
-    """As `new_limiter`, for the tasks of an event loop."""
+    """Like `new_limiter`, for the tasks of an event loop."""
     import anyio
 
     return anyio.Semaphore(MAX_CONNECTIONS)

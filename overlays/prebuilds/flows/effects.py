@@ -43,7 +43,7 @@ class Callback:
 
 @define(frozen=True)
 class Emit(Generic[T]):
-    """Hand a value to the code that iterates over the logic, and go on when it asks for the next one."""
+    """Hand a value to the code that iterates over the logic, and continue when it requests the next value."""
 
     value: T
 
@@ -52,7 +52,7 @@ class Emit(Generic[T]):
 class Spawn:
     """Run `steps` in the background. The outcome is a handle for `Join`.
 
-    It is possible that nothing happens before `Join`. What was not joined when the logic ends is cancelled.
+    The logic may not start before `Join`. Spawned logic that was not joined is cancelled when the parent ends.
     """
 
     steps: Steps[Any]
@@ -60,7 +60,7 @@ class Spawn:
 
 @define(frozen=True)
 class Join:
-    """Wait for what was spawned, and take over its result or its exception."""
+    """Wait for spawned logic, and take over its result or its exception."""
 
     handle: Any
 
@@ -84,7 +84,7 @@ class Fork:
 class Open:
     """Send a GET request, and leave the body to be read. The outcome is a stream, or an `ExchangeError`.
 
-    A stream has a `response`. It is closed when the logic ends at the latest.
+    A stream has a `response`. It is closed no later than the end of the logic.
     """
 
     url: str

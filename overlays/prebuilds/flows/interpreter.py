@@ -29,7 +29,7 @@ def run(steps: Steps[T], perform: Callable[[Effect], object]) -> T:
 
 
 async def run_async(steps: Steps[T], perform: Callable[[Effect], Awaitable[object]]) -> T:
-    """As `run`, for effects that are awaited."""
+    """Like `run`, for effects that are awaited."""
     try:
         effect = next(steps)
         while True:
@@ -47,7 +47,7 @@ async def run_async(steps: Steps[T], perform: Callable[[Effect], Awaitable[objec
 
 
 def iterate(steps: Stream[T], perform: Callable[[Effect], object]) -> Generator[T]:
-    """Perform the effects of `steps`, and yield what it emits."""
+    """Perform the effects of `steps`, and yield the values that it emits."""
     try:
         effect = next(steps)
         outcome: object
@@ -65,7 +65,7 @@ def iterate(steps: Stream[T], perform: Callable[[Effect], object]) -> Generator[
 
 
 async def iterate_async(steps: Stream[T], perform: Callable[[Effect], Awaitable[object]]) -> AsyncGenerator[T]:
-    """As `iterate`, for effects that are awaited."""
+    """Like `iterate`, for effects that are awaited."""
     try:
         effect = next(steps)
         outcome: object

@@ -36,27 +36,27 @@ _MAX_EXCERPT_BYTES = 4096
 
 @define(frozen=True)
 class End:
-    """How a connection ended. Without an error, the server ended the log or fell silent."""
+    """The outcome of a connection. Without an error, the server ended the log or fell silent."""
 
     error: PrebuildsError | None = None
     complete: bool = False
-    """Whether everything that should be read was read."""
+    """True if all requested lines were read."""
     opened: bool = False
-    """Whether the server sent the log at all."""
+    """True if the server sent the log at all."""
     heard: bool = False
-    """Whether there was something in it."""
+    """True if the log had content."""
     lasting: bool = False
-    """Whether another attempt would fail in the same way."""
+    """True if another attempt would fail in the same way."""
     token_refused: bool = False
     early: bool = False
-    """Whether the log probably exists soon."""
+    """True if the log will probably exist soon."""
     retry_after: float | None = None
-    """After how many seconds the server wants to be asked again."""
+    """The seconds that the server requests before a retry."""
 
 
 @define(frozen=True, kw_only=True)
 class LogConnection:
-    """What is needed to read a log once.
+    """The inputs for one read of a log.
 
     Attributes:
         prebuild_id: the prebuild that the log belongs to.
@@ -127,7 +127,7 @@ class LogConnection:
         return min(seconds, max(0.001, self.deadline - self.runtime.clock()))
 
     def _refused(self, response: RawResponse, excerpt: str) -> End:
-        """What a response without a log means."""
+        """The meaning of a response without a log."""
         status = response.status_code
         said = f"HTTP {status} {response.reason_phrase}: {excerpt or 'empty body'}"
         if 300 <= status < 400 and "location" in response.headers:
@@ -160,7 +160,7 @@ class LogConnection:
                     break
                 content += chunk
         except ExchangeError:
-            pass  # the status alone is an answer
+            pass  # the status alone suffices
         # The token is replaced before the text is cut, so that no part of it remains.
         text = content[:_MAX_EXCERPT_BYTES].decode(errors="replace").replace(self.token, "[token]")
         return readable(" ".join(text.split())[:_EXCERPT])

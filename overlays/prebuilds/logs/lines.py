@@ -16,14 +16,14 @@ _MAX_HELD_LINES = 10_000
 """The number of lines that are held back until it is known whether the server repeats them."""
 
 _MAX_HELD_CHARACTERS = 2**24
-"""As `_MAX_HELD_LINES`, in characters."""
+"""Like `_MAX_HELD_LINES`, in characters."""
 
 _MAX_REMEMBERED = 2**23
 """The number of lines whose hashes are kept for recognising repetitions: 64 MiB of them."""
 
 
 class Lines:
-    """The lines of a log, without those that a connection repeats.
+    """The lines of a log, without the lines that a connection repeats.
 
     A new connection may repeat the log from its start, its latest lines, or nothing. Its first lines count as repeated
     if the log so far ends with them. If several readings are possible because lines are equal, the longest stretch
@@ -34,7 +34,7 @@ class Lines:
         self._seen = array("q")
         """A hash of each line, the latest ones at least."""
         self._forgotten = 0
-        """The number of lines whose hashes are no longer kept."""
+        """The number of lines whose hashes are no longer stored."""
         self.begin()
 
     @property
@@ -48,9 +48,9 @@ class Lines:
         self._incomplete: list[str] = []
         self._incomplete_size = 0
         self._repeating = bool(self._seen)
-        # The lines of the connection are searched for in the log so far, with the algorithm of Knuth, Morris and Pratt:
-        # all lines before `_place` have been compared, and the last `_matched` of them are the first lines of the
-        # connection. The repetition cannot begin any earlier.
+        # The algorithm of Knuth, Morris and Pratt searches the log so far for the lines of the connection. All lines
+        # before `_place` have been compared. The last `_matched` of them are the first lines of the connection. The
+        # repetition cannot begin any earlier.
         self._place = self._matched = 0
         self._again = array("q")
         self._borders = array("q")
@@ -59,7 +59,7 @@ class Lines:
         self._held_size = 0
 
     def feed(self, chunk: bytes) -> list[str]:
-        """Add what was received. Returns the lines that are complete now and not repeated."""
+        """Add the received data. Returns the lines that are complete now and not repeated."""
         *lines, incomplete = self._decoder.decode(chunk).split("\n")
         complete: list[str] = []
         for line in lines:

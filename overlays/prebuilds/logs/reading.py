@@ -172,12 +172,12 @@ class _Reading:
 
 @define(kw_only=True)
 class _Attempts:
-    """How the connections so far ended, and what follows from it for the next one."""
+    """The outcome of the connections so far, and its consequence for the next connection."""
 
     runtime: Runtime
     retries: int
     opened: bool = False
-    """Whether the log could be read at least once."""
+    """True if the log could be read at least once."""
     _last_opened: float = 0.0
     """When it was, on the runtime's clock."""
     _failures: int = 0
@@ -186,7 +186,7 @@ class _Attempts:
     _unproductive: int = 0
     """The number of consecutive connections that ended without an error and without a new line."""
     _token_renewed: bool = False
-    """Whether the token in use was requested because the one before it was refused."""
+    """True if the token in use replaced a rejected token."""
 
     def __attrs_post_init__(self) -> None:
         self._last_opened = self.runtime.clock()
@@ -199,13 +199,13 @@ class _Attempts:
             self._failures = self._early = self._unproductive = 0
 
     def reopen_delay(self) -> float:
-        """The seconds before the next connection, after one that ended without an error."""
+        """The seconds before the next connection, after a connection that ended without an error."""
         delay = min(_MIN_REOPEN_DELAY * 1.5**self._unproductive, _MAX_REOPEN_DELAY)
         self._unproductive = min(self._unproductive + 1, _MAX_BROKEN)
         return delay
 
     def retry_delay(self, end: End, deadline: float, *, patient: bool) -> float | None:
-        """The seconds before the next connection, after one that ended with an error; None if there is none.
+        """The seconds before the next connection, after a connection that ended with an error; None to stop.
 
         Args:
             end: the end of the connection.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 _LIMIT: Final = re.compile(r"(\d{1,9})(%?)", re.ASCII)
 _MAX_SHOWN: Final = 50
-"""The number of results on a terminal above which only those that did not complete are shown."""
+"""The number of results on a terminal above which only prebuilds that did not complete are shown."""
 
 
 @click.command("refresh", epilog="Example: prebuilds refresh --projects-from projects.txt --state run.jsonl")

@@ -35,10 +35,10 @@ _MAX_CREATES: Final = 3
 """The number of creates that are sent for one target, each only if the one before did not take effect."""
 
 _REJECTIONS: Final = (InvalidArgumentError, NotFoundError, PermissionDeniedError)
-"""Errors that may be about one of several projects."""
+"""Errors that may concern one of several projects."""
 
 _LONGEST_PREBUILD: Final = timedelta(hours=3)
-"""Longer than the service lets a prebuild take."""
+"""Longer than the service's limit for a prebuild."""
 
 _CANCELLABLE: Final = [phase for phase in PrebuildPhase if phase.is_active and phase != PrebuildPhase.CANCELLING]
 
@@ -47,7 +47,7 @@ class _Baseline(NamedTuple):
     """The newest prebuilds of some projects before a create, by the clock of the service."""
 
     since: datetime | None
-    """When they were created; None if there is none."""
+    """The time when they were created, or None."""
     known: frozenset[str]
     """Their ids."""
 
@@ -108,7 +108,7 @@ class Creator:
             if len(group) == 1:
                 self._run.ended(group[0], Outcome.of("refused", str(error)))
                 return []
-        # One of them spoils the lists of all.
+        # One such project makes the lists of all projects fail.
         return [ready for item in group for ready in await self._prepared([item])]
 
     async def _prepared_together(self, group: list[Item]) -> list[tuple[Item, _Baseline]]:

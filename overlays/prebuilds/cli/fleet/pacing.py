@@ -64,11 +64,11 @@ class Pace:
 class PacedCalls:
     """Makes asynchronous calls at a pace that all workers share.
 
-    A response that asks for a pause (429) holds the calls of all workers. A failed call is repeated if that is safe.
+    A response that requests a delay (429) holds the calls of all workers. A failed call is repeated if that is safe.
 
     Args:
         runtime: time and chance.
-        paces: each call waits for its turn in all of them. The last one is that of all calls.
+        paces: each call waits for its turn in all of them. The last pace applies to all calls.
     """
 
     def __init__(self, runtime: Runtime, *paces: Pace) -> None:
@@ -76,7 +76,7 @@ class PacedCalls:
         self._paces = paces
 
     async def __call__(self, send: Callable[[], Awaitable[T]]) -> T:
-        """Make a call. `send` sends it once, without retries of its own.
+        """Make a call. `send` sends it once, without its own retries.
 
         Raises:
             CallError: the call failed for good.
@@ -95,7 +95,7 @@ class PacedCalls:
             await self._runtime.async_sleep(delay)
 
     def _retry_in(self, error: CallError, attempt: int) -> float | None:
-        """Seconds until the next attempt, or None if there is none."""
+        """The seconds until the next attempt, or None if the call is not repeated."""
         retry_after = error.retry_after if isinstance(error, APIError) else None
         if retry_after is not None:
             self._paces[-1].hold(retry_after)

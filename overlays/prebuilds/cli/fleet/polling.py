@@ -43,7 +43,7 @@ class Poller:
         self._failed_polls = 0
 
     async def follow_all(self, is_all_started: Callable[[], bool]) -> None:
-        """Poll until all prebuilds have ended, and `is_all_started` says that there will be no others.
+        """Poll until all prebuilds have ended, and `is_all_started` confirms that no others will follow.
 
         Raises:
             CallError: the service rejects the token, or cannot be reached any more.
@@ -67,7 +67,7 @@ class Poller:
             for chunk in chunks:
                 mine = wanted if many else {k: v for k, v in wanted.items() if v.target.project in chunk}
                 missing = await self._poll_list(chunk, mine)
-                # Those that were not read for the longest time come first.
+                # Poll the prebuilds first whose last poll is oldest.
                 for prebuild_id in sorted(missing, key=lambda each: wanted[each].polled_at)[:_MAX_SINGLE_POLLS]:
                     wanted[prebuild_id].polled_at = self._run.runtime.clock()
                     await self._poll_one(prebuild_id)
@@ -81,7 +81,7 @@ class Poller:
                 raise
 
     async def _poll_list(self, projects: Sequence[str], wanted: dict[str, Item]) -> list[str]:
-        """Read a list as far as it may show the prebuilds. Returns the ids of those that it does not show."""
+        """Read a list as far as it may show the prebuilds. Returns the ids of the prebuilds that it does not show."""
         missing = set(wanted)
         oldest = min((item.created_at for item in wanted.values() if item.created_at is not None), default=None)
         read = 0

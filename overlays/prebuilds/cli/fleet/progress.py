@@ -19,7 +19,7 @@ STAGES: Final[tuple[str, ...]] = ("waiting", "running", "completed", "failed")
 
 
 def stage_of(item: Item) -> str:
-    """One of the four stages that are counted."""
+    """The stage of a target, as it is counted."""
     if item.outcome is not None:
         return "failed" if item.outcome.is_failure else "completed"
     return "waiting" if item.prebuild_id is None else "running"
@@ -45,7 +45,7 @@ class Lines:
         self._session.info(f"{target} {item.prebuild_id or '-'} {text}")
 
     def update(self) -> None:
-        """Nothing: the events say it all."""
+        """Do nothing: the events suffice."""
 
 
 class _Bars:

@@ -41,7 +41,7 @@ def state_of(item: Item) -> str:
 
 
 def result_layout() -> Layout[Item]:
-    """How results are printed."""
+    """The layout for results."""
     styles = {"completed": "green", "skipped": "green", "running": None, "waiting": None}
     return Layout(
         columns=(
@@ -62,7 +62,7 @@ def report_files(values: Sequence[str]) -> dict[str, Path]:
     """The files of `--report json=F,md=F`.
 
     Raises:
-        click.UsageError: one of them is not of that form, or cannot be written.
+        click.UsageError: a report does not have that form, or cannot be written.
     """
     files: dict[str, Path] = {}
     for item in ",".join(values).split(",") if values else ():

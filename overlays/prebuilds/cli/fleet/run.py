@@ -58,7 +58,7 @@ class Run:
     """A run of `prebuilds refresh`.
 
     Args:
-        client: the client; it is used without retries of its own.
+        client: the client; it is used without its retries.
         state: the targets, and their state on disk.
         options: the options.
         progress: shows the events.
@@ -101,7 +101,7 @@ class Run:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether so many prebuilds failed that no further one is created."""
+        """Return True if so many prebuilds failed that no further prebuild is created."""
         limit = self.options.max_failures
         return limit is not None and self._failures > limit
 
@@ -122,7 +122,7 @@ class Run:
         self.progress.event(item, f"{outcome.name}: {outcome.message}" if outcome.message else outcome.name)
 
     def is_of(self, prebuild: Prebuild, item: Item) -> bool:
-        """Whether a prebuild may be one of a target."""
+        """Return True if a prebuild may belong to a target."""
         others = self._classes.get(item.target.project.lower(), frozenset())
         metadata = prebuild.metadata
         return is_of_target(item.target, metadata.project_id, metadata.environment_class_id, others)

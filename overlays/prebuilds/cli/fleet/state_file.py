@@ -1,6 +1,6 @@
 """The state file of a run: a line of JSON for each event, written before and after each create.
 
-A run that was interrupted, or killed, continues from its file. The first line says which run it belongs to.
+A run that was interrupted, or killed, continues from its file. The first line identifies the run.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ class Outcome:
 
     @property
     def is_failure(self) -> bool:
-        """Whether the target has no new prebuild that completed."""
+        """Return True if the target has no new prebuild that completed."""
         return self.name not in ("completed", "skipped")
 
     @classmethod
@@ -85,7 +85,7 @@ class Item:
     """The create that was sent last."""
     prebuild_id: str | None = None
     environment_class: str | None = None
-    """That of the prebuild."""
+    """The environment class of the prebuild."""
     created_at: datetime | None = None
     outcome: Outcome | None = None
     pruned: bool = False
@@ -99,17 +99,17 @@ class Item:
 
     @property
     def is_lost(self) -> bool:
-        """Whether it is unknown if the create took effect."""
+        """Return True if it is unknown whether the create took effect."""
         return self.intent is not None and self.prebuild_id is None and self.outcome is None
 
 
 def targets_of(
     projects: Iterable[str], lines: Iterable[tuple[str, str | None]], classes: Sequence[str]
 ) -> list[Target]:
-    """The targets of a command: each project with each class. A line of a file may name a class of its own.
+    """The targets of a command: each project with each class. A line of a file may name its own class.
 
     Raises:
-        click.UsageError: there is none.
+        click.UsageError: there is no target.
     """
     named = [*((project, None) for project in projects), *lines]
     found: dict[str, Target] = {}
@@ -123,7 +123,7 @@ def targets_of(
 
 
 def is_of_target(target: Target, project: str | None, environment_class: str | None, others: frozenset[str]) -> bool:
-    """Whether a prebuild of a project and class may be one of the target.
+    """Return True if a prebuild of a project and class may belong to the target.
 
     `others` are the classes that other targets of the project name: a target without a class does not mean these.
     """
