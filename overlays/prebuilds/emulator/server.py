@@ -79,8 +79,8 @@ class Options:
     """The bearer token that the control plane requires; None for no token."""
 
     allowed_hosts: tuple[str, ...] = ()
-    """Host names by which clients may reach the emulator, besides the names of this machine: for example `emulator` in a
-    network of containers. A request with any other name in its Host header is rejected, because a web page may have
+    """Host names by which clients may reach the emulator, besides the names of this machine: for example `emulator` in
+    a network of containers. A request with any other name in its Host header is rejected, because a web page may have
     made a browser send the request."""
 
     def __post_init__(self) -> None:

@@ -382,11 +382,11 @@ class PrebuildService:
     def authorize_log(self, prebuild_id: str, token: str) -> None:
         """Check that a token permits reading the log of this prebuild now.
 
-        ASSUMPTION: the token is checked when the read begins, so that a log may be followed after the token has expired.
+        ASSUMPTION: the token is checked when the read begins. A log may be followed after the token has expired.
         ASSUMPTION: a token for the log of one prebuild does not permit reading another log.
 
         Raises:
-            ConnectError: `unauthenticated`, the token is not a logs token or has expired; `permission_denied`, the token
+                ConnectError: `unauthenticated`, the token is not a logs token or has expired; `permission_denied`, it is for the
                 is for the log of another prebuild.
         """
         try:

@@ -144,7 +144,7 @@ class Store:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         except sqlite3.Error:
-            # The connection is closed, or SQLite has rolled back after a severe error. The first error gives the reason.
+            # The connection is closed, or SQLite has rolled back after a severe error. The first error has the reason.
             return
 
     def _meta(self, key: str) -> Any:
