@@ -386,8 +386,8 @@ class PrebuildService:
         ASSUMPTION: a token for the log of one prebuild does not permit reading another log.
 
         Raises:
-                ConnectError: `unauthenticated`, the token is not a logs token or has expired; `permission_denied`, it is for the
-                is for the log of another prebuild.
+            ConnectError: `unauthenticated`, the token is not a logs token or has expired; `permission_denied`, it is
+                for the log of another prebuild.
         """
         try:
             opened_id, expires = self._signer.open("logs", token)
