@@ -176,7 +176,7 @@ class Protocol(HttpToolsProtocol):
         try:
             await self._serve(scope, receive, send)
         except asyncio.CancelledError:
-            # The server is stopping, and this task has taken too long. uvicorn would log the cancellation with a traceback.
+            # The server is stopping, and this task has taken too long. uvicorn would log the error with a traceback.
             with suppress(asyncio.CancelledError):  # it may be cancelled twice
                 await connection.drop(receive)
 
