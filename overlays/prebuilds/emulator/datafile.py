@@ -135,7 +135,7 @@ def open_database(path: Path | None) -> sqlite3.Connection:
 
 
 def _make(path: Path) -> None:
-    """Create an empty file that only its owner can read: it holds the tokens' secret. SQLite's other files inherit this."""
+    """Create an empty file for its owner only: it holds the tokens' secret. SQLite's other files get its mode."""
     with suppress(OSError):  # SQLite reports the error when it opens the file
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 

@@ -99,7 +99,7 @@ class ErrorFault(_Fault):
     """The retry delay in seconds; null for no retry delay."""
 
     hint: Literal["retry_info", "rate_limit", "retry_after"] = "retry_info"
-    """Where the delay is: in a detail `google.rpc.RetryInfo`, or in the header `RateLimit-RetryAfter` or `Retry-After`."""
+    """Where the delay is: in the detail `google.rpc.RetryInfo`, the header `RateLimit-RetryAfter` or `Retry-After`."""
 
     when: When = "before"
     """Whether the request takes effect before this response."""

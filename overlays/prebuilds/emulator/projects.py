@@ -240,7 +240,7 @@ class Projects:
         self._outcomes.clear()
 
     def outcome_for(self, transaction: Transaction, project_id: str) -> Outcome | None:
-        """Return the outcome of a new prebuild, or None for the usual one. A planned outcome of the project is used up."""
+        """Return the outcome of a new prebuild, or None for the usual one. This uses up a planned outcome."""
         for number, state in self._outcomes.items():
             if state.project_id not in (None, project_id):
                 continue
