@@ -1,8 +1,8 @@
 """A local emulator of the PrebuildService, for development, tests and demos.
 
-`EmulatorServer` serves it on a socket of this process, `InProcessEmulator` without one. Time is a `Clock`:
-`ScaledClock` speeds real time up, `ManualClock` is moved by hand. `Plan` says how long everything takes, `Outcome` what
-comes of a prebuild. `EmulatorControl` arranges all that in an emulator that runs, and faults as well.
+`EmulatorServer` serves it on a socket of this process, `InProcessEmulator` without a socket. The time is a `Clock`:
+`ScaledClock` accelerates real time, `ManualClock` is advanced manually. `Plan` sets the durations, `Outcome` the
+outcome of a prebuild. `EmulatorControl` configures a running emulator, including its faults.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -66,7 +66,7 @@ __all__ = [
     "create_app",
 ]
 
-# Where the names come from. Each is loaded when it is first used: the program needs few of them.
+# The modules of the names. Each is imported on first use: the program needs few of them.
 _HOMES = {
     "app": ("create_app",),
     "auth": ("Tokens",),

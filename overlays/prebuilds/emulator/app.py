@@ -25,13 +25,13 @@ from .recording import CONTROL_PATH, Recorder, RequestRecord
 from .service import LogState, PrebuildService
 
 PREFIXES: Final = ("", "/api")
-"""What may stand before the service in the path: nothing, or `/api` as at the vendor's."""
+"""The path prefixes of the service: none, or `/api` as at the vendor's."""
 
 HEALTH_PATH: Final = "/health"
-"""Answers any request with 200 and the version, without a token: for what starts containers and waits for them."""
+"""The health check: it returns 200 and the version without a token, for tools that start containers."""
 
 LOG_INTERVAL: Final = 0.05
-"""How often a log that is followed is looked at, in seconds: real ones, or emulated ones where there is no socket."""
+"""The interval for polling a followed log, in seconds: in real time, or in emulated time without a socket."""
 
 
 def create_app(
@@ -45,17 +45,17 @@ def create_app(
     on_record: Callable[[RequestRecord], None] | None = None,
     log_interval: float = LOG_INTERVAL,
 ) -> ASGIApp:
-    """An ASGI application that serves `service`.
+    """Return an ASGI application that serves `service`.
 
     Args:
-        service: what answers the calls.
-        tokens: the tokens that open its methods; without this, any token does.
-        body_limit: the most bytes that the body of a request may have.
-        stopping: whether the server is about to stop. Logs that are being followed then end.
-        control: whether there is a control plane, and the page.
-        control_token: the bearer token that the control plane asks for; None for none.
-        on_record: called with each request that was answered.
-        log_interval: how often a log that is followed is looked at, in seconds.
+        service: the implementation of the methods.
+        tokens: the accepted tokens; by default any token is accepted.
+        body_limit: the maximum size of a request body in bytes.
+        stopping: returns whether the server is about to stop. Followed logs then end.
+        control: whether the control plane and the page are available.
+        control_token: the bearer token that the control plane requires; None for no token.
+        on_record: called with each completed request.
+        log_interval: the interval for polling a followed log, in seconds.
 
     Raises:
         ValueError: no header can carry the token of the control plane.
@@ -71,11 +71,11 @@ def create_app(
     read_log = _log_endpoint(service, stopping, log_interval)
     routes = [Route(f"{prefix}/logs/{{prebuild_id}}", read_log, methods=["GET"]) for prefix in PREFIXES]
     others = Starlette(routes=routes, exception_handlers={404: _answer_not_found, 405: _answer_not_allowed})
-    # A path that differs by a slash is another path: a redirect would lose the body of the call.
+    # Paths that differ by a slash are different paths: a redirect would lose the body of the request.
     others.router.redirect_slashes = False
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        # A call needs no router, which would take a good part of the time that a short one takes.
+        # Service requests bypass the router, which would take a large part of the time of a short request.
         path = scope["path"].removeprefix(scope.get("root_path", "")) if scope["type"] == "http" else ""
         await endpoints.get(path.rpartition("/")[0], others)(scope, receive, send)
 
@@ -83,7 +83,7 @@ def create_app(
 
     @cache
     def control_endpoint() -> ASGIApp:
-        from .control import Control, ControlEndpoint  # an emulator starts sooner without
+        from .control import Control, ControlEndpoint  # without it, the emulator starts faster
 
         return ControlEndpoint(Control(service, recorder), control_token)
 
@@ -94,7 +94,7 @@ def create_app(
         return PageEndpoint(service, recorder, control_token, stopping)
 
     async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
-        # Requests that are not for the service itself meet no faults, and are not recorded.
+        # Only requests to the service itself get faults and are recorded.
         path = scope["path"] if scope["type"] == "http" else ""
         if path == HEALTH_PATH:
             await JSONResponse({"status": "ok", "version": __version__})(scope, receive, send)
@@ -120,7 +120,7 @@ def _log_endpoint(
         except ConnectError as error:
             return error_response(error)
         if state is None:
-            # ASSUMPTION: as for the logs of environments, 502 says that there is no environment yet.
+            # ASSUMPTION: as for the logs of environments, 502 means that the environment does not exist yet.
             return PlainTextResponse("the environment does not exist yet\n", 502)
         idle = connection_of(request.scope).idle
         lines = _follow(service, prebuild_id, state, stopping, lambda: idle(interval))
@@ -136,9 +136,9 @@ async def _follow(
     stopping: Callable[[], bool],
     pause: Callable[[], Awaitable[None]],
 ) -> AsyncIterator[str]:
-    """The lines of a log, until the prebuild is through.
+    """Yield the lines of a log until the prebuild has ended.
 
-    ASSUMPTION: the stream follows a prebuild that is under way, and ends when it is through or being deleted.
+    ASSUMPTION: the stream follows a running prebuild, and ends when the prebuild has ended or is being deleted.
     """
     sent = 0
     while True:

@@ -1,4 +1,4 @@
-"""Who may call: bearer tokens, and what each of them opens."""
+"""Authentication and authorization: bearer tokens and the methods that they permit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .errors import ConnectCode, ConnectError
 from .ids import derived_id
 from .lifecycle import SubjectRecord
 
-# What an Authorization header can carry behind `Bearer `.
+# The characters that an Authorization header can carry after `Bearer `.
 _TOKEN = re.compile(rb"[\x21-\x7e\x80-\xff]+")
 
 
@@ -20,14 +20,14 @@ _CONTROL_TOKEN = re.compile(r"[!-~]+")
 
 
 class Tokens:
-    """The API tokens that an emulator takes.
+    """The API tokens that an emulator accepts.
 
     Args:
-        full: tokens that open every method. Without any, every token does that is not one of `read_only`.
-        read_only: tokens that open the methods without side effects.
+        full: tokens that permit every method. Without any, every token that is not in `read_only` does.
+        read_only: tokens that permit only the methods without side effects.
 
     Raises:
-        ValueError: a token is empty or has a blank in it, or stands in both lists. The message does not quote it.
+        ValueError: a token is empty, contains a space, or is in both lists. The message does not quote the token.
     """
 
     __slots__ = ("_full", "_read_only")
@@ -40,14 +40,14 @@ class Tokens:
 
     @property
     def any_will_do(self) -> bool:
-        """Whether a token need not be one of those given."""
+        """Whether any token is accepted."""
         return not self._full
 
     def check(self, token: bytes, *, writes: bool) -> None:
-        """Check that a token opens a method; `writes` says whether the method has side effects.
+        """Check that a token permits a method. `writes` is true for a method with side effects.
 
         Raises:
-            ConnectError: `unauthenticated`, it is none of the tokens; `permission_denied`, it may only read.
+            ConnectError: `unauthenticated`, the token is unknown; `permission_denied`, the token is read-only.
         """
         if _contains(self._read_only, token):
             if writes:
@@ -59,10 +59,10 @@ class Tokens:
 
 
 def bearer_token(headers: Mapping[bytes, bytes]) -> bytes:
-    """The token of the Authorization header, out of headers with names in lower case.
+    """Return the token of the Authorization header. The headers have lower-case names.
 
     Raises:
-        ConnectError: `unauthenticated`, there is none.
+        ConnectError: `unauthenticated`, there is no token.
     """
     scheme, _, token = headers.get(b"authorization", b"").strip().partition(b" ")
     token = token.strip()
@@ -75,22 +75,22 @@ def check_control_token(token: str) -> None:
     """Check that a header can carry the token of the control plane.
 
     Raises:
-        ValueError: none can. The message does not quote it.
+        ValueError: no header can carry it. The message does not quote the token.
     """
     if not _CONTROL_TOKEN.fullmatch(token):
         raise ValueError("the control token has to be of visible ASCII characters, and not empty")
 
 
 def caller_of(token: bytes) -> SubjectRecord:
-    """The user that a token belongs to.
+    """Return the user of a token.
 
-    ASSUMPTION: every token is that of a user of its own. The real service knows whose it is.
+    ASSUMPTION: every token belongs to a user of its own. The real service knows the user.
     """
     return _user(hashlib.sha256(token).digest())
 
 
 def unauthenticated(reason: str) -> ConnectError:
-    """The answer to a caller without a token that is good for this."""
+    """Return the error for a missing or invalid token."""
     return ConnectError(ConnectCode.UNAUTHENTICATED, reason, headers={"WWW-Authenticate": "Bearer"})
 
 
@@ -100,7 +100,7 @@ def _user(digest: bytes) -> SubjectRecord:
 
 
 def _contains(tokens: tuple[bytes, ...], token: bytes) -> bool:
-    # All are compared, each in constant time, so that the time taken tells nothing about any of them.
+    # All tokens are compared, each in constant time, so that the duration does not reveal anything about them.
     found = False
     for known in tokens:
         found |= hmac.compare_digest(known, token)
@@ -108,7 +108,7 @@ def _contains(tokens: tuple[bytes, ...], token: bytes) -> bool:
 
 
 def _encoded(token: str) -> bytes:
-    data = token.encode(errors="surrogateescape")  # as the command line decodes what is no UTF-8
+    data = token.encode(errors="surrogateescape")  # as the command line decodes bytes that are not UTF-8
     if not _TOKEN.fullmatch(data):
         raise ValueError("a token is at least one character long, and has neither blanks nor control characters")
     return data

@@ -1,7 +1,7 @@
-"""Messages between the JSON form that the service works with and the binary form of protobuf.
+"""Conversion of messages between the service's JSON form and the binary format of protobuf.
 
-A table for each message, made once from its descriptor, does for all fields that this API has, in a fraction of the
-time that `google.protobuf.json_format` takes. A message with any other kind of field is left to that.
+A table for each message, created once from its descriptor, handles all fields of this API, in a fraction of the time
+of `google.protobuf.json_format`. Messages with any other type of field are left to that module.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MICROSECONDS_END = len("2030-01-01T00:00:00.000000Z")
 _NANOSECONDS = 1_000_000_000
 
 _WIDE_INTEGERS = (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64)
-# Floats have values, and bytes and maps have forms, that differ between JSON and Python.
+# Floats, bytes and maps are missing, because their values or forms differ between JSON and Python.
 _PLAIN = (
     *_WIDE_INTEGERS,
     FieldDescriptor.CPPTYPE_INT32,
@@ -39,15 +39,15 @@ _PLAIN = (
     FieldDescriptor.CPPTYPE_MESSAGE,
 )
 
-# How to turn a value; None where it serves as it is.
+# The conversion of a value; None for a value that needs no conversion.
 _Turn = Callable[[Any], Any] | None
 
 
 def decode(kind: type[Message], data: bytes) -> dict[str, Any]:
-    """The JSON form of a message in binary: the fields that are set, by their JSON names, with enums as numbers.
+    """Decode a binary message to its JSON form: the fields that are set, by JSON name, with enums as numbers.
 
     Raises:
-        ValueError: the data is no such message; the message says so.
+        ValueError: the data is not such a message; the message says so.
     """
     try:
         message = kind.FromString(data)
@@ -62,7 +62,7 @@ def decode(kind: type[Message], data: bytes) -> dict[str, Any]:
 
 
 def encode(kind: type[Message], fields: dict[str, Any]) -> bytes:
-    """The binary form of a message in its JSON form. What the message has no field for is left out."""
+    """Encode a message in its JSON form to binary. Fields that the message does not have are left out."""
     descriptor = descriptor_of(kind)
     if _is_plain(descriptor):
         return kind(**_arguments(descriptor, fields)).SerializeToString()
@@ -70,13 +70,13 @@ def encode(kind: type[Message], fields: dict[str, Any]) -> bytes:
 
 
 def descriptor_of(kind: type[Message]) -> Descriptor:
-    """The descriptor of a message's class."""
+    """Return the descriptor of a message class."""
     return cast("Descriptor", kind.DESCRIPTOR)  # the stubs name the type of one implementation as well
 
 
 @functools.cache
 def _is_plain(descriptor: Descriptor) -> bool:
-    """Whether the tables do for a message and all that is in it."""
+    """Return whether the tables can handle a message and all messages in it."""
     name = descriptor.full_name
     if name.startswith("google.protobuf."):
         return name in (_DURATION, _TIMESTAMP)
@@ -102,7 +102,7 @@ def _read(message: Message) -> dict[str, Any]:
 
 @functools.cache
 def _readers(descriptor: Descriptor) -> dict[int, tuple[str, _Turn]]:
-    """The JSON name of each field, by its number, and how to read its value."""
+    """Return the JSON name and the conversion of each field, by field number."""
     return {
         field.number: (field.json_name, _of_list(field, _reader(field)) or _list(field)) for field in descriptor.fields
     }
@@ -115,7 +115,7 @@ def _reader(field: FieldDescriptor) -> _Turn:
 
 
 def _list(field: FieldDescriptor) -> _Turn:
-    return list if field.default_value == [] else None  # protobuf has lists of a kind of its own
+    return list if field.default_value == [] else None  # protobuf has its own list type
 
 
 def _duration_text(duration: Any) -> str:
@@ -136,7 +136,7 @@ def _timestamp_text(timestamp: Any) -> str:
 
 
 def _arguments(descriptor: Descriptor, fields: dict[str, Any]) -> dict[str, Any]:
-    """What to make an instance of the message's class with."""
+    """Return the arguments for creating an instance of the message class."""
     writers = _writers(descriptor)
     arguments: dict[str, Any] = {}
     for json_name, value in fields.items():
@@ -149,7 +149,7 @@ def _arguments(descriptor: Descriptor, fields: dict[str, Any]) -> dict[str, Any]
 
 @functools.cache
 def _writers(descriptor: Descriptor) -> dict[str, tuple[str, _Turn]]:
-    """The protobuf name of each field, by its JSON name, and how to write its value."""
+    """Return the protobuf name and the conversion of each field, by JSON name."""
     return {field.json_name: (field.name, _of_list(field, _writer(field))) for field in descriptor.fields}
 
 
@@ -161,7 +161,7 @@ def _writer(field: FieldDescriptor) -> _Turn:
 
 
 def _of_list(field: FieldDescriptor, turn: _Turn) -> _Turn:
-    """The same for each item, where the field is a list."""
+    """Return the conversion for each item if the field is a list."""
     if turn is None or field.default_value != []:
         return turn
     return lambda values: [turn(value) for value in values]

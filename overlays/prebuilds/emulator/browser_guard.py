@@ -1,7 +1,7 @@
-"""Keeps web pages away from an emulator on this machine: any page can make a browser send requests to it.
+"""Protects an emulator on this machine from web pages, because any page can make a browser send requests to it.
 
-A page whose name is made to resolve to this machine (DNS rebinding) is recognised by the Host header, any other page by
-the Origin and Sec-Fetch-Site headers, and a form by what it cannot send.
+A page whose name resolves to this machine (DNS rebinding) is detected by the Host header. Any other page is detected
+by the Origin and Sec-Fetch-Site headers, and a form by the headers that it cannot send.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 GUARD_HEADER: Final = "X-Prebuilds-Emulator"
-"""A header with which a POST without a body shows that it does not come from a form; its value is of no meaning."""
+"""The header by which a POST without a body shows that it does not come from a form; its value is ignored."""
 
 _HOST: Final = re.compile(r"(?P<name>[^:\[\]@/?#\s]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?", re.ASCII)
 _JSON: Final = re.compile(r"application/json\s*(?:;.*)?", re.IGNORECASE)
 
 
 class BrowserGuard:
-    """An ASGI application that rejects what a page of another site makes a browser send.
+    """An ASGI application that rejects requests that a page of another site makes a browser send.
 
     Args:
         app: the application behind it.
-        hosts: further names by which the emulator may be called, next to loopback names and the address of the socket.
+        hosts: additional host names of the emulator, besides loopback names and the address of the socket.
     """
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str] = ()) -> None:
@@ -38,7 +38,7 @@ class BrowserGuard:
         self._hosts = frozenset(_normal(host) for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with 403."""
+        """Forward a request, or reject it with 403."""
         if scope["type"] == "http":
             reason = self._objection(scope)
             if reason:
@@ -47,7 +47,7 @@ class BrowserGuard:
         await self._app(scope, receive, send)
 
     def _objection(self, scope: Scope) -> str:
-        """Why a request is rejected; empty if it is not."""
+        """Return why a request is rejected; empty if it is accepted."""
         lines: Sequence[tuple[bytes, bytes]] = scope["headers"]
         headers = dict(lines)
         hosts = [value for name, value in lines if name == b"host"]
@@ -77,7 +77,7 @@ class BrowserGuard:
             address = ipaddress.ip_address(name)
         except ValueError:
             return False
-        # With a socket on all addresses, the address that the client has connected to.
+        # For a socket on all addresses, this is the address that the client has connected to.
         server = scope.get("server")
         return address.is_loopback or (server is not None and name == _normal(str(server[0])))
 
@@ -87,7 +87,7 @@ def _normal(host: str) -> str:
 
 
 def _is_origin(origin: str, scope: Scope, host: bytes) -> bool:
-    """Whether an Origin header stands for the emulator itself."""
+    """Return whether an Origin header is the origin of the emulator itself."""
     try:
         parts = urlsplit(origin)
     except ValueError:
@@ -96,12 +96,12 @@ def _is_origin(origin: str, scope: Scope, host: bytes) -> bool:
 
 
 def _is_visit(scope: Scope, headers: dict[bytes, bytes]) -> bool:
-    """Whether somebody follows a link to the emulator."""
+    """Return whether the request comes from following a link to the emulator."""
     return scope["method"] == "GET" and headers.get(b"sec-fetch-mode") == b"navigate"
 
 
 def _looks_like_form(headers: dict[bytes, bytes]) -> str:
-    """Why a POST is rejected that an HTML form could have sent; empty if none could."""
+    """Return why a POST that an HTML form could have sent is rejected; empty if no form could have sent it."""
     if GUARD_HEADER.lower().encode() in headers or b"authorization" in headers:
         return ""
     if _JSON.fullmatch(headers.get(b"content-type", b"").decode("latin-1")):
@@ -118,7 +118,7 @@ async def _refuse(send: Send, reason: str) -> None:
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
-        # The body of the request stays unread.
+        # The body of the request is not read.
         (b"connection", b"close"),
         (b"x-content-type-options", b"nosniff"),
     ]

@@ -1,4 +1,4 @@
-"""The time that the emulated service lives in."""
+"""The emulated time of the service."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 FASTEST: Final = 1_000_000.0
-"""The greatest speed. Beyond it, the years of the calendar run out in a day."""
+"""The maximum speed. A higher speed would reach the end of the calendar within a day."""
 
 DEFAULT_SPEED: Final = 60.0
-"""The speed of a clock that is resumed and never had one."""
+"""The speed of a resumed clock that has never had a speed."""
 
 END_OF_TIME: Final = datetime(9900, 1, 1, tzinfo=UTC)
-"""No clock goes beyond this: the calendar of Python and of protobuf ends with the year 9999."""
+"""The maximum time: the calendar of Python and of protobuf ends with the year 9999."""
 
 
 class Clock:
-    """Tells the emulated time. It runs at a speed, or stands still until it is moved, and never runs backwards.
+    """The emulated time. It runs at a speed, or is frozen until it is advanced, and never runs backwards.
 
-    It may be used by several threads. Changes of the system's clock do not reach it.
+    The class is thread-safe. Changes of the system's clock do not affect it.
 
     Args:
-        start: the emulated time at which it starts; the real time unless given.
-        speed: how many emulated seconds pass in a real one; None for a clock that stands still.
+        start: the emulated time at which the clock starts; by default the real time.
+        speed: how many emulated seconds pass per real second; None for a frozen clock.
 
     Raises:
         ValueError: the speed is not above 0, or above `FASTEST`.
@@ -36,18 +36,18 @@ class Clock:
         self._first_speed = speed
         self._lock = threading.Lock()
         self.changes: int = 0
-        """Counts up each time the clock is moved, stopped or started."""
+        """A counter of the times that the clock was advanced, frozen or resumed."""
         self._speed = DEFAULT_SPEED if speed is None else _checked_speed(speed)
         self._begin(datetime.now(UTC) if start is None else start, frozen=speed is None)
 
     @property
     def speed(self) -> float:
-        """How many emulated seconds pass in a real one while the clock runs."""
+        """How many emulated seconds pass per real second while the clock runs."""
         return self._speed
 
     @property
     def frozen(self) -> bool:
-        """Whether the clock stands still."""
+        """Whether the clock is frozen."""
         return self._origin is None
 
     def now(self) -> datetime:
@@ -56,7 +56,7 @@ class Clock:
             return self._now()
 
     def advance(self, seconds: float) -> None:
-        """Move on by so many emulated seconds. A clock that runs goes on running.
+        """Advance the clock by this many emulated seconds. A running clock keeps running.
 
         Raises:
             ValueError: the seconds are negative, or lead beyond `END_OF_TIME`.
@@ -65,16 +65,16 @@ class Clock:
             raise ValueError(f"time does not run backwards: {seconds}")
         with self._lock:
             now = self._now()
-            # Compared before it is added: the sum may be more than a datetime can hold.
+            # Compared before the addition: the sum may exceed the maximum of a datetime.
             if not seconds <= (END_OF_TIME - now).total_seconds():
                 raise ValueError(f"{seconds:g} seconds lead beyond the year {END_OF_TIME.year}")
             self._begin(now + timedelta(seconds=seconds), frozen=self.frozen)
 
     def move_to(self, moment: datetime) -> None:
-        """Move on to a moment that is not before now. A clock that runs goes on running.
+        """Advance the clock to a time that is not before now. A running clock keeps running.
 
         Raises:
-            ValueError: the moment is in the past, beyond `END_OF_TIME`, or has no time zone.
+            ValueError: the time is in the past, beyond `END_OF_TIME`, or has no time zone.
         """
         if moment.tzinfo is None:
             raise ValueError("the moment has to have a time zone")
@@ -87,18 +87,18 @@ class Clock:
             self._begin(moment.astimezone(UTC), frozen=self.frozen)
 
     def reach(self, moment: datetime) -> None:
-        """Move on to a moment, unless it is past that already."""
+        """Advance the clock to a time, unless that has passed already."""
         with self._lock:
             if self._now() < min(moment, END_OF_TIME):
                 self._begin(min(moment, END_OF_TIME), frozen=self.frozen)
 
     def freeze(self) -> None:
-        """Let time stand still."""
+        """Freeze the clock."""
         with self._lock:
             self._begin(self._now(), frozen=True)
 
     def resume(self, speed: float | None = None) -> None:
-        """Let time run, at the speed it had unless another one is given.
+        """Resume the clock, by default at its previous speed.
 
         Raises:
             ValueError: the speed is not above 0, or above `FASTEST`.
@@ -110,14 +110,14 @@ class Clock:
             self._begin(now, frozen=False)
 
     def sleep(self, seconds: float) -> None:
-        """Let emulated seconds pass: at once while time is frozen, really (at the clock's speed) while it runs."""
+        """Let emulated seconds pass. A frozen clock advances at once; a running clock really waits, at its speed."""
         if self.frozen:
             self.reach(self.now() + _at_least(seconds))
         else:
             time.sleep(seconds / self.speed)
 
     async def async_sleep(self, seconds: float) -> None:
-        """As `sleep`, in asynchronous code. Tasks that sleep at the same time do so side by side."""
+        """Like `sleep`, in asynchronous code. Tasks that sleep at the same time sleep concurrently."""
         import anyio  # httpx and starlette bring it; it sleeps under asyncio and trio alike
         from anyio.lowlevel import checkpoint
 
@@ -130,13 +130,13 @@ class Clock:
         await checkpoint()
 
     def reset(self) -> None:
-        """Begin anew as the clock was made. This alone may lead back."""
+        """Reset the clock to its initial state. Only `reset` and `restore` may set the clock back."""
         speed = self._first_speed
         start = datetime.now(UTC) if self._first is None else self._first
         self.restore(start, speed=self._speed if speed is None else speed, frozen=speed is None)
 
     def restore(self, now: datetime, *, speed: float, frozen: bool) -> None:
-        """Take over the state of another clock, be it in the past."""
+        """Set the state of another clock, even if it is in the past."""
         with self._lock:
             self._speed = _checked_speed(speed)
             self._begin(now, frozen=frozen)
@@ -156,9 +156,9 @@ class Clock:
 
 
 class ScaledClock(Clock):
-    """Real time, sped up: one real second is `speed` emulated ones.
+    """Accelerated real time: `speed` emulated seconds pass per real second.
 
-    It starts at `start`, which is the real time unless given.
+    The clock starts at `start`, by default the real time.
 
     Raises:
         ValueError: the speed is not above 0, or above `FASTEST`.
@@ -169,7 +169,7 @@ class ScaledClock(Clock):
 
 
 class ManualClock(Clock):
-    """Time that stands still until it is moved. It starts at `start`, which is 2030-01-01 unless given."""
+    """A frozen clock that is advanced manually. It starts at `start`, by default 2030-01-01."""
 
     def __init__(self, start: datetime = datetime(2030, 1, 1, tzinfo=UTC)) -> None:
         super().__init__(start, None)
@@ -182,5 +182,5 @@ def _checked_speed(speed: float) -> float:
 
 
 def _at_least(seconds: float) -> timedelta:
-    """A duration of whole microseconds that is not shorter: who sleeps until a moment must not wake before it."""
+    """Return a duration of whole microseconds, rounded up: a sleep until a time must not end before it."""
     return timedelta(microseconds=math.ceil(seconds * 1_000_000))

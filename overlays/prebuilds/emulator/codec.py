@@ -1,6 +1,6 @@
-"""How requests and responses are written on the wire.
+"""The wire formats of requests and responses.
 
-Protobuf is imported by the first call that needs it: that takes a tenth of the time in which the emulator starts.
+Protobuf is imported by the first request that needs it: the import takes a tenth of the emulator's start time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from prebuild_wire import Operation
 
 try:
     import orjson
-except ImportError:  # there is none for this Python; the standard library writes the same
+except ImportError:  # not available for this Python; the standard library writes the same
     orjson = None  # type: ignore[assignment, unused-ignore]  # types of a module where there is none
 
 
@@ -24,37 +24,37 @@ if TYPE_CHECKING:
 
 
 class Codec(Protocol):
-    """One way to write messages. Between it and the service, a message has its JSON form."""
+    """A wire format of messages. Between a codec and the service, a message has its JSON form."""
 
     name: str
-    """What a GET request calls it in its parameter `encoding`."""
+    """The name of the codec in a GET request's parameter `encoding`."""
 
     content_type: str
 
     def decode(self, operation: Operation, body: bytes) -> dict[str, Any]:
-        """The request of `operation` in its JSON form, its fields not checked yet.
+        """Decode the request of `operation` to its JSON form. The fields are not validated yet.
 
         Raises:
-            ValueError: the body is malformed; the message says how.
+            ValueError: the body is malformed; the message gives the reason.
         """
         ...
 
     def encode(self, operation: Operation, response: dict[str, Any]) -> bytes:
-        """The body of the response of `operation`."""
+        """Encode the body of the response of `operation`."""
         ...
 
 
 class JsonCodec:
-    """JSON as protobuf takes it: a single object in UTF-8, no key or field twice, no NaN, no lone surrogates."""
+    """JSON as protobuf accepts it: one object in UTF-8, without duplicate keys or fields, NaN or lone surrogates."""
 
     name = "json"
     content_type = "application/json"
 
     def decode(self, operation: Operation, body: bytes) -> dict[str, Any]:
-        """The request in its JSON form.
+        """Decode the request to its JSON form.
 
         Raises:
-            ValueError: the body is malformed; the message says how.
+            ValueError: the body is malformed; the message gives the reason.
         """
         try:
             text = body.decode()
@@ -78,20 +78,20 @@ class JsonCodec:
         return fields
 
     def encode(self, operation: Operation, response: dict[str, Any]) -> bytes:
-        """The body of the response."""
+        """Encode the body of the response."""
         if orjson is not None:
             return orjson.dumps(response)
         return json.dumps(response, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 class ProtoCodec:
-    """The binary form of protobuf."""
+    """The binary format of protobuf."""
 
     name = "proto"
     content_type = "application/proto"
 
     def decode(self, operation: Operation, body: bytes) -> dict[str, Any]:
-        """The request in its JSON form.
+        """Decode the request to its JSON form.
 
         Raises:
             ValueError: the body is malformed; the message says so.
@@ -101,7 +101,7 @@ class ProtoCodec:
         return binary.decode(binary.request_class(operation.name), body)
 
     def encode(self, operation: Operation, response: dict[str, Any]) -> bytes:
-        """The body of the response."""
+        """Encode the body of the response."""
         from . import binary
 
         return binary.encode(binary.response_class(operation.name), response)
@@ -110,7 +110,7 @@ class ProtoCodec:
 CODECS: Final[tuple[Codec, ...]] = (JsonCodec(), ProtoCodec())
 """All codecs."""
 
-# More than any number of protobuf has; Python by itself would complain about its own settings.
+# More digits than any protobuf number has; Python's own error message would refer to its settings.
 _MOST_DIGITS = 1000
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -146,7 +146,7 @@ _DECODER = json.JSONDecoder(
 
 
 def _check_surrogates(value: Any) -> None:
-    """Escaped surrogates make up a character in pairs only."""
+    """Reject escaped surrogates that are not in a pair."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -154,7 +154,7 @@ def _check_surrogates(value: Any) -> None:
 
 
 def _check_names(descriptor: Descriptor, fields: Mapping[str, Any]) -> None:
-    """A field may go by its JSON name or by its protobuf name, but not by both at once."""
+    """Reject a field that is given by both its JSON name and its protobuf name."""
     for field in descriptor.fields:
         if field.json_name != field.name and field.json_name in fields and field.name in fields:
             raise ValueError(f"the body has the field {field.name} twice, as {field.json_name} as well")

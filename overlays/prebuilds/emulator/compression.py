@@ -1,4 +1,4 @@
-"""The content codings of HTTP that requests and responses may have: gzip, and none."""
+"""The HTTP content codings of requests and responses: gzip and identity."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from typing import Final
 from .errors import ConnectCode, ConnectError
 
 ENCODINGS: Final = "gzip, identity"
-"""What is known here, as a value of Accept-Encoding."""
+"""The supported codings, as a value of Accept-Encoding."""
 
 WORTHWHILE: Final = 1024
-"""Of a response with fewer bytes, compression saves nothing: it fits into a packet as it is."""
+"""Responses with fewer bytes are not compressed, because they fit into one packet anyway."""
 
-# The first level is several times as fast as the default, and comes close to it with JSON.
+# The first level is several times as fast as the default, and compresses JSON almost as well.
 _LEVEL = 1
 
 _WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.ASCII | re.IGNORECASE)
 
 
 class TooLargeError(Exception):
-    """What is compressed is larger than allowed. It was not unpacked beyond that."""
+    """The decompressed data is larger than allowed. Decompression stopped at the limit."""
 
 
 def decompress(data: bytes, encoding: str, limit: int) -> bytes:
-    """What was compressed with `encoding`, a name that HTTP knows in any case of letters.
+    """Decompress data with `encoding`, a case-insensitive HTTP content coding.
 
     Raises:
-        TooLargeError: it has more bytes than the limit.
-        ConnectError: `unimplemented`, the encoding is not known here; `invalid_argument`, the data is damaged.
+        TooLargeError: the data exceeds the limit.
+        ConnectError: `unimplemented`, the encoding is not supported; `invalid_argument`, the data is damaged.
     """
     name = encoding.strip().lower()
     if name in ("", "identity"):
@@ -56,12 +56,12 @@ def decompress(data: bytes, encoding: str, limit: int) -> bytes:
 
 
 def compress(data: bytes) -> bytes:
-    """The data in gzip, the same bytes each time."""
+    """Compress the data with gzip, reproducibly."""
     return gzip.compress(data, _LEVEL, mtime=0)
 
 
 def takes_gzip(accepted: str) -> bool:
-    """Whether a value of Accept-Encoding asks for gzip, and prefers it to no compression or likes both the same."""
+    """Return whether an Accept-Encoding value accepts gzip with at least the weight of identity."""
     weights: dict[str, float] = {}
     for part in accepted.lower().split(","):
         name, _, parameter = (piece.strip() for piece in part.partition(";"))

@@ -1,4 +1,4 @@
-"""The connections of the emulator's server: those of uvicorn, with a limit, and with what faults do to them."""
+"""The connections of the emulator's server: uvicorn's connections, with a limit and with support for faults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .injection import CONNECTION
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-# How many bytes a request may have before its body.
+# The maximum size of a request's head in bytes.
 _LONGEST_HEAD: Final = 65_536
 
 _TOO_LONG: Final = (
@@ -24,29 +24,29 @@ _TOO_LONG: Final = (
     b"content-type: text/plain; charset=utf-8\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 )
 
-# Seconds after which a connection is closed whose request has no complete head.
+# A connection is closed if the head of its request is not complete after this many seconds.
 _MAX_HEAD_SECONDS: Final = 10.0
 
-# How long a pause that a fault makes may outlast the order to stop, in seconds.
+# The maximum time between the stop of the server and the end of a fault's pause, in seconds.
 _NAP: Final = 0.05
 
 _HEAD_END: Final = re.compile(rb"\n\r?\n")
 _REQUEST_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) [^ \r\n]+ HTTP/1\.[01]\r\n")
 _UPGRADE: Final = re.compile(rb"(?i)\r\nupgrade[ \t]*:")
 
-# The methods that the parser takes for what they are. It refuses some, and takes others that nobody has heard of.
+# The methods that the parser handles as they are. It rejects some others and accepts unusual ones.
 _METHODS: Final = frozenset(b"GET HEAD POST PUT DELETE OPTIONS TRACE PATCH".split())
 
-# What stands for any other on the way through the parser.
+# The method that replaces any other method in the parser.
 _STAND_IN: Final = b"MKCALENDAR"
 
 
 class Waiting:
-    """The connections of a server that have no request under way, in the order in which they came or became idle.
+    """The connections of a server without a running request, in the order in which they opened or became idle.
 
     Args:
-        limit: the number of connections that the server keeps open. Beyond that, the one that has waited longest is
-            closed, so that connections on which nothing comes do not keep others out.
+        limit: the number of connections that the server keeps open. Beyond that, the connection that has been idle
+            longest is closed, so that idle connections do not block new ones.
     """
 
     def __init__(self, limit: int) -> None:
@@ -54,7 +54,7 @@ class Waiting:
         self._connections: dict[Protocol, None] = {}
 
     def add(self, connection: Protocol, count: int) -> None:
-        """A connection waits for a request. `count` is the number of all connections of the server."""
+        """Add a connection that waits for a request. `count` is the number of all connections of the server."""
         self._connections[connection] = None
         if count > self._limit:
             oldest = next(iter(self._connections))
@@ -62,20 +62,20 @@ class Waiting:
             oldest.transport.abort()
 
     def discard(self, connection: Protocol) -> None:
-        """A connection has a request under way, or is lost."""
+        """Remove a connection that has a running request or was lost."""
         self._connections.pop(connection, None)
 
 
 class Protocol(HttpToolsProtocol):
-    """A connection that tells the application how it is broken off.
+    """A connection that lets the application close it early.
 
-    The parser gets the head of a request as a whole. It takes no long ones, no method that it does not know, and no
-    body where another protocol is offered (as many clients do that would like HTTP/2).
+    The parser gets the head of a request as a whole. It rejects long heads, methods that it does not know, and bodies
+    with an offer of another protocol (which many clients send that prefer HTTP/2).
 
     Args:
-        stopping: tells whether the server stops.
+        stopping: returns whether the server is stopping.
         waiting: the server's connections without a request.
-        arguments: those of uvicorn.
+        arguments: uvicorn's arguments.
     """
 
     def __init__(self, stopping: Callable[[], bool], waiting: Waiting, **arguments: Any) -> None:
@@ -89,13 +89,13 @@ class Protocol(HttpToolsProtocol):
         self._length = 0
         """The bytes of the head so far."""
         self._has_begun = False
-        """Whether the parser is within a request."""
+        """Whether the parser is inside a request."""
         self._in_head = True
         self._method = ""
-        """What the request was sent with, if the parser has seen a stand-in."""
+        """The original method, if the parser has seen a replacement."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Somebody has connected."""
+        """Handle a new connection."""
         super().connection_made(cast("asyncio.Transport", _InOnePiece(transport, self.loop)))
         if self._stopping():
             # uvicorn has already closed the connections that it knows.
@@ -104,13 +104,13 @@ class Protocol(HttpToolsProtocol):
         self._waiting.add(self, len(self.connections))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is over."""
+        """Handle the end of the connection."""
         self._stop_head_timer()
         self._waiting.discard(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what comes."""
+        """Handle received data."""
         self._unset_keepalive_if_required()
         if self._in_head:
             self._length += len(data)
@@ -129,12 +129,12 @@ class Protocol(HttpToolsProtocol):
             self._await_head()
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Handle the start of a request."""
         self._has_begun = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """The body begins."""
+        """Handle the start of the body."""
         self._in_head = False
         self._stop_head_timer()
         self._waiting.discard(self)
@@ -143,12 +143,12 @@ class Protocol(HttpToolsProtocol):
             self.scope["method"], self._method = self._method, ""
 
     def on_message_complete(self) -> None:
-        """A request is complete, and another may follow."""
+        """Handle the end of a request. Another request may follow."""
         self._in_head, self._has_begun, self._length = True, False, 0
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """The response was sent."""
+        """Handle the end of the response."""
         super().on_response_complete()
         if self.cycle.response_complete and not self.transport.is_closing():
             self._waiting.add(self, 0)
@@ -162,7 +162,7 @@ class Protocol(HttpToolsProtocol):
             self._head_timer = None
 
     def _prepared(self, end: int) -> bytes:
-        """What there is, with a head of `end` bytes that the parser takes."""
+        """Return the received bytes, with a head of `end` bytes that the parser accepts."""
         head = self._head[:end]
         match = _REQUEST_LINE.match(head)
         if match is not None and match[1] not in _METHODS:
@@ -176,13 +176,13 @@ class Protocol(HttpToolsProtocol):
         try:
             await self._serve(scope, receive, send)
         except asyncio.CancelledError:
-            # The server stops, and this has taken too long. uvicorn would tell of it with a traceback.
-            with suppress(asyncio.CancelledError):  # it may be told so twice
+            # The server is stopping, and this task has taken too long. uvicorn would log the error with a traceback.
+            with suppress(asyncio.CancelledError):  # it may be cancelled twice
                 await connection.drop(receive)
 
 
 class _InOnePiece:
-    """A transport that sends two things at once if they are written at once: the head and the body of an answer."""
+    """A transport that joins consecutive writes into one, such as the head and the body of a response."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
@@ -210,7 +210,7 @@ class _InOnePiece:
 
 
 class _Connection:
-    """How a fault breaks a connection off."""
+    """The effects of faults on a connection."""
 
     def __init__(self, transport: asyncio.Transport, stopping: Callable[[], bool]) -> None:
         self._transport = transport
@@ -233,6 +233,6 @@ class _Connection:
 
 
 async def _disconnected(receive: Receive) -> None:
-    """Wait until the server has noticed that the connection is gone: it then misses no answer."""
+    """Wait until the server has noticed the disconnection: it then does not expect a response."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""Requests as lines for the person, or the program, who watches the emulator."""
+"""The request log as lines for people or programs."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from typing import Final, Literal, TextIO
 from .recording import RequestRecord
 
 LogStyle = Literal["text", "json", "none"]
-"""Lines for people, an object of JSON a line, or nothing."""
+"""Lines for people, one JSON object per line, or no lines."""
 
 MOST_WAITING: Final = 10_000
-"""So many lines wait to be written at most."""
+"""The maximum number of lines that wait to be written."""
 
-_PATIENCE = 0.2  # seconds, for what is left when the emulator stops
+_PATIENCE = 0.2  # seconds, for the remaining lines when the emulator stops
 
 _RED, _YELLOW, _GREEN, _DIM, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[2m", "\x1b[0m"
 
 
 class Printer:
-    """Writes a line for each request it is called with, in colours if the stream is a terminal.
+    """Writes a line for each request, in colours if the stream is a terminal.
 
-    A thread of its own does the writing: who reads slowly, or not at all, does not hold the emulator up, but misses
-    lines, and is told of that.
+    A separate thread writes the lines. A slow reader, or none at all, does not block the emulator. It misses lines
+    instead, and a line reports that.
 
     Args:
-        style: what the lines are like; with `none` there are none.
-        stream: where they go.
+        style: the format of the lines; with `none` there are no lines.
+        stream: the output stream.
     """
 
     def __init__(self, style: LogStyle, stream: TextIO) -> None:
@@ -42,12 +42,12 @@ class Printer:
         self._missed = 0
         self._thread: threading.Thread | None = None
         if style != "none":
-            # A daemon: a stream that nobody reads must not keep the program.
+            # A daemon thread: a stream without a reader must not keep the program alive.
             self._thread = threading.Thread(target=self._write_all, name="prebuilds-emulator-log", daemon=True)
             self._thread.start()
 
     def __call__(self, record: RequestRecord) -> None:
-        """Write a line, some time soon."""
+        """Queue a line for writing."""
         if self._thread is None:
             return
         try:
@@ -56,14 +56,14 @@ class Printer:
             self._missed += 1
 
     def close(self) -> None:
-        """Write what is left, as far as that is quickly done."""
+        """Write the remaining lines, as far as that is quick."""
         if self._thread is not None:
             with suppress(queue.Full):
                 self._lines.put_nowait(None)
             self._thread.join(_PATIENCE)
 
     def _write_all(self) -> None:
-        # Nobody may listen any more, which is no reason to end with a traceback.
+        # The reader may have gone. That is not a reason for a traceback.
         with suppress(OSError, ValueError):
             while (record := self._lines.get()) is not None:
                 line = self._format(record)
@@ -81,13 +81,13 @@ def _json(record: RequestRecord) -> str:
 
 
 def _text(record: RequestRecord, *, colours: bool) -> str:
-    """`12:00:01 CreatePrebuild 200 1.2 ms`, with the code of an error and the fault that was met."""
+    """Return `12:00:01 CreatePrebuild 200 1.2 ms`, with an error's code and the id of a fault."""
     status = "broken off" if record.status is None else str(record.status)
     if colours:
         failed = record.status is None or record.status >= 500
         colour = _RED if failed else _YELLOW if record.status is not None and record.status >= 400 else _GREEN
         status = f"{colour}{status}{_PLAIN}"
-    # A path may hold anything, control characters of a terminal included.
+    # A path may contain any characters, including control characters of a terminal.
     name = record.method or f"{record.http_method} {ascii(record.path)[1:-1]}"
     time = f"{datetime.now(UTC):%H:%M:%S}"
     line = f"{f'{_DIM}{time}{_PLAIN}' if colours else time} {name} {status}"

@@ -1,6 +1,6 @@
-"""The control plane: JSON over HTTP below `/_emulator`, with which a test arranges what happens and sees what did.
+"""The control plane: JSON over HTTP below `/_emulator`, for tests to configure and inspect the emulator.
 
-`ROUTES` is all of it: the HTTP interface and its OpenAPI document are both made from it.
+`ROUTES` lists all operations. The HTTP interface and its OpenAPI document are both derived from it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .service import PrebuildService
 from .state import ClockState, State, StateError
 
 BODY_LIMIT: Final = 256 * 1024 * 1024
-"""The most bytes that a body may have; a dumped state is the one that comes near."""
+"""The maximum size of a body in bytes; only a dumped state comes near it."""
 
 _MOST_NUMBER = 2**53 - 1
 
@@ -36,73 +36,73 @@ _logger = logging.getLogger("prebuilds.emulator")
 
 
 class Problem(ControlModel):
-    """One thing that is wrong with a request."""
+    """An error in a request."""
 
     path: str
-    """Where in the body, by names and positions between dots; empty for the whole."""
+    """The path in the body: names and positions, separated by dots; empty for the whole body."""
 
     message: str
-    """What is wrong."""
+    """The reason."""
 
 
 class ControlProblem(ControlModel):
-    """Why a request of the control plane was refused. Nothing was changed then."""
+    """The error response of the control plane. The request has changed nothing."""
 
     message: str
-    """What was wrong, in one line."""
+    """A summary in one line."""
 
     problems: tuple[Problem, ...] = ()
-    """All that is wrong with the body."""
+    """All errors in the body."""
 
 
 class Nothing(ControlModel):
-    """An answer that has nothing to say."""
+    """An empty response."""
 
 
 class DeclareProject(Project):
-    """What a project is to be; its id stands in the path."""
+    """A project to declare; its id is in the path."""
 
     id: str = ""
-    """May be left out; if not, it has to be that of the path."""
+    """Optional; if given, it must equal the id in the path."""
 
 
 class OutcomeList(ControlModel):
-    """All planned outcomes that wait for prebuilds."""
+    """All planned outcomes that are not used up."""
 
     outcomes: tuple[OutcomeState, ...]
-    """Each of them, in the order in which they count."""
+    """The outcomes, in the order in which they apply."""
 
 
 class FaultList(ControlModel):
-    """All planned faults, those that are over included."""
+    """All planned faults, including those that are used up."""
 
     faults: tuple[FaultState, ...]
-    """Each of them, in the order in which they were planned."""
+    """The faults, in the order in which they were planned."""
 
 
 class Advance(ControlModel):
-    """How far to move the time."""
+    """How far to advance the clock."""
 
     seconds: Annotated[float, Field(ge=0)]
     """Emulated seconds."""
 
 
 class MoveTo(ControlModel):
-    """Where to move the time."""
+    """The time to which to advance the clock."""
 
     now: AwareDatetime
-    """The emulated time, not before the one that it is."""
+    """The new emulated time, not before the current one."""
 
 
 class Resume(ControlModel):
-    """How time is to run."""
+    """How the clock is to run."""
 
     speed: Annotated[float, Field(gt=0, le=FASTEST)] | None = None
-    """How many emulated seconds pass in a real one; the latest speed unless given."""
+    """How many emulated seconds pass per real second; by default the previous speed."""
 
 
 class Degrade(ControlModel):
-    """The trouble of a warm pool."""
+    """The failure of a warm pool."""
 
     message: Annotated[str, Field(min_length=1, max_length=10_000)]
     """The failure message of its status."""
@@ -112,11 +112,11 @@ class RequestList(ControlModel):
     """The latest requests to the service."""
 
     requests: tuple[RequestRecord, ...]
-    """Each of them, in the order in which they were done with."""
+    """The requests, in the order in which they completed."""
 
 
 class ControlError(Exception):
-    """A request of the control plane that was refused: with its HTTP status, and all that is wrong with it."""
+    """A rejected request of the control plane, with its HTTP status and all errors in the request."""
 
     def __init__(self, status: int, message: str, problems: tuple[Problem, ...] = ()) -> None:
         super().__init__(message)
@@ -130,7 +130,7 @@ def _unknown(what: str, wanted: object) -> ControlError:
 
 
 class Control:
-    """What can be told to an emulator, and asked of it. Each method is one operation of the control plane."""
+    """The operations of the control plane, one method each."""
 
     def __init__(self, service: PrebuildService, recorder: Recorder) -> None:
         self._service = service
@@ -143,16 +143,16 @@ class Control:
         return ProjectList(projects=tuple(self._service.projects.all()))
 
     def get_project(self, project_id: str) -> Project:
-        """Look up a declared project."""
+        """Return a declared project."""
         project = self._service.projects.get(project_id)
         if project is None:
             raise _unknown("declared project", project_id)
         return project
 
     def declare_project(self, project_id: str, project: DeclareProject) -> Project:
-        """Declare a project, or change it: what is left out has its default.
+        """Declare or change a project. Fields that are left out get their defaults.
 
-        Warm pools for which it leaves no configuration are deleted.
+        Warm pools that the project has no configuration for are deleted.
         """
         projects = self._service.projects
         if project.id and projects.canonical(project.id) != projects.canonical(project_id):
@@ -167,7 +167,7 @@ class Control:
         return declared
 
     def withdraw_project(self, project_id: str) -> Nothing:
-        """Forget a declared project, and delete its warm pools."""
+        """Remove a declared project, and delete its warm pools."""
         now = self._service.clock.now()
         with self._service.transaction(now) as transaction:
             self._service.settle(transaction, now)
@@ -181,32 +181,32 @@ class Control:
     # -- Outcomes
 
     def list_outcomes(self) -> OutcomeList:
-        """List the planned outcomes that wait for prebuilds."""
+        """List the planned outcomes that are not used up."""
         return OutcomeList(outcomes=tuple(self._service.projects.outcomes()))
 
     def plan_outcome(self, planned: PlannedOutcome) -> OutcomeState:
-        """Plan what comes of the next prebuilds."""
+        """Plan the outcome of the next prebuilds."""
         with self._service.transaction(self._service.clock.now()) as transaction:
             return self._service.projects.plan(transaction, planned)
 
     def forget_outcomes(self) -> Nothing:
-        """Forget the planned outcomes; those of declared projects stay."""
+        """Remove the planned outcomes. The outcomes of declared projects stay."""
         with self._service.transaction(self._service.clock.now()) as transaction:
             self._service.projects.forget_outcomes(transaction)
         return Nothing()
 
     def get_plan(self) -> Plan:
-        """Say how long things take."""
+        """Return the durations."""
         return self._service.plan
 
     def put_plan(self, plan: Plan) -> Plan:
-        """Let what begins from now on take as long as said; what is left out takes its default."""
+        """Set the durations of everything that begins from now on. Fields that are left out get their defaults."""
         with self._service.transaction(self._service.clock.now()) as transaction:
             self._service.put_plan(transaction, plan)
         return plan
 
     def degrade_warm_pool(self, warm_pool_id: str, trouble: Degrade) -> Nothing:
-        """Let a warm pool be DEGRADED until it recovers."""
+        """Make a warm pool DEGRADED until it recovers."""
         now = self._service.clock.now()
         with self._service.transaction(now) as transaction:
             pool = self._service.pool(transaction, warm_pool_id, now)
@@ -214,7 +214,7 @@ class Control:
         return Nothing()
 
     def recover_warm_pool(self, warm_pool_id: str) -> Nothing:
-        """Let a warm pool that is DEGRADED be READY again, or PENDING if it has no snapshot."""
+        """Make a DEGRADED warm pool READY again, or PENDING if it has no snapshot."""
         now = self._service.clock.now()
         with self._service.transaction(now) as transaction:
             pool = self._service.pool(transaction, warm_pool_id, now)
@@ -224,88 +224,88 @@ class Control:
     # -- Faults
 
     def list_faults(self) -> FaultList:
-        """List the planned faults, with what became of them."""
+        """List the planned faults with their current state."""
         return FaultList(faults=tuple(self._service.faults.all()))
 
     def plan_fault(self, fault: Any) -> FaultState:
-        """Let calls that are still to come meet a fault."""
+        """Plan a fault for future requests."""
         return self._service.faults.plan(fault)
 
     def get_fault(self, fault_id: int) -> FaultState:
-        """Look up a planned fault, and what became of it."""
+        """Return a planned fault with its current state."""
         fault = self._service.faults.get(fault_id)
         if fault is None:
             raise _unknown("fault", fault_id)
         return fault
 
     def remove_fault(self, fault_id: int) -> Nothing:
-        """Forget a fault."""
+        """Remove a fault."""
         if not self._service.faults.remove(fault_id):
             raise _unknown("fault", fault_id)
         return Nothing()
 
     def remove_faults(self) -> Nothing:
-        """Forget all faults."""
+        """Remove all faults."""
         self._service.faults.clear()
         return Nothing()
 
     # -- Time
 
     def get_clock(self) -> ClockState:
-        """Say what time it is, and how it passes."""
+        """Return the emulated time and its speed."""
         clock = self._service.clock
         return ClockState(now=clock.now(), speed=clock.speed, frozen=clock.frozen)
 
     def advance_clock(self, by: Advance) -> ClockState:
-        """Move the time on, whether it is frozen or not."""
+        """Advance the clock, whether it is frozen or not."""
         self._service.clock.advance(by.seconds)
         return self.get_clock()
 
     def move_clock(self, to: MoveTo) -> ClockState:
-        """Move the time on to a moment, whether it is frozen or not."""
+        """Advance the clock to a given time, whether it is frozen or not."""
         self._service.clock.move_to(to.now)
         return self.get_clock()
 
     def freeze_clock(self) -> ClockState:
-        """Let time stand still until it is moved."""
+        """Freeze the clock until it is advanced or resumed."""
         self._service.clock.freeze()
         return self.get_clock()
 
     def resume_clock(self, how: Resume) -> ClockState:
-        """Let time run."""
+        """Resume the clock."""
         self._service.clock.resume(how.speed)
         return self.get_clock()
 
     # -- Everything
 
     def reset(self) -> Nothing:
-        """Begin anew: no prebuilds, no warm pools, and projects, outcomes, faults and time as at the start."""
+        """Reset the emulator: no prebuilds, no warm pools; projects, outcomes, faults and time as at the start."""
         state.reset(self._service)
         self._recorder.clear()
         return Nothing()
 
     def dump_state(self) -> State:
-        """Give out the whole state, for a later load."""
+        """Return the whole state, for a later load."""
         return state.dump(self._service)
 
     def load_state(self, wanted: State) -> Nothing:
-        """Take over a state that was given out, in place of the present one. It is done whole or not at all."""
+        """Replace the current state by a dumped state, all or nothing."""
         state.load(self._service, wanted)
         return Nothing()
 
     def list_requests(self, limit: int) -> RequestList:
-        """List the latest requests to the service. They hold no tokens and no bodies."""
+        """List the latest requests to the service, without tokens and bodies."""
         return RequestList(requests=tuple(self._recorder.records(limit)))
 
     def forget_requests(self) -> Nothing:
-        """Forget the recorded requests."""
+        """Remove the recorded requests."""
         self._recorder.clear()
         return Nothing()
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A whole number or a text in the path or the query."""
+    """An integer or string parameter in the path or the query."""
 
     place: Literal["path", "query"]
     schema: Mapping[str, Any]
@@ -326,12 +326,12 @@ PARAMETERS: Final = {
         100,
     ),
 }
-"""The parameters that routes have, by their names."""
+"""The parameters of routes by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class ControlRoute:
-    """An operation: where it is, what does it, and the types of its bodies. Without a body, none is read."""
+    """An operation: its path, its function, and the types of its bodies. Without a body type, no body is read."""
 
     http_method: Literal["GET", "PUT", "POST", "DELETE"]
     path: str
@@ -404,8 +404,8 @@ class ControlEndpoint:
     """The ASGI application of the control plane.
 
     Args:
-        control: what does the work.
-        token: the bearer token that callers need; None for none.
+        control: the operations.
+        token: the bearer token that clients need; None for no token.
     """
 
     def __init__(self, control: Control, token: str | None = None) -> None:
@@ -413,7 +413,7 @@ class ControlEndpoint:
         self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         request = Request(scope, receive)
         try:
             response = await self._answer(request)
@@ -464,17 +464,17 @@ class ControlEndpoint:
 
 
 def refusal(error: ControlError) -> Response:
-    """The answer to a request that was refused."""
+    """Return the response to a rejected request."""
     headers = {"WWW-Authenticate": "Bearer"} if error.status == HTTPStatus.UNAUTHORIZED else None
     problem = ControlProblem(message=error.message, problems=error.problems)
     return Response(problem.model_dump_json(), error.status, headers, "application/json")
 
 
 def authorize(request: Request, token: str | None) -> None:
-    """Check that a request has the token of the control plane, if that asks for one.
+    """Check that a request has the token of the control plane, if a token is required.
 
     Raises:
-        ControlError: it has not.
+        ControlError: the token is missing or wrong.
     """
     if token is None:
         return
@@ -486,10 +486,10 @@ def authorize(request: Request, token: str | None) -> None:
 
 
 def openapi(*, protected: bool = False) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of the control plane.
+    """Return the OpenAPI 3.1 document of the control plane.
 
     Args:
-        protected: whether a token is needed.
+        protected: whether a token is required.
     """
     adapters = {("Problem", "serialization"): TypeAdapter(ControlProblem)}
     for route in ROUTES:
@@ -554,7 +554,7 @@ def _parameter(name: str) -> dict[str, Any]:
 
 
 def _match(pattern: str, path: str) -> dict[str, str] | None:
-    """The parameters of a path, None if it does not fit. A parameter at the end may have slashes in it."""
+    """Return the parameters of a path, or None if it does not match. A last parameter may contain slashes."""
     parts = pattern.split("/")
     given = path.split("/", len(parts) - 1)
     if len(given) != len(parts):
@@ -598,14 +598,14 @@ async def _body(request: Request) -> bytes:
 
 
 def _parsed(adapter: TypeAdapter[Any], body: bytes, request: Request) -> Any:
-    """The body as what it means.
+    """Return the parsed body.
 
     Raises:
-        ControlError: it is not JSON, or something in it is wrong; all of that is told.
+        ControlError: the body is not JSON or is invalid. The error lists all problems.
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":
-        # A page in a browser cannot send this type to another host unasked.
+        # A page in a browser cannot send this media type to another host without a preflight request.
         raise ControlError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body has to be application/json")
     if adapter is _STATE:
         try:

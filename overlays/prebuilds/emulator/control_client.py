@@ -1,4 +1,4 @@
-"""The control plane from Python: plain calls with typed answers."""
+"""A Python client of the control plane: plain method calls with typed results."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ _PATIENCE = 60.0
 
 
 class EmulatorControl:
-    """Arranges what happens in an emulator, and tells what did.
+    """A client that configures and inspects an emulator.
 
-    Every method raises a `ControlError` if the emulator refuses, and an `httpx.HTTPError` if it cannot be reached.
+    Every method raises a `ControlError` for an error response, and an `httpx.HTTPError` if the emulator is unreachable.
 
     Args:
-        base_url: where the emulator is, as `EmulatorServer.url` says it.
-        token: the token of the control plane, if it has one.
-        http_client: an HTTP client to send with. It stays the caller's: `close` leaves it open.
+        base_url: the emulator's base URL, as in `EmulatorServer.url`.
+        token: the token of the control plane, if it requires one.
+        http_client: the HTTP client to use. The caller owns it: `close` leaves it open.
     """
 
     def __init__(self, base_url: str, *, token: str | None = None, http_client: httpx.Client | None = None) -> None:
         self._base = base_url.rstrip("/") + CONTROL_PATH
         self._headers = {GUARD_HEADER: "1"} | ({} if token is None else {"Authorization": f"Bearer {token}"})
         self._given = http_client is not None
-        # Reading the certificates of all authorities takes longer than a request.
+        # Loading the CA certificates takes longer than a request.
         self._http = http_client or httpx.Client(timeout=_PATIENCE, verify=base_url.lower().startswith("https:"))
 
     def close(self) -> None:
@@ -76,7 +76,7 @@ class EmulatorControl:
     # -- Projects
 
     def projects(self) -> list[Project]:
-        """The declared projects, by their ids."""
+        """Return the declared projects, sorted by id."""
         return list(self._ask(ProjectList, "GET", "/projects").projects)
 
     def declare_project(
@@ -89,15 +89,15 @@ class EmulatorControl:
         executor: Executor | None = None,
         outcome: Outcome | None = None,
     ) -> Project:
-        """Declare a project that has prebuilds enabled, or change it: what is left out has its default.
+        """Declare or change a project with prebuilds enabled. Arguments that are left out get their defaults.
 
         Args:
             project_id: the id of the project.
-            environment_class_ids: its prebuild classes; without any, every class will do.
+            environment_class_ids: its prebuild classes; without any, every class is accepted.
             default_environment_class_id: the class of prebuilds that name none.
             daily_at_hour: the hour, in UTC, at which prebuilds start every day.
-            executor: in whose name those run.
-            outcome: what comes of each of its prebuilds.
+            executor: the subject that executes the scheduled prebuilds.
+            outcome: the outcome of each of its prebuilds.
         """
         configuration = PrebuildConfiguration(
             environment_class_ids=tuple(environment_class_ids),
@@ -108,11 +108,11 @@ class EmulatorControl:
         return self._put_project(Project(id=project_id, prebuilds=configuration, outcome=outcome))
 
     def disable_prebuilds(self, project_id: str) -> Project:
-        """Take the prebuild configuration of a project away, declared or not: its warm pools are deleted."""
+        """Remove the prebuild configuration of a project, declared or not. Its warm pools are deleted."""
         return self._put_project(Project(id=project_id, prebuilds=None))
 
     def withdraw_project(self, project_id: str) -> None:
-        """Forget a declared project, and delete its warm pools."""
+        """Remove a declared project, and delete its warm pools."""
         self._send("DELETE", f"/projects/{quote(project_id, safe='')}")
 
     def _put_project(self, project: Project) -> Project:
@@ -121,102 +121,102 @@ class EmulatorControl:
     # -- Outcomes
 
     def plan_outcome(self, outcome: Outcome, *, project_id: str | None = None, times: int = 1) -> OutcomeState:
-        """Plan what comes of the next prebuilds: of so many, of one project or of any."""
+        """Plan the outcome of the next `times` prebuilds, of one project or of any."""
         planned = PlannedOutcome(outcome=outcome, project_id=project_id, times=times)
         return self._ask(OutcomeState, "POST", "/outcomes", planned)
 
     def outcomes(self) -> list[OutcomeState]:
-        """The planned outcomes that wait for prebuilds, in the order in which they count."""
+        """Return the planned outcomes that are not used up, in the order in which they apply."""
         return list(self._ask(OutcomeList, "GET", "/outcomes").outcomes)
 
     def forget_outcomes(self) -> None:
-        """Forget the planned outcomes; those of declared projects stay."""
+        """Remove the planned outcomes. The outcomes of declared projects stay."""
         self._send("DELETE", "/outcomes")
 
     def plan(self) -> Plan:
-        """How long things take."""
+        """Return the durations."""
         return self._ask(Plan, "GET", "/plan")
 
     def put_plan(self, plan: Plan) -> None:
-        """Let what begins from now on take as long as this plan says."""
+        """Use the durations of this plan for everything that begins from now on."""
         self._send("PUT", "/plan", plan)
 
     def degrade_warm_pool(self, warm_pool_id: str, message: str) -> None:
-        """Let a warm pool be DEGRADED, for the reason that `message` tells, until it recovers."""
+        """Make a warm pool DEGRADED with the failure `message` until it recovers."""
         self._send("POST", f"/warm-pools/{quote(warm_pool_id, safe='')}/degrade", Degrade(message=message))
 
     def recover_warm_pool(self, warm_pool_id: str) -> None:
-        """Let a warm pool that is DEGRADED be READY again, or PENDING if it has no snapshot."""
+        """Make a DEGRADED warm pool READY again, or PENDING if it has no snapshot."""
         self._send("POST", f"/warm-pools/{quote(warm_pool_id, safe='')}/recover")
 
     # -- Faults
 
     def plan_fault(self, fault: Fault) -> FaultState:
-        """Let calls that are still to come meet a fault."""
+        """Plan a fault for future requests."""
         return self._ask(FaultState, "POST", "/faults", fault)
 
     def faults(self) -> list[FaultState]:
-        """The planned faults, those that are over included, and what became of each."""
+        """Return the planned faults with their current state, including those that are used up."""
         return list(self._ask(FaultList, "GET", "/faults").faults)
 
     def fault(self, fault_id: int) -> FaultState:
-        """A planned fault, and what became of it."""
+        """Return a planned fault with its current state."""
         return self._ask(FaultState, "GET", f"/faults/{fault_id}")
 
     def remove_fault(self, fault_id: int) -> None:
-        """Forget a fault."""
+        """Remove a fault."""
         self._send("DELETE", f"/faults/{fault_id}")
 
     def remove_faults(self) -> None:
-        """Forget all faults."""
+        """Remove all faults."""
         self._send("DELETE", "/faults")
 
     # -- Time
 
     def clock(self) -> ClockState:
-        """What time it is, and how it passes."""
+        """Return the emulated time and its speed."""
         return self._ask(ClockState, "GET", "/clock")
 
     def advance(self, seconds: float) -> ClockState:
-        """Move the time on by so many emulated seconds, whether it is frozen or not."""
+        """Advance the clock by this many emulated seconds, whether it is frozen or not."""
         return self._ask(ClockState, "POST", "/clock/advance", Advance(seconds=seconds))
 
     def move_to(self, now: datetime) -> ClockState:
-        """Move the time on to a moment, whether it is frozen or not."""
+        """Advance the clock to a given time, whether it is frozen or not."""
         return self._ask(ClockState, "POST", "/clock/move", MoveTo(now=now))
 
     def freeze(self) -> ClockState:
-        """Let time stand still until it is moved."""
+        """Freeze the clock until it is advanced or resumed."""
         return self._ask(ClockState, "POST", "/clock/freeze")
 
     def resume(self, speed: float | None = None) -> ClockState:
-        """Let time run, at the latest speed unless one is given (emulated seconds in a real one)."""
+        """Resume the clock. `speed` is in emulated seconds per real second; by default it is the previous speed."""
         return self._ask(ClockState, "POST", "/clock/resume", Resume(speed=speed))
 
     # -- Everything
 
     def reset(self) -> None:
-        """Begin anew: no prebuilds, no warm pools, and projects, outcomes, faults and time as at the start."""
+        """Reset the emulator: no prebuilds, no warm pools; projects, outcomes, faults and time as at the start."""
         self._send("POST", "/reset")
 
     def dump_state(self) -> dict[str, Any]:
-        """The whole state as a JSON object for a later `load_state`; faults and recorded requests are no part of it."""
+        """Return the whole state as a JSON object for `load_state`, without faults and recorded requests."""
         state: dict[str, Any] = self._send("GET", "/state").json()
         return state
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take over a state that was dumped, in place of the present one, whole or not at all."""
+        """Replace the current state by a dumped state, all or nothing."""
         self._send("PUT", "/state", dict(state))
 
     def requests(self, limit: int = 100) -> list[RequestRecord]:
-        """The latest requests to the service, in the order in which they were done with."""
+        """Return the latest requests to the service, in the order in which they completed."""
         return list(self._ask(RequestList, "GET", f"/requests?limit={limit}").requests)
 
     def forget_requests(self) -> None:
-        """Forget the recorded requests."""
+        """Remove the recorded requests."""
         self._send("DELETE", "/requests")
 
-    # -- How it is sent
+    # -- Requests
 
     def _ask(self, kind: type[ModelT], http_method: str, path: str, body: BaseModel | None = None) -> ModelT:
         return kind.model_validate_json(self._send(http_method, path, body).content)

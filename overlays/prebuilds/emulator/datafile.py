@@ -1,4 +1,4 @@
-"""The SQLite database that records are kept in: its tables, and everything that can be wrong with the file."""
+"""The SQLite database of the records: its tables, and the detection of files that cannot be used."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from typing import Final
 from prebuild_wire.enums import WarmPoolPhase
 
 SCHEMA_VERSION: Final = 2
-"""The version of the tables below; a file says which one it has."""
+"""The version of the tables below. A data file contains its version."""
 
 PREBUILD_KEYS: Final = ("project", "creator", "executor")
-"""The columns of prebuilds that a list may ask for by id. Phase and trigger are one column more, the `kind`."""
+"""The columns of prebuilds that a list can filter by id. Phase and trigger share one more column, `kind`."""
 
 POOL_KEYS: Final = ("project", "environment_class")
-"""The columns of warm pools that a list may ask for."""
+"""The columns of warm pools that a list can filter by."""
 
 NOT_DELETED: Final = f"phase <> '{WarmPoolPhase.DELETED.value}'"
-"""Of warm pools: a query that is to use the index of those has to say it word for word."""
+"""The condition of a partial index of warm pools. A query uses the index only if it contains the same text."""
 
-# Tells a file of ours from any other SQLite file: "PbEm".
+# The application id of a data file, which distinguishes it from other SQLite files: "PbEm".
 _APPLICATION_ID = 0x5062456D
 
-# A file of up to so many bytes is checked from end to end when it is opened, which takes a tenth of a second.
+# A file of up to this many bytes is checked completely when it is opened, which takes a tenth of a second.
 _CHECKED_WHOLE = 32 * 1024 * 1024
 
-# In KiB, as SQLite takes it. The indexes of a large store are used all over.
+# In KiB, SQLite's unit. Queries access all parts of the indexes of a large store.
 _CACHE = 8 * 1024
 
-# In bytes. A call changes a little in many pages, each of which is written as a whole.
+# In bytes. A request makes small changes in many pages, and each changed page is written as a whole.
 _PAGE = 2048
 
-# After so many pages the log is written into the file.
+# The size of the write-ahead log, in pages, at which it is written into the file.
 _CHECKPOINT_PAGES = 8000
 
-# `sequence` counts creations, so that newest first is descending by it. Times are microseconds since 1970. What stands
-# for an id, but for the id of the row itself, is a number made of it (see `Store`), which keeps the indexes small.
+# `sequence` counts creations: descending order is newest first. Times are microseconds since 1970. Every id except
+# the id of the row itself is represented by a number derived from it (see `Store`), which keeps the indexes small.
 _TABLES = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
-    # The columns are true at `next_change`, and until then; `changes` says how `kind` goes on.
+    # The columns are valid at `next_change` and before; `changes` contains the later values of `kind`.
     """CREATE TABLE prebuilds (
         sequence INTEGER PRIMARY KEY AUTOINCREMENT,
         id TEXT NOT NULL UNIQUE,
@@ -58,7 +58,7 @@ _TABLES = (
         gone_at INTEGER,
         changes TEXT NOT NULL
     )""",
-    # Apart from the columns, which are read and written without it.
+    # Separate from the columns, which are read and written without the documents.
     "CREATE TABLE documents (sequence INTEGER PRIMARY KEY, document TEXT NOT NULL)",
     "CREATE INDEX prebuilds_changing ON prebuilds (next_change) WHERE next_change IS NOT NULL",
     "CREATE INDEX prebuilds_gone ON prebuilds (gone_at) WHERE gone_at IS NOT NULL",
@@ -77,7 +77,7 @@ _TABLES = (
     )""",
     f"CREATE UNIQUE INDEX one_for_each_pair ON warm_pools (project, environment_class) WHERE {NOT_DELETED}",
     "CREATE INDEX warm_pools_gone ON warm_pools (gone_at) WHERE gone_at IS NOT NULL",
-    # What the emulator was told about itself: declared projects, planned outcomes, durations.
+    # The configuration of the emulator: declared projects, planned outcomes, durations.
     "CREATE TABLE settings (kind TEXT, key TEXT, document TEXT NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID",
 )
 
@@ -87,15 +87,15 @@ class StoreError(Exception):
 
 
 def list_index(table: str, keys: tuple[str, ...]) -> str:
-    """The name of the index that serves a list of which these columns, out of the table's keys, are asked for."""
+    """Return the name of the index for a list that filters by these columns of the table's keys."""
     return "_".join((table, "by", *(keys or ("kind",))))
 
 
 def open_database(path: Path | None) -> sqlite3.Connection:
-    """A connection to a database with our tables, locked for this process. Without a path it is in memory.
+    """Return a connection to a database with our tables, locked for this process. Without a path it is in memory.
 
     Raises:
-        StoreError: the file cannot be used. It is left as it was.
+        StoreError: the file cannot be used. It is unchanged.
     """
     existed = path is not None and path.exists()
     connection = None
@@ -107,26 +107,26 @@ def open_database(path: Path | None) -> sqlite3.Connection:
         connection = sqlite3.connect(
             ":memory:" if path is None else path, timeout=0, isolation_level=None, check_same_thread=False
         )
-        # Before the first look at the file: the lock is then kept from that look on.
+        # Set before the first read of the file: the lock is then held from that read on.
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        connection.execute(f"PRAGMA page_size = {_PAGE}")  # of a new file; an old one keeps its own
+        connection.execute(f"PRAGMA page_size = {_PAGE}")  # for a new file; an existing file keeps its page size
         connection.execute(f"PRAGMA cache_size = -{_CACHE}")
         connection.execute("BEGIN EXCLUSIVE")
         _prepare(connection, path)
         connection.execute("COMMIT")
         if path is not None:
             connection.execute("PRAGMA journal_mode = WAL")
-            # What is committed survives a killed process; only a power cut may take the latest changes.
+            # A committed change survives a killed process; only a power failure may lose the latest changes.
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-            # Whether there is room to write is better known now than at the first call.
+            # A full disk is better reported now than at the first request.
             connection.execute("REPLACE INTO meta VALUES ('opened', randomblob(8))")
     except (StoreError, sqlite3.Error) as error:
         if connection is not None:
             connection.close()
         busy = isinstance(error, sqlite3.OperationalError) and _is_busy(error)
         if path is not None and not existed and not busy:
-            # SQLite makes the file before it knows whether it can be filled.
+            # SQLite creates the file before it knows whether it can write to it.
             path.unlink(missing_ok=True)
         if isinstance(error, StoreError):
             raise
@@ -135,8 +135,8 @@ def open_database(path: Path | None) -> sqlite3.Connection:
 
 
 def _make(path: Path) -> None:
-    """Make an empty file that nobody else may read: it holds the tokens' secret. SQLite's other files take its mode."""
-    with suppress(OSError):  # SQLite tells what is wrong when it opens the file
+    """Create an empty file for its owner only: it holds the tokens' secret. SQLite's other files get its mode."""
+    with suppress(OSError):  # SQLite reports the error when it opens the file
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
@@ -153,20 +153,21 @@ def _reason(error: sqlite3.Error, path: Path | None) -> str:
 
 
 def _look(path: Path) -> None:
-    """Refuse a file of another program or version before it is opened for writing.
+    """Reject a file of another program or version before it is opened for writing.
 
-    What a killed process has left beside such a file is for whom it belongs to: it must not be worked into it.
+    A killed process may have left a journal next to such a file. It belongs to the other program and must not be
+    applied to the file.
     """
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
     except sqlite3.Error:
-        return  # what is wrong will be told when it is opened
+        return  # the error will be reported when the file is opened
     try:
         application = _number(connection, "PRAGMA application_id")
         version = _number(connection, "PRAGMA user_version")
         tables = _number(connection, "SELECT count(*) FROM sqlite_master")
     except sqlite3.Error:
-        return  # as above; or it was left in the middle of a change, which SQLite will complete
+        return  # as above; or SQLite will complete an interrupted change
     finally:
         connection.close()
     if tables:
@@ -184,7 +185,7 @@ def _check_origin(path: Path | None, application: int, version: int) -> None:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
-    """Make the tables if the database is empty, check that they are ours if not."""
+    """Create the tables if the database is empty, otherwise check that they are ours."""
     application = _number(connection, "PRAGMA application_id")
     version = _number(connection, "PRAGMA user_version")
     if application == version == _number(connection, "SELECT count(*) FROM sqlite_master") == 0:
@@ -200,13 +201,13 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
 
 
 def _list_indexes() -> list[str]:
-    """An index for each combination of columns that a list may ask for, so that no list has to look at other rows."""
+    """Return an index for each combination of columns that a list can filter by, so that no list reads other rows."""
     statements: list[str] = []
     for table, keys, kind in (("prebuilds", PREBUILD_KEYS, ("kind",)), ("warm_pools", POOL_KEYS, ())):
         for count in range(len(keys) + 1):
             for chosen in combinations(keys, count):
                 if columns := (*chosen, *kind):
-                    # Of a column that is empty, nobody asks for the value.
+                    # No list filters by the empty value of a column.
                     where = " WHERE executor IS NOT NULL" if "executor" in chosen else ""
                     listed = ", ".join((*columns, "sequence"))
                     statements.append(f"CREATE INDEX {list_index(table, chosen)} ON {table} ({listed}){where}")
@@ -214,10 +215,9 @@ def _list_indexes() -> list[str]:
 
 
 def _check(connection: sqlite3.Connection, path: Path | None) -> None:
-    """Look for damage: everywhere in a small file, at both ends of each table and index in a large one.
+    """Check for damage: everywhere in a small file, at both ends of each table and index in a large file.
 
-    To read a large file as a whole would take longer than it may take to start. Damage that is not found now is when
-    it is read.
+    Reading a large file completely would take longer than a start may take. Other damage is found when it is read.
     """
     if path is not None and path.stat().st_size <= _CHECKED_WHOLE:
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()

@@ -1,7 +1,7 @@
-"""What is told to the emulator about itself: its projects, how long things take, and what comes of prebuilds.
+"""The configuration of the emulator: its projects, the durations, and the outcomes of prebuilds.
 
-Of these pydantic models nothing is loaded before one is needed, since pydantic takes longer than all the rest of the
-emulator.
+These pydantic models are imported only when they are needed, because pydantic is slower to import than the rest of
+the emulator.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from .ids import canonical_id
 from .lifecycle import ActivePhase
 
 MOST_SECONDS: Final = 10 * 366 * 24 * 3600.0
-"""The longest duration that can be asked for: about ten years."""
+"""The maximum duration: about ten years."""
 
 
 class ControlModel(BaseModel):
-    """What is told to the emulator about itself. A field that it does not know is an error, never ignored."""
+    """A model of the emulator's configuration. An unknown field is an error, never ignored."""
 
-    # Validators are built when they are first used: an emulator starts sooner without.
+    # Validators are built on first use, so that the emulator starts faster.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """The JSON Schema, with the docstrings of the fields as their descriptions.
+        """Return the JSON Schema, with the docstrings of the fields as their descriptions.
 
-        pydantic would read them from the source of each model when the module is imported, which takes its time.
+        pydantic would read them from the source of each model when the module is imported, which is slow.
         """
         schema = handler(core_schema)
         properties = handler.resolve_ref_schema(schema).get("properties", {})
@@ -56,7 +56,7 @@ class ControlModel(BaseModel):
 
 
 def _docstrings(model: type) -> dict[str, str]:
-    """The string behind each field in the source of a class."""
+    """Return the string after each field in the source of a class."""
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
     found: dict[str, str] = {}
     if isinstance(definition, ast.ClassDef):
@@ -74,7 +74,7 @@ def _short(phase: Any) -> Any:
 
 
 AnyActivePhase = Annotated[ActivePhase, BeforeValidator(_short)]
-"""The same; the name in the API does as well, `PREBUILD_PHASE_RUNNING` for instance."""
+"""A phase by its short name; its name in the API is accepted, too, for example `PREBUILD_PHASE_RUNNING`."""
 
 Seconds = Annotated[float, Field(ge=0, le=MOST_SECONDS)]
 """A duration in emulated seconds."""
@@ -83,28 +83,28 @@ _MOST_TEXT = 10_000
 
 
 class Outcome(ControlModel):
-    """What comes of a prebuild. Without any field it is the usual: success, in the usual time.
+    """The outcome of a prebuild. Without any field it is the usual one: success, with the usual durations.
 
-    A failure comes at the end of its phase. What is said of CANCELLING counts once the prebuild is cancelled.
+    A failure occurs at the end of its phase. Fields for CANCELLING apply once the prebuild is cancelled.
     """
 
     fails_in: AnyActivePhase | None = None
     """The phase in which the prebuild fails."""
 
     message: Annotated[str, Field(max_length=_MOST_TEXT)] = ""
-    """The failure message. It needs `fails_in`; without it the emulator makes one up."""
+    """The failure message. It requires `fails_in`. By default, the emulator generates a message."""
 
     warning: Annotated[str, Field(max_length=_MOST_TEXT)] = ""
     """The warning message with which the prebuild completes."""
 
     stalls_in: AnyActivePhase | None = None
-    """The phase that the prebuild does not leave of its own accord. Its timeout ends it."""
+    """The phase in which the prebuild stalls until its timeout."""
 
     takes: Seconds | None = None
-    """Emulated seconds from the creation to the end. The phases take their usual shares of it."""
+    """Emulated seconds from the creation to the end. The phases keep their usual proportions."""
 
     durations: dict[AnyActivePhase, Seconds] = {}
-    """Emulated seconds that single phases take; the others take what they usually do."""
+    """Emulated seconds of individual phases; the other phases keep their usual durations."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -123,16 +123,16 @@ class Outcome(ControlModel):
 
 
 USUAL: Final = Outcome()
-"""Success, in the usual time."""
+"""Success, with the usual durations."""
 
-# `PrebuildRecord` names it in a module that does without pydantic, and that is where pydantic looks for it.
+# `PrebuildRecord` names it in a module that does not import pydantic, and pydantic resolves the name there.
 lifecycle.__dict__["Outcome"] = Outcome
 
 
 class Plan(ControlModel):
-    """How long things take, in emulated seconds. Each duration may be 0.
+    """The durations of all transitions, in emulated seconds. Each duration may be 0.
 
-    ASSUMPTION: how long anything takes is nowhere promised. By default a prebuild completes 300 s after its creation
+    ASSUMPTION: no durations are documented. By default a prebuild completes 300 s after its creation
     and a pool drains in 60 s; at the default speed of 60 that is five seconds and one second.
     """
 
@@ -161,16 +161,16 @@ class Plan(ControlModel):
     """From DELETING to DELETED, for a warm pool."""
 
     tombstone: Seconds = 60
-    """How long something that is DELETED can still be read. With 0 it is gone at once."""
+    """How long a DELETED prebuild or warm pool can still be read. With 0 it disappears at once."""
 
     expiry: Seconds = 7 * 24 * 3600
-    """From COMPLETED to DELETING, of its own accord: snapshots are kept for seven days."""
+    """From COMPLETED to DELETING, without a request: snapshots are kept for seven days."""
 
     snapshot_size_bytes: Annotated[int, Field(ge=0, lt=2**63)] = 10 * 1024**3
-    """How large a snapshot is."""
+    """The size of a snapshot."""
 
     def durations(self) -> dict[ActivePhase, float]:
-        """How long a prebuild stays in each of the phases that lead to COMPLETED, in emulated seconds."""
+        """Return the duration of each phase that leads to COMPLETED, in emulated seconds."""
         return {
             "PENDING": self.pending,
             "STARTING": self.starting,
@@ -181,33 +181,33 @@ class Plan(ControlModel):
 
 
 Id = Annotated[str, Field(min_length=1, max_length=255)]
-"""The id of something. Unless the emulator takes any id, it has to be a UUID."""
+"""An id. It must be a UUID, unless the emulator accepts any id."""
 
 
 class Executor(ControlModel):
-    """In whose name scheduled prebuilds run."""
+    """The subject that executes scheduled prebuilds."""
 
     id: Id
-    """Who it is."""
+    """The id of the subject."""
 
     principal: Literal["USER", "SERVICE_ACCOUNT"] = "SERVICE_ACCOUNT"
-    """What it is."""
+    """The type of the subject."""
 
 
 class PrebuildConfiguration(ControlModel):
-    """How a project is prebuilt."""
+    """The prebuild configuration of a project."""
 
     environment_class_ids: Annotated[tuple[Id, ...], Field(max_length=100)] = ()
-    """The prebuild classes. Without any, every class will do."""
+    """The prebuild classes. Without any, every class is accepted."""
 
     default_environment_class_id: Id | None = None
-    """The class of prebuilds that name none: the first of the prebuild classes unless given."""
+    """The class of prebuilds that name none: by default the first of the prebuild classes."""
 
     daily_at_hour: Annotated[int, Field(ge=0, le=23)] | None = None
     """The hour, in UTC, at which a prebuild of each prebuild class starts every day. None for no schedule."""
 
     executor: Executor | None = None
-    """In whose name scheduled prebuilds run. Without one, a service account is made up."""
+    """The subject that executes scheduled prebuilds. By default, the emulator generates a service account."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -221,60 +221,60 @@ class PrebuildConfiguration(ControlModel):
 
 
 class Project(ControlModel):
-    """A project, as it is declared to the emulator."""
+    """A declared project of the emulator."""
 
     id: Id
     """The id of the project."""
 
     prebuilds: PrebuildConfiguration | None = PrebuildConfiguration()
-    """How the project is prebuilt; null while it has no prebuild configuration, so that prebuilds are disabled."""
+    """The prebuild configuration; null for a project without one, whose prebuilds are disabled."""
 
     outcome: Outcome | None = None
-    """What comes of each of its prebuilds, but for those that have an outcome of their own."""
+    """The outcome of each of its prebuilds that has no outcome of its own."""
 
 
 class ProjectList(ControlModel):
     """All declared projects."""
 
     projects: tuple[Project, ...]
-    """Each of them, by its id."""
+    """The projects, sorted by id."""
 
 
 class PlannedOutcome(ControlModel):
-    """What is to come of the next prebuilds."""
+    """The outcome of the next prebuilds."""
 
     outcome: Outcome
-    """What comes of each of them."""
+    """The outcome of each prebuild."""
 
     project_id: Id | None = None
-    """The project whose prebuilds are meant; null for those of any project."""
+    """The project whose prebuilds get the outcome; null for any project."""
 
     times: Annotated[int, Field(ge=1, le=1_000_000)] = 1
-    """How many prebuilds it is for. What was planned first counts first."""
+    """How many prebuilds get the outcome. Outcomes apply in the order in which they were planned."""
 
 
 class OutcomeState(PlannedOutcome):
-    """A planned outcome that still waits for prebuilds; `times` says for how many."""
+    """A planned outcome that is not used up; `times` is the number of prebuilds left."""
 
     id: Annotated[int, Field(ge=1, lt=2**53)]
-    """Counts up with each plan."""
+    """The number of the plan, counted upwards."""
 
 
 class DeclaredProject(ControlModel):
-    """A declared project, and when its schedule is due next."""
+    """A declared project, and the time of its next scheduled run."""
 
     project: Project
     """The project."""
 
     next_run: AwareDatetime | None
-    """When its next scheduled prebuilds are due."""
+    """The time of its next scheduled prebuilds."""
 
 
 def read_projects(path: Path) -> tuple[Project, ...]:
-    """The projects of a file, in the form in which the control plane lists them: `{"projects": [{"id": ...}]}`.
+    """Return the projects in a file. It has the format of the control plane's list: `{"projects": [{"id": ...}]}`.
 
     Raises:
-        ValueError: the file cannot be read, or is not of that form; the message is one line.
+        ValueError: the file cannot be read, or has another format; the message is one line.
     """
     try:
         return ProjectList.model_validate_json(path.read_bytes(), strict=True).projects

@@ -1,7 +1,7 @@
-"""Details of errors: protobuf messages that say more than code and message do.
+"""Error details: protobuf messages with more information than the code and the message.
 
-The messages are `buf.validate.Violations`, all bounds that a request breaks, and `google.rpc.RetryInfo`, how long to
-wait. Their descriptors, reduced to the fields in use, stand here and in a pool of their own; the numbers are the
+The messages are `buf.validate.Violations`, all violated bounds of a request, and `google.rpc.RetryInfo`, the retry
+delay. Their descriptors, reduced to the fields in use, are defined here in a separate pool. The field numbers are the
 published ones.
 """
 
@@ -21,7 +21,7 @@ from google.protobuf.message import Message
 
 @dataclass(frozen=True, slots=True)
 class PathElement:
-    """A step from a message to one of its fields; `index` is that of an item where the field is a list."""
+    """A step from a message to one of its fields; `index` is the position of an item in a repeated field."""
 
     number: int
     name: str
@@ -33,10 +33,10 @@ class PathElement:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A field that breaks a rule.
+    """A field that violates a rule.
 
-    `field` leads to it from the request, `rule` to the rule from `buf.validate.FieldRules`. A value that is not of the
-    field's type breaks no rule: `rule_id` is empty then, and so is `rule`.
+    `field` is the path from the request, `rule` the path from `buf.validate.FieldRules`. A value of the wrong type
+    violates no rule: `rule_id` and `rule` are then empty.
     """
 
     field: tuple[PathElement, ...]
@@ -46,13 +46,13 @@ class Violation:
 
     @property
     def path(self) -> str:
-        """The field's path for people, such as `filter.project_ids[1]`."""
+        """The field's path for people, for example `filter.project_ids[1]`."""
         steps = (item.name if item.index is None else f"{item.name}[{item.index}]" for item in self.field)
         return ".".join(steps) or "message"
 
 
 def violations(found: Sequence[Violation]) -> dict[str, Any]:
-    """The detail that names each violation."""
+    """Return the detail that contains each violation."""
     message: Any = _message_class("buf.validate.Violations")()
     for item in found:
         violation = message.violations.add(message=item.message)
@@ -67,10 +67,10 @@ def violations(found: Sequence[Violation]) -> dict[str, Any]:
 
 
 def retry_info(seconds: float) -> dict[str, Any]:
-    """The detail that tells the caller to wait for so long before it tries again.
+    """Return the detail with the delay after which the client should retry.
 
     Raises:
-        ValueError: it is less than nothing, or no number.
+        ValueError: the delay is negative or not a number.
     """
     if not seconds >= 0:
         raise ValueError("the time to wait is a number of seconds, 0 or more")
@@ -80,7 +80,7 @@ def retry_info(seconds: float) -> dict[str, Any]:
 
 
 def _detail(message: Message) -> dict[str, Any]:
-    """A message as Connect writes it: base64 without padding, and in JSON for people, which a program is not to use."""
+    """Return a message as in Connect: base64 without padding, and JSON for people, which programs must not use."""
     return {
         "type": message.DESCRIPTOR.full_name,
         "value": base64.b64encode(message.SerializeToString(deterministic=True)).decode().rstrip("="),
@@ -149,8 +149,8 @@ def _declare(
 ) -> None:
     """Add a message to the file.
 
-    The type of a field is the number of a scalar, or the name of a message; `*` before it makes a list, and `=` says
-    that it is the name of an enum.
+    The type of a field is the number of a scalar, or the name of a message. The prefix `*` makes the field repeated,
+    and `=` marks the name of an enum.
     """
     message = file.message_type.add(name=name)
     for number, field_name, kind in fields:

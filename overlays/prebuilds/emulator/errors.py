@@ -1,4 +1,4 @@
-"""Failures that a caller is told about, as the Connect protocol has them."""
+"""Errors that clients receive, in the form of the Connect protocol."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["ConnectCode", "ConnectError"]
 
 
 class ConnectError(Exception):
-    """A call that failed, with what the caller gets to know of it.
+    """An error response to a request.
 
     `details` are objects with `type` (the full name of a protobuf message) and `value` (its binary form as base64
-    without padding). The HTTP status follows from the code, which knows it as `http_status`; `http_status` here is
-    for the few answers of HTTP itself that differ (404, 405, 413, 415), and `headers` is what these add.
+    without padding). The code determines the HTTP status. `http_status` overrides it for the few HTTP responses that
+    differ (404, 405, 413, 415), and `headers` are additional headers for them.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class ConnectError(Exception):
         self.headers = headers or {}
 
     def to_json(self) -> dict[str, Any]:
-        """The body of the answer."""
+        """Return the body of the response."""
         body: dict[str, Any] = {"code": self.code.value, "message": self.message}
         if self.details:
             body["details"] = list(self.details)

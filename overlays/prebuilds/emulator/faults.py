@@ -1,4 +1,4 @@
-"""Faults: what a test can want to go wrong between a client and the service. `injection` lets calls meet them."""
+"""Faults that a test can plan between a client and the service. `injection` applies them to requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .declarations import ControlModel
 from .recording import LOGS
 
 MOST_LATENCY: Final = 600.0
-"""The longest time that a fault can take, in real seconds."""
+"""The maximum duration of a fault, in real seconds."""
 
 When = Literal["before", "after"]
 RealSeconds = Annotated[float, Field(gt=0, le=MOST_LATENCY)]
@@ -25,23 +25,23 @@ _HeaderValue = Annotated[str, Field(pattern=r"^[ -~]{0,1000}$")]
 
 
 def _require_kind(schema: dict[str, Any]) -> None:
-    """In JSON the kind is what tells the faults apart; in Python the class does."""
+    """Make `kind` required in the schema: in JSON it distinguishes the faults; in Python the class does."""
     schema["required"] = ["kind", *(name for name in schema.get("required", []) if name != "kind")]
 
 
 class _Fault(ControlModel):
-    """What all faults have in common. A call meets one fault at most, the one that was planned first."""
+    """The common fields of all faults. A request gets at most one fault: the one that was planned first."""
 
     model_config = ConfigDict(json_schema_extra=_require_kind)
 
     method: str | None = None
-    """The method whose calls are meant, `GetPrebuild` for instance, or `logs` for reading a log; null for all."""
+    """The method that gets the fault, for example `GetPrebuild`, or `logs` for reading a log; null for all methods."""
 
     times: Annotated[int, Field(ge=1, le=1_000_000)] | None = 1
-    """How many calls it meets; null for all until it is removed."""
+    """How many requests get the fault; null for all requests until it is removed."""
 
     after: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    """How many calls that it could meet are let through first."""
+    """How many matching requests are skipped first."""
 
     @field_validator("method")
     @classmethod
@@ -52,7 +52,7 @@ class _Fault(ControlModel):
 
 
 class StatusFault(_Fault):
-    """An answer of plain HTTP, as a proxy gives it."""
+    """A plain HTTP response, as from a proxy."""
 
     kind: Literal["status"] = "status"
     """An HTTP status with a plain body."""
@@ -64,23 +64,23 @@ class StatusFault(_Fault):
     """The body, as `text/plain`."""
 
     headers: dict[_HeaderName, _HeaderValue] = Field(default_factory=dict[str, str])
-    """More headers of the answer."""
+    """Additional headers of the response."""
 
     when: When = "before"
-    """Whether the call does its work before it is answered so."""
+    """Whether the request takes effect before this response."""
 
 
 class HtmlFault(_Fault):
-    """A page of HTML, as a proxy shows it to people."""
+    """An HTML page, as from a proxy."""
 
     kind: Literal["html"] = "html"
-    """A page of HTML."""
+    """An HTML page."""
 
     status: Status = 502
     """The HTTP status."""
 
     when: When = "before"
-    """Whether the call does its work before it is answered so."""
+    """Whether the request takes effect before this response."""
 
 
 class ErrorFault(_Fault):
@@ -90,19 +90,19 @@ class ErrorFault(_Fault):
     """An error of the Connect protocol."""
 
     code: ConnectCode
-    """The code of the error. The HTTP status goes with it."""
+    """The code of the error. It determines the HTTP status."""
 
     message: Annotated[str, Field(max_length=10_000)] = "planned fault"
     """The message of the error."""
 
     retry_after: Annotated[float, Field(ge=0, le=86_400)] | None = None
-    """The seconds after which it asks to be called again; null for no hint."""
+    """The retry delay in seconds; null for no retry delay."""
 
     hint: Literal["retry_info", "rate_limit", "retry_after"] = "retry_info"
-    """How it says so: in a detail `google.rpc.RetryInfo`, in the header `RateLimit-RetryAfter` or in `Retry-After`."""
+    """Where the delay is: in the detail `google.rpc.RetryInfo`, the header `RateLimit-RetryAfter` or `Retry-After`."""
 
     when: When = "before"
-    """Whether the call does its work before it is answered so."""
+    """Whether the request takes effect before this response."""
 
     @model_validator(mode="after")
     def _check_hint(self) -> Self:
@@ -112,78 +112,78 @@ class ErrorFault(_Fault):
 
 
 class LatencyFault(_Fault):
-    """An answer that comes late, and is otherwise as usual."""
+    """A response that is late, but otherwise normal."""
 
     kind: Literal["latency"] = "latency"
-    """A pause before the work."""
+    """A pause before the request is processed."""
 
     seconds: RealSeconds
-    """How long the pause is, in real time (in process: in the time of the emulator)."""
+    """The length of the pause, in real time (in process: in emulated time)."""
 
 
 class DropFault(_Fault):
-    """A connection that breaks off without an answer."""
+    """A connection that closes without a response."""
 
     kind: Literal["drop"] = "drop"
-    """The connection breaks off."""
+    """The connection closes."""
 
     when: When = "before"
-    """Whether the call does its work before the connection breaks off."""
+    """Whether the request takes effect before the connection closes."""
 
 
 class TruncateFault(_Fault):
-    """An answer that breaks off in its body, of which `Content-Length` promised more. The work is done."""
+    """A response whose body ends before its `Content-Length`. The request takes effect."""
 
     kind: Literal["truncate"] = "truncate"
-    """The body breaks off."""
+    """The body is incomplete."""
 
     keep: Annotated[int, Field(ge=0)] | None = None
-    """How many bytes of the body arrive; half of them unless given."""
+    """How many bytes of the body are sent; by default half of them."""
 
 
 class SlowFault(_Fault):
-    """An answer whose body trickles. The work is done."""
+    """A response whose body arrives slowly. The request takes effect."""
 
     kind: Literal["slow"] = "slow"
-    """The body trickles."""
+    """The body arrives slowly."""
 
     chunks: Annotated[int, Field(ge=2, le=1000)] = 5
-    """How many parts the body comes in."""
+    """The number of chunks of the body."""
 
     pause: Annotated[float, Field(gt=0, le=60)] = 0.1
-    """The pause before each part, in real time (in process: in the time of the emulator)."""
+    """The pause before each chunk, in real time (in process: in emulated time)."""
 
 
 class RepeatTokenFault(_Fault):
-    """A list that answers the page token with which it was called. Calls without a page token do not count."""
+    """A list response that repeats the page token of its request. Requests without a page token are not affected."""
 
     kind: Literal["repeat_token"] = "repeat_token"
-    """The page token comes again."""
+    """The page token is repeated."""
 
 
 Fault = Annotated[
     StatusFault | HtmlFault | ErrorFault | LatencyFault | DropFault | TruncateFault | SlowFault | RepeatTokenFault,
     Field(discriminator="kind"),
 ]
-"""One of the faults, told apart by `kind`."""
+"""One of the faults, distinguished by `kind`."""
 
 FAULT: Final[TypeAdapter[Fault]] = TypeAdapter(Fault)
 
 
 class FaultState(ControlModel):
-    """A planned fault, and what became of it."""
+    """A planned fault with its current state."""
 
     id: int
-    """Counts up with each fault."""
+    """The number of the fault, counted upwards."""
 
     fault: Fault
-    """What was planned."""
+    """The planned fault."""
 
     consumed: int
-    """How many calls have met it."""
+    """How many requests have got the fault."""
 
     pending: bool
-    """Whether it still waits for calls: for some of its `times`, or for the first one if it is for all."""
+    """Whether the fault still waits for requests: for some of its `times`, or for the first one if it is for all."""
 
     calls: tuple[int, ...]
-    """The numbers of the requests that met it, the latest 1000 of them."""
+    """The numbers of the latest 1000 requests that got the fault."""

@@ -1,4 +1,4 @@
-"""The emulator without a socket: httpx transports that lead into this process."""
+"""The emulator without a socket: httpx transports that call its application in this process."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
     from .declarations import Plan
 
 URL: Final = "http://emulator.test"
-"""The base URL of an emulator without a socket. There is no such host: only its transports lead to it."""
+"""The base URL of an emulator without a socket. The host does not exist: only the emulator's transports reach it."""
 
 T = TypeVar("T")
 
-# Emulated seconds between two looks at a log that is followed.
+# Emulated seconds between two polls of a log that is followed.
 _LOG_INTERVAL = 5.0
 
 
 class InProcessEmulator:
-    """An emulator without a socket. What waits for it lets its time pass: nothing really waits while time is frozen.
+    """An emulator without a socket. Waiting advances its clock, so that nothing really waits while time is frozen.
 
-    `transport` and `async_transport` lead to it from any client that is built on httpx:
+    `transport` and `async_transport` connect any client that is built on httpx:
 
         with InProcessEmulator() as emulator, httpx.Client(transport=emulator.transport()) as http:
             http.post(f"{emulator.url}/gitpod.v1.PrebuildService/ListPrebuilds", ...)
 
     Args:
-        clock: the time to live in, a `ManualClock` unless given.
-        plan: how long things take.
-        options: what else there is to choose.
+        clock: the source of the emulated time, a `ManualClock` by default.
+        plan: the durations.
+        options: all other options.
     """
 
     def __init__(self, *, clock: Clock | None = None, plan: Plan | None = None, options: Options | None = None) -> None:
@@ -51,7 +51,7 @@ class InProcessEmulator:
         self.url = URL
         """The base URL for clients that use a transport of this emulator."""
         self.clock = clock or ManualClock()
-        """The time."""
+        """The clock."""
         self._store = Store()
         service = PrebuildService(
             self._store,
@@ -73,18 +73,18 @@ class InProcessEmulator:
         self.control = EmulatorControl(
             URL, token=options.control_token, http_client=httpx.Client(transport=self.transport())
         )
-        """Arranges what happens, and tells what did."""
+        """The control plane of this emulator."""
 
     def transport(self) -> httpx.BaseTransport:
-        """What an `httpx.Client` reaches the emulator with, within an event loop as well as outside of one."""
+        """Return a transport for an `httpx.Client`. It works inside and outside of an event loop."""
         return _Transport(self, self._loop)
 
     def async_transport(self) -> httpx.AsyncBaseTransport:
-        """What an `httpx.AsyncClient` reaches the emulator with."""
+        """Return a transport for an `httpx.AsyncClient`."""
         return _AsyncTransport(self)
 
     def close(self) -> None:
-        """End it. Nothing of it is kept."""
+        """Close the emulator. Its records are lost."""
         self._loop.close()
         self._store.close()
 
@@ -97,19 +97,19 @@ class InProcessEmulator:
         self.close()
 
 
-class _BrokenOff(Exception):  # noqa: N818  no error of anybody: a fault that was asked for
-    """Ends an exchange without an answer, or in the midst of one."""
+class _BrokenOff(Exception):  # noqa: N818  not an error: a planned fault
+    """Ends an HTTP exchange before or during its response."""
 
 
-class _TooLate(Exception):  # noqa: N818  no error of anybody: a fault that was asked for
-    """Ends an exchange that takes longer than its caller waits."""
+class _TooLate(Exception):  # noqa: N818  not an error: a planned fault
+    """Ends an HTTP exchange that takes longer than the client's timeout."""
 
 
 class _Exchange:
-    """A request and its answer, which come and go within one event loop.
+    """A request and its response, within one event loop.
 
-    The application runs as a task of its own; `answer` waits for its beginning, `part` for each piece of the body.
-    It goes on only as fast as its body is read.
+    The application runs in its own task. `answer` waits for the start of the response, `part` for each chunk of the
+    body. The application proceeds only as fast as the client reads the body.
     """
 
     def __init__(self, emulator: InProcessEmulator, request: httpx.Request, body: bytes) -> None:
@@ -126,7 +126,7 @@ class _Exchange:
         self._task = asyncio.ensure_future(self._run())
 
     async def answer(self) -> tuple[int, list[tuple[bytes, bytes]]]:
-        """The status and the headers of the answer."""
+        """Return the status and the headers of the response."""
         message = await self._messages.get()
         if message is None:
             await self._fail()
@@ -135,7 +135,7 @@ class _Exchange:
         return message["status"], message["headers"]
 
     async def part(self) -> bytes | None:
-        """The next piece of the body, None once there is no more."""
+        """Return the next chunk of the body, or None at its end."""
         message = await self._messages.get()
         if message is not None:
             body: bytes = message.get("body", b"")
@@ -153,13 +153,13 @@ class _Exchange:
         return None
 
     async def close(self) -> None:
-        """Hang up, as a client does that wants no more."""
+        """Disconnect, like a client that does not read the rest."""
         self._closed.set()
         self._task.cancel()
         await asyncio.wait([self._task])
 
     async def _fail(self) -> None:
-        """Tell why there is no answer, unless the connection has just broken off."""
+        """Report why there is no response, unless a fault has cut the connection."""
         try:
             await self._task
         except _BrokenOff:
@@ -201,7 +201,7 @@ class _Exchange:
         self._waited = 0.0
         await self._messages.put(message)
 
-    # What faults do to a connection.
+    # The effects of faults on a connection.
 
     async def drop(self, receive: Receive) -> None:
         raise _BrokenOff
@@ -219,14 +219,14 @@ class _Exchange:
         await self._emulator.clock.async_sleep(seconds)
 
     async def idle(self, seconds: float) -> None:
-        # The log of a prebuild can be silent for longer than a caller waits, at the pace of the emulated time.
+        # In emulated time, the log of a prebuild can be silent for longer than the client's timeout.
         await self._emulator.clock.async_sleep(seconds)
 
 
 class _Loop:
-    """An event loop in a thread of its own, so that it serves callers that are within another loop, too.
+    """An event loop in its own thread, so that callers inside another event loop can use it, too.
 
-    Nothing is started before it is needed.
+    The thread starts on first use.
     """
 
     def __init__(self) -> None:
@@ -235,18 +235,18 @@ class _Loop:
         self._thread: threading.Thread | None = None
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do the work there, and return what it returns."""
+        """Run the coroutine in the loop, and return its result."""
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                # A daemon: a test run that is aborted must not wait for it.
+                # A daemon thread: an aborted test run must not wait for it.
                 self._thread = threading.Thread(target=self._loop.run_forever, name="prebuilds-emulator", daemon=True)
                 self._thread.start()
             return_value = asyncio.run_coroutine_threadsafe(work, self._loop)
         return return_value.result()
 
     def close(self) -> None:
-        """End the thread, and all that is still under way in it."""
+        """End the thread and all running tasks in it."""
         with self._lock:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
         if loop is None or thread is None:
@@ -277,7 +277,7 @@ class _Transport(httpx.BaseTransport):
             status, headers = await exchange.answer()
             if all(name != b"content-length" for name, _ in headers):
                 return status, headers, _Body(self._loop, exchange)
-            # What has an end is taken whole: each way between the threads costs more than the answer itself.
+            # A response of finite length is read at once: each switch between the threads costs more than the response.
             return status, headers, await _Whole.of(exchange)
 
         status, headers, stream = self._loop.run(begin())
@@ -285,7 +285,7 @@ class _Transport(httpx.BaseTransport):
 
 
 class _Body(httpx.SyncByteStream):
-    """A body that is fetched as it is read."""
+    """A body that is read chunk by chunk."""
 
     def __init__(self, loop: _Loop, exchange: _Exchange) -> None:
         self._loop = loop
@@ -300,7 +300,7 @@ class _Body(httpx.SyncByteStream):
 
 
 class _Whole(httpx.SyncByteStream):
-    """A body that has been fetched, with the error at its end if there was one."""
+    """A body that was read at once, with the error at its end if there was one."""
 
     def __init__(self, parts: list[bytes], error: httpx.TransportError | None) -> None:
         self._parts = parts

@@ -1,7 +1,7 @@
-"""Planned faults on their way through the calls: which call meets which, and what that does to its answer.
+"""The injection of planned faults: which request gets which fault, and how the fault changes the response.
 
-The faults themselves stand in `faults`, which takes its time to load: that is done when one is planned, so that an
-emulator starts sooner.
+The faults themselves are in `faults`, which is slow to import. It is imported when the first fault is planned, so
+that the emulator starts faster.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ if TYPE_CHECKING:
     from .faults import ErrorFault, Fault, FaultState, HtmlFault, StatusFault
 
 CONNECTION: Final = "prebuilds.connection"
-"""The ASGI extension in which a server says how it breaks a connection off: a `Connection`."""
+"""The ASGI extension with the server's `Connection`, through which faults close connections."""
 
 _MOST_CALLS = 1000
 
 
 class Connection(Protocol):
-    """What a fault can do to the connection that a request came by."""
+    """The effects that a fault can have on the connection of a request."""
 
     async def drop(self, receive: Receive) -> None:
-        """Cut it at once; what was sent and is still under way may be lost."""
+        """Close the connection at once. Data that was sent may be lost."""
         ...
 
     async def hang_up(self, receive: Receive) -> None:
-        """Close it once all that was sent has gone out."""
+        """Close the connection after all data was sent."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Let time pass before going on."""
+        """Wait before the response continues."""
         ...
 
     async def idle(self, seconds: float) -> None:
-        """The same, while there is nothing to say."""
+        """Wait while there is nothing to send."""
         ...
 
 
 class _Plan:
-    """A fault on its way through the calls."""
+    """A planned fault and its progress."""
 
     def __init__(self, number: int, fault: Fault) -> None:
         self.number = number
@@ -57,7 +57,7 @@ class _Plan:
         self.calls: list[int] = []
 
     def meets(self, method: str | None) -> bool:
-        """Count a call that it could meet, and say whether it is to."""
+        """Count a matching request, and return whether it gets the fault."""
         if self.fault.method not in (None, method) or self.is_over:
             return False
         self.seen += 1
@@ -81,7 +81,7 @@ class _Plan:
 
 
 class Faults:
-    """All planned faults. It may be used by several threads."""
+    """All planned faults. The class is thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -89,30 +89,30 @@ class Faults:
         self._count = 0
 
     def plan(self, fault: Fault) -> FaultState:
-        """Let calls that are still to come meet a fault."""
+        """Plan a fault for future requests."""
         with self._lock:
             self._count += 1
             plan = self._plans[self._count] = _Plan(self._count, fault)
             return plan.state()
 
     def all(self) -> list[FaultState]:
-        """Every planned fault, those that are over included."""
+        """Return all planned faults, including those that are used up."""
         with self._lock:
             return [plan.state() for plan in self._plans.values()]
 
     def get(self, number: int) -> FaultState | None:
-        """The fault of that id."""
+        """Return the fault with this id."""
         with self._lock:
             plan = self._plans.get(number)
             return None if plan is None else plan.state()
 
     def remove(self, number: int) -> bool:
-        """Forget a fault; False if there is none of that id."""
+        """Remove a fault. Return False if the id is unknown."""
         with self._lock:
             return self._plans.pop(number, None) is not None
 
     def clear(self) -> None:
-        """Forget all faults."""
+        """Remove all faults."""
         with self._lock:
             self._plans.clear()
 
@@ -120,11 +120,11 @@ class Faults:
         return bool(self._plans)
 
     def take(self, method: str | None) -> tuple[int, Fault] | None:
-        """The id of the fault that a call of this method meets, and the fault itself."""
+        """Return the id and the fault for a request of this method."""
         return self._take(method, lambda fault: fault.kind != "repeat_token")
 
     def repeats_token(self, method: str) -> bool:
-        """Whether a list that was called with a page token is to answer it again."""
+        """Return whether the response to a list request with a page token must repeat that token."""
         return bool(self._plans) and self._take(method, lambda fault: fault.kind == "repeat_token") is not None
 
     def _take(self, method: str | None, wanted: Callable[[Fault], bool]) -> tuple[int, Fault] | None:
@@ -137,14 +137,14 @@ class Faults:
 
 
 class FaultInjector:
-    """An ASGI application that lets calls of another one meet the faults that were planned for them."""
+    """An ASGI application that applies planned faults to the requests of another application."""
 
     def __init__(self, app: ASGIApp, faults: Faults) -> None:
         self._app = app
         self._faults = faults
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         taken = None
         if self._faults and scope["type"] == "http":
             taken = self._faults.take(call_name(scope["path"]))
@@ -202,7 +202,7 @@ class FaultInjector:
                 return
             first = message
             if message.get("more_body", False):
-                raise enough  # of a stream, the first part is all that counts
+                raise enough  # only the first chunk of a stream is needed
 
         try:
             await self._app(scope, receive, hold)
@@ -211,7 +211,7 @@ class FaultInjector:
                 raise
         body: bytes = b"" if first is None else first.get("body", b"")
         kept = body[: len(body) // 2 if keep is None else min(keep, max(0, len(body) - 1))]
-        if not body:  # nothing to cut off: it promises what there never was
+        if not body:  # an empty body cannot be cut: announce bytes that never come
             headers = [item for item in start["headers"] if item[0].lower() != b"content-length"]
             start = {**start, "headers": [*headers, (b"content-length", b"1")]}
         await send(start)
@@ -220,18 +220,18 @@ class FaultInjector:
 
 
 def connection_of(scope: Scope) -> Connection:
-    """The connection that a request came by."""
+    """Return the connection of a request."""
     extensions: dict[str, Any] = scope.get("extensions") or {}
     connection: Connection | None = extensions.get(CONNECTION)
     return connection or _PlainConnection()
 
 
 class _EnoughError(Exception):
-    """Ends an answer of which nothing more is wanted."""
+    """Ends a response when no more of it is needed."""
 
 
 class _PlainConnection:
-    """A connection of a server that has not said how it breaks one off."""
+    """The connection of a server without the extension for closing connections."""
 
     async def drop(self, receive: Receive) -> None:
         raise RuntimeError("this server does not let the emulator break a connection off: use EmulatorServer")
@@ -249,7 +249,7 @@ async def _swallow(message: Message) -> None:
 
 
 def _trickle(send: Send, sleep: Callable[[float], Awaitable[None]], chunks: int, pause: float) -> Send:
-    """A `send` that takes its time with the body."""
+    """Return a `send` that sends the body slowly."""
 
     async def trickle(message: Message) -> None:
         if message["type"] != "http.response.body":
@@ -274,14 +274,14 @@ def _answer(fault: StatusFault | HtmlFault | ErrorFault) -> Response:
             f"<!doctype html>\n<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\n",
             fault.status,
         )
-    from .protocol import error_response  # which needs the service, and that needs this module
+    from .protocol import error_response  # it imports the service, which imports this module
 
     found, headers = _hint(fault)
     return error_response(ConnectError(fault.code, fault.message, found, headers=headers))
 
 
 def _hint(fault: ErrorFault) -> tuple[tuple[dict[str, Any], ...], dict[str, str]]:
-    """The details and the headers that say when to call again."""
+    """Return the details and the headers with the retry delay."""
     if fault.retry_after is None:
         return (), {}
     if fault.hint == "rate_limit":

@@ -1,8 +1,8 @@
 """How prebuilds and warm pools change: pure functions of a record, the time and a plan.
 
-A record carries the steps that it still has to take, each with the time at which it is due. They are decided when the
-record is made, and again when it is cancelled or deleted. `take_step` and `take_pool_step` take the next one; who
-calls them, and when, makes no difference to the outcome, since a step is stamped with the time at which it was due.
+A record contains its future steps, each with its due time. The steps are computed when the record is created, and
+again when it is cancelled or deleted. `take_step` and `take_pool_step` apply the next step. The caller and the
+time of the call make no difference to the outcome, because each step is stamped with its due time.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from .declarations import Outcome, Plan
 
 ActivePhase = Literal["PENDING", "STARTING", "RUNNING", "STOPPING", "SNAPSHOTTING", "CANCELLING"]
-"""A phase in which a prebuild is under way, by its short name."""
+"""The phase of a running prebuild, by its short name."""
 
 WAY: Final[tuple[ActivePhase, ...]] = tuple(phase for phase in get_args(ActivePhase) if phase != "CANCELLING")
-"""The phases that lead to COMPLETED, in their order."""
+"""The phases that lead to COMPLETED, in order."""
 
 ACTIVE: Final = frozenset(phase for phase in PrebuildPhase if phase.is_active)
-"""The phases in which a prebuild is still under way."""
+"""The phases in which a prebuild is still running."""
 
 _ENDED = frozenset(phase for phase in PrebuildPhase if phase.is_terminal and phase is not PrebuildPhase.DELETED)
 
 
 @dataclass(frozen=True, slots=True)
 class SubjectRecord:
-    """Someone who acts."""
+    """The subject who creates or executes a prebuild."""
 
     id: str
     principal: Principal = Principal.USER
@@ -41,22 +41,22 @@ class SubjectRecord:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A change of a prebuild that is due at a time. Without a phase, the prebuild is gone for good."""
+    """A future change of a prebuild with its due time. A step without a phase removes the prebuild."""
 
     due: datetime
     phase: PrebuildPhase | None
     percentage: int = 0
     """How much of the snapshot is written."""
     message: str = ""
-    """Why it failed, or what it warns about."""
+    """The reason of a failure, or a warning."""
     snapshot_size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PrebuildRecord:
-    """A prebuild with all that is known of its past (`taken`) and its future (`timeline`).
+    """A prebuild with its known past (`taken`) and its future (`timeline`).
 
-    It is equal to itself only: to compare all that two of them hold would take longer than many a call.
+    Records compare by identity: comparing all their fields would take longer than many requests.
     """
 
     id: str
@@ -80,18 +80,18 @@ class PrebuildRecord:
     percentage: int = 0
     snapshot_size_bytes: int = 0
     outcome: Outcome | None = None
-    """What was planned for it; None for the usual."""
+    """The planned outcome; None for the usual outcome."""
     taken: tuple[Step, ...]
     timeline: tuple[Step, ...]
 
     @property
     def next_due(self) -> datetime | None:
-        """When the next step is due, None if there is none to come."""
+        """Return the due time of the next step, or None if there are no more steps."""
         return self.timeline[0].due if self.timeline else None
 
     @property
     def has_environment(self) -> bool:
-        """Whether its environment was made: from STARTING on.
+        """Return whether the environment was created: from STARTING on.
 
         ASSUMPTION: the environment's id and the log's address are known from then on, and stay known.
         """
@@ -100,7 +100,7 @@ class PrebuildRecord:
 
 @dataclass(frozen=True, slots=True)
 class PoolStep:
-    """A change of a warm pool that is due at a time. Without a phase, the pool is gone for good."""
+    """A future change of a warm pool with its due time. A step without a phase removes the pool."""
 
     due: datetime
     phase: WarmPoolPhase | None
@@ -108,7 +108,7 @@ class PoolStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmPoolRecord:
-    """A warm pool. `target` is what its autoscaler aims at; it has a timeline only once it is deleted."""
+    """A warm pool. `target` is the size that its autoscaler aims at. Only a deleted pool has a timeline."""
 
     id: str
     organization_id: str
@@ -132,7 +132,7 @@ class WarmPoolRecord:
 
     @property
     def next_due(self) -> datetime | None:
-        """When the next step is due, None if there is none to come."""
+        """Return the due time of the next step, or None if there are no more steps."""
         return self.timeline[0].due if self.timeline else None
 
 
@@ -142,12 +142,12 @@ class WarmPoolRecord:
 def prebuild_timeline(
     created_at: datetime, timeout: timedelta, plan: Plan, outcome: Outcome | None = None
 ) -> tuple[Step, ...]:
-    """All steps of a prebuild that nobody interferes with, but for its creation.
+    """Return all steps of a prebuild after its creation, if nobody cancels or deletes it.
 
-    ASSUMPTION: a prebuild that has not completed when its timeout is over becomes FAILED at that moment.
-    ASSUMPTION: its snapshot takes the prebuild along when it expires; what left no snapshot is kept.
+    ASSUMPTION: a prebuild that has not completed before its timeout becomes FAILED at that moment.
+    ASSUMPTION: a prebuild is deleted when its snapshot expires; a prebuild without a snapshot stays.
     """
-    from .declarations import USUAL  # loaded with the plan, and not before: pydantic takes its time
+    from .declarations import USUAL  # imported with the plan only: pydantic is slow to import
 
     outcome = outcome or USUAL
     durations = _durations(plan, outcome)
@@ -164,7 +164,7 @@ def prebuild_timeline(
             steps.append(Step(at, PrebuildPhase.FAILED, message=message))
             break
         if phase == "SNAPSHOTTING":
-            # ASSUMPTION: progress is reported once, halfway, as a change of the status like any other.
+            # ASSUMPTION: progress is reported once, halfway, as an ordinary change of the status.
             steps.append(Step(begin + (at - begin) / 2, PrebuildPhase.SNAPSHOTTING, percentage=50))
         if following is not None:
             steps.append(Step(at, PrebuildPhase[following]))
@@ -185,7 +185,7 @@ def prebuild_timeline(
 
 
 def _durations(plan: Plan, outcome: Outcome) -> dict[ActivePhase, float]:
-    """The seconds that each phase on the way to COMPLETED takes."""
+    """Return the duration of each phase on the way to COMPLETED, in seconds."""
     usual = plan.durations()
     if outcome.takes is None:
         if not outcome.durations:
@@ -208,7 +208,7 @@ def _timed_out(deadline: datetime, timeout: timedelta) -> Step:
 
 
 def take_step(prebuild: PrebuildRecord) -> PrebuildRecord | None:
-    """The prebuild after the next step of its timeline, None if that step is its last."""
+    """Return the prebuild after the next step of its timeline, or None if that step removes it."""
     step, rest = prebuild.timeline[0], prebuild.timeline[1:]
     if step.phase is None:
         return None
@@ -228,15 +228,15 @@ def take_step(prebuild: PrebuildRecord) -> PrebuildRecord | None:
     elif step.phase is PrebuildPhase.FAILED:
         after = replace(after, failure_message=step.message)
     elif step.phase is PrebuildPhase.DELETING and after.desired_phase is not PrebuildPhase.DELETED:
-        # ASSUMPTION: when a snapshot expires, the service wants the prebuild DELETED, as if somebody had asked.
+        # ASSUMPTION: when a snapshot expires, the service sets the desired phase DELETED, as a delete request would.
         after = replace(after, desired_phase=PrebuildPhase.DELETED, spec_version=after.spec_version + 1)
     return after
 
 
 def cancel(prebuild: PrebuildRecord, now: datetime, plan: Plan) -> PrebuildRecord:
-    """The prebuild, on its way to CANCELLED; unchanged if it is that already. Its due steps must have been taken.
+    """Return the prebuild on its way to CANCELLED, unchanged if it already is. Its due steps must have been taken.
 
-    ASSUMPTION: a prebuild that is to be deleted, or that has ended, can no longer be cancelled.
+    ASSUMPTION: a prebuild that is being deleted, or that has ended, cannot be cancelled.
 
     Raises:
         ConnectError: `failed_precondition`, the prebuild cannot be cancelled any more.
@@ -266,10 +266,10 @@ def cancel(prebuild: PrebuildRecord, now: datetime, plan: Plan) -> PrebuildRecor
 
 
 def delete(prebuild: PrebuildRecord, now: datetime, plan: Plan) -> PrebuildRecord:
-    """The prebuild, on its way to DELETED; unchanged if it is that already. Its due steps must have been taken.
+    """Return the prebuild on its way to DELETED, unchanged if it already is. Its due steps must have been taken.
 
-    ASSUMPTION: the desired phase is DELETED at once. An environment that is up is stopped first, and one that is
-    being stopped comes to its end, before the phase becomes DELETING.
+    ASSUMPTION: the desired phase is DELETED at once. A running environment is stopped first, and an environment
+    that is being stopped ends, before the phase becomes DELETING.
     """
     if prebuild.desired_phase is PrebuildPhase.DELETED:
         return prebuild
@@ -279,7 +279,7 @@ def delete(prebuild: PrebuildRecord, now: datetime, plan: Plan) -> PrebuildRecor
         steps = (Step(now, PrebuildPhase.STOPPING),)
         stopped = now + timedelta(seconds=plan.stopping)
     elif prebuild.phase in (PrebuildPhase.STOPPING, PrebuildPhase.CANCELLING):
-        # What stalls has no end of its own but its timeout, which a deletion does not wait for.
+        # A stalled prebuild ends only at its timeout, and a deletion does not wait for that.
         stopped = min(prebuild.timeline[0].due, now + timedelta(seconds=plan.stopping))
     return _turn(prebuild, PrebuildPhase.DELETED, (*steps, *_removal(stopped, plan)), now)
 
@@ -287,9 +287,9 @@ def delete(prebuild: PrebuildRecord, now: datetime, plan: Plan) -> PrebuildRecor
 def _turn(
     prebuild: PrebuildRecord, desired: PrebuildPhase, timeline: tuple[Step, ...], now: datetime
 ) -> PrebuildRecord:
-    """The prebuild with another aim and another future, whose first steps it takes at once if they are due.
+    """Return the prebuild with another desired phase and timeline. The first steps are taken at once if they are due.
 
-    The last step, which removes the record, is left to whoever stores it.
+    The caller that stores the record handles the last step, which removes the record.
     """
     after = replace(
         prebuild,
@@ -308,7 +308,7 @@ def _removal(begin: datetime, plan: Plan) -> tuple[Step, ...]:
     return (
         Step(begin, PrebuildPhase.DELETING),
         Step(deleted, PrebuildPhase.DELETED),
-        # ASSUMPTION: DELETED can be seen for a while, then the id is unknown.
+        # ASSUMPTION: DELETED is visible for a while; then the id is unknown.
         Step(deleted + timedelta(seconds=plan.tombstone), None),
     )
 
@@ -317,10 +317,10 @@ def _removal(begin: datetime, plan: Plan) -> tuple[Step, ...]:
 
 
 def new_pool_bounds(desired: int | None, smallest: int | None, largest: int | None) -> tuple[int, int]:
-    """The bounds of a new pool: `desiredSize`, `minSize` and `maxSize` as they were given.
+    """Return the bounds of a new pool from its `desiredSize`, `minSize` and `maxSize`.
 
-    ASSUMPTION: `desiredSize` counts only where no bound is given beside it. Without any size the pool holds one
-    environment; a bound that is left out is 1, but a maximum is never below the minimum.
+    ASSUMPTION: `desiredSize` applies only if no bound is given as well. Without any size the pool holds one
+    environment. A bound that is left out is 1, but a maximum is never below the minimum.
     """
     if smallest is None and largest is None:
         return (1, 1) if desired is None else (desired, desired)
@@ -331,9 +331,9 @@ def new_pool_bounds(desired: int | None, smallest: int | None, largest: int | No
 def resize(
     pool: WarmPoolRecord, desired: int | None, smallest: int | None, largest: int | None, now: datetime
 ) -> WarmPoolRecord:
-    """The pool with other bounds, those left out as they were. Unchanged if they are the same.
+    """Return the pool with other bounds, unchanged if they are the same. A bound that is left out stays.
 
-    ASSUMPTION: `desiredSize` counts only where no bound is given beside it. The instances follow at once.
+    ASSUMPTION: `desiredSize` applies only if no bound is given as well. The instances follow at once.
 
     Raises:
         ConnectError: `invalid_argument`, the minimum would exceed the maximum; `failed_precondition`, the pool is
@@ -348,7 +348,7 @@ def resize(
     low = pool.min_size if smallest is None else smallest
     high = pool.max_size if largest is None else largest
     if low > high:
-        from .violations import out_of_order  # it brings protobuf along
+        from .violations import out_of_order  # it imports protobuf
 
         field = "max_size" if smallest is None else "min_size"
         raise out_of_order(
@@ -363,11 +363,11 @@ def resize(
 
 
 def serve_snapshot(pool: WarmPoolRecord, snapshot_id: str, at: datetime) -> WarmPoolRecord:
-    """The pool with a newer snapshot, READY with all its instances. A pool that is being deleted takes none.
+    """Return the pool with a newer snapshot, READY with all its instances. A pool that is being deleted is unchanged.
 
-    ASSUMPTION: the instances are there at once, and a rotation counts as a change of spec and status.
-    ASSUMPTION: only a newer snapshot replaces the one of a pool: it stays when its prebuild is deleted.
-    ASSUMPTION: a pool that is DEGRADED takes the snapshot, but stays DEGRADED, with the instances that it has.
+    ASSUMPTION: the instances exist at once, and a rotation counts as a change of spec and status.
+    ASSUMPTION: only a newer snapshot replaces the snapshot of a pool: it stays when its prebuild is deleted.
+    ASSUMPTION: a DEGRADED pool takes the snapshot, but stays DEGRADED, with its current instances.
     """
     if pool.desired_phase is WarmPoolPhase.DELETED:
         return pool
@@ -378,9 +378,9 @@ def serve_snapshot(pool: WarmPoolRecord, snapshot_id: str, at: datetime) -> Warm
 
 
 def degrade(pool: WarmPoolRecord, message: str, now: datetime) -> WarmPoolRecord:
-    """The pool with trouble of which `message` tells; its instances stay.
+    """Return the pool as DEGRADED with the failure `message`. Its instances stay.
 
-    ASSUMPTION: what makes a pool DEGRADED is nowhere said, so that only who runs the emulator does.
+    ASSUMPTION: the causes of DEGRADED are not documented, so that only the control plane makes a pool DEGRADED.
 
     Raises:
         ConnectError: `failed_precondition`, the pool is being deleted.
@@ -397,7 +397,7 @@ def degrade(pool: WarmPoolRecord, message: str, now: datetime) -> WarmPoolRecord
 
 
 def recover(pool: WarmPoolRecord, now: datetime) -> WarmPoolRecord:
-    """The pool without its trouble: READY if it has a snapshot, PENDING if not. Unchanged if it has none."""
+    """Return the pool without its failure: READY with a snapshot, else PENDING. A healthy pool is unchanged."""
     if pool.phase is not WarmPoolPhase.DEGRADED:
         return pool
     after = replace(pool, failure_message="", status_version=pool.status_version + 1, updated_at=now)
@@ -407,9 +407,9 @@ def recover(pool: WarmPoolRecord, now: datetime) -> WarmPoolRecord:
 
 
 def delete_pool(pool: WarmPoolRecord, now: datetime, plan: Plan) -> WarmPoolRecord:
-    """The pool, draining on its way to DELETED; unchanged if it is that already. Its due steps must have been taken.
+    """Return the pool draining on its way to DELETED, unchanged if it already is. Its due steps must have been taken.
 
-    ASSUMPTION: desired phase DELETED and phase DELETING are seen at once, and the instances stay until it is drained.
+    ASSUMPTION: desired phase DELETED and phase DELETING are visible at once. The instances stay until it is drained.
     """
     if pool.desired_phase is WarmPoolPhase.DELETED:
         return pool
@@ -431,7 +431,7 @@ def delete_pool(pool: WarmPoolRecord, now: datetime, plan: Plan) -> WarmPoolReco
 
 
 def take_pool_step(pool: WarmPoolRecord) -> WarmPoolRecord | None:
-    """The pool after the next step of its timeline, None if that step is its last."""
+    """Return the pool after the next step of its timeline, or None if that step removes it."""
     step, rest = pool.timeline[0], pool.timeline[1:]
     if step.phase is None:
         return None
@@ -440,10 +440,10 @@ def take_pool_step(pool: WarmPoolRecord) -> WarmPoolRecord | None:
 
 
 def new_pool_with_snapshot(pool: WarmPoolRecord, snapshot_id: str) -> WarmPoolRecord:
-    """A pool that finds a snapshot when it is made: READY from its first version on."""
+    """Return a new pool that has a snapshot from the start: READY from its first version on."""
     return replace(_at_rest(pool), snapshot_id=snapshot_id, phase=WarmPoolPhase.READY)
 
 
 def _at_rest(pool: WarmPoolRecord) -> WarmPoolRecord:
-    """The pool with as many instances as it has when nobody claims any."""
+    """Return the pool with the number of instances that it has when none is claimed."""
     return replace(pool, running=pool.min_size, stopped=pool.max_size - pool.min_size, target=pool.min_size)

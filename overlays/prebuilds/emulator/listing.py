@@ -1,10 +1,10 @@
-"""The newest rows that pass a filter, at a cost that does not grow with the number of rows.
+"""The newest rows that match a filter, at a cost that does not grow with the number of rows.
 
-Each combination of the values that are asked for is a range of an index, in which the rows stand newest first. The
-heads of all ranges tell which of them a page can come from, and these are merged. So the cost grows with the size of
-the page, and with the number of combinations that have rows at all. As these can be many, a bounded number of rows is
-looked at one by one beforehand: the newest of all, and the newest that have a right value in the first column. Of what
-is frequent, a page is found there.
+Each combination of the filter's values is a range of an index, sorted newest first. The heads of all ranges show
+which ranges can contribute to a page, and these ranges are merged. The cost therefore grows with the size of the page
+and with the number of combinations that have rows. Because there can be many combinations, a bounded number of rows
+is scanned first: the newest of all, and the newest with a matching value in the first column. If matching rows are
+frequent, this scan fills the page.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from math import prod
 
 from .datafile import list_index
 
-# So many of the newest rows are looked at one by one, and of those with a right value in the first column.
+# The number of newest rows that are scanned, and of newest rows with a matching value in the first column.
 _SCANNED = 400
 _SCANNED_OF_FIRST = 300
 
-# Fewer combinations than this are looked up without more ado.
+# Fewer combinations than this are queried directly, without a scan.
 _FEW = 50
 
-# So many rows of a range are read at a time, at least.
+# The minimum number of rows of a range that are read at a time.
 _LEAST = 4
 
 _BEYOND = 2**63 - 1
@@ -36,14 +36,14 @@ _ALIVE = "(gone_at IS NULL OR gone_at > ?)"
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What is asked of a table: its rows whose columns have one of the values, those of the filter that are named.
+    """A query of a table: the rows that match the values of each filtered column.
 
     Args:
         table: the table.
-        keys: the values of each column that is asked for, in the order of the columns in the indexes.
+        keys: the values of each filtered column, in the order of the columns in the indexes.
         kinds: the values of `kind`, None if the table has no such column.
-        any_kind: whether `kinds` are all that there are.
-        now: rows that are gone by this time, in microseconds, are passed over.
+        any_kind: whether `kinds` contains all existing values.
+        now: rows that are expired by this time, in microseconds, are skipped.
     """
 
     table: str
@@ -54,9 +54,9 @@ class Rows:
 
 
 def newest(connection: sqlite3.Connection, rows: Rows, before: int | None, limit: int) -> list[int]:
-    """The greatest `limit` sequences of the rows, below `before` if that is given, in descending order.
+    """Return the greatest `limit` sequences of the rows, below `before` if that is given, in descending order.
 
-    All of them if the limit is negative.
+    A negative limit returns all sequences.
     """
     end = _BEYOND if before is None else before
     limit = _BEYOND if limit < 0 else limit
@@ -80,7 +80,7 @@ def newest(connection: sqlite3.Connection, rows: Rows, before: int | None, limit
 
 
 def kinds_in_use(connection: sqlite3.Connection) -> list[int]:
-    """The values of `kind` that occur, in ascending order. It takes one look at the index for each."""
+    """Return the existing values of `kind` in ascending order. Each value takes one lookup in the index."""
     query = (
         "WITH RECURSIVE used (kind) AS (SELECT min(kind) FROM prebuilds UNION ALL"
         " SELECT (SELECT min(kind) FROM prebuilds WHERE kind > used.kind) FROM used WHERE kind IS NOT NULL)"
@@ -90,7 +90,7 @@ def kinds_in_use(connection: sqlite3.Connection) -> list[int]:
 
 
 def _matching(connection: sqlite3.Connection, rows: Rows, where: str, values: list[int], limit: int) -> list[int]:
-    """The newest of the rows that are also among those that `where` names, by looking at all of these."""
+    """Return the newest rows that also match `where`, by scanning all rows that `where` selects."""
     conditions = [where, _ALIVE]
     values = [*values, rows.now]
     asked = {**rows.keys, **({} if rows.any_kind or rows.kinds is None else {"kind": rows.kinds})}
@@ -104,14 +104,14 @@ def _matching(connection: sqlite3.Connection, rows: Rows, where: str, values: li
 
 
 def _merged(connection: sqlite3.Connection, rows: Rows, before: int, limit: int) -> list[int]:
-    """The newest rows below `before`, out of the ranges of the index."""
+    """Return the newest rows below `before` by merging the ranges of the index."""
     columns = [*rows.keys, *(() if rows.kinds is None else ("kind",))]
     allowed = [*rows.keys.values(), *(() if rows.kinds is None else (rows.kinds,))]
     table = f"{rows.table} INDEXED BY {list_index(rows.table, tuple(rows.keys))}"
 
-    # Level by level, what has no rows at all is left out, so that not all combinations have to be looked at.
+    # Values without rows are removed level by level, so that not all combinations must be queried.
     equals = [f"{column} = v{at}.value" for at, column in enumerate(columns)]
-    # The indexes of a column that may be empty have only the rows in which it is not.
+    # The index of a column that may be empty contains only the rows with a value.
     filled = ["executor IS NOT NULL"] if "executor" in columns else []
     present = [
         f"EXISTS (SELECT 1 FROM {table} WHERE {' AND '.join((*equals[:level], *filled))})"
@@ -140,7 +140,7 @@ def _merged(connection: sqlite3.Connection, rows: Rows, before: int, limit: int)
 def _range(
     connection: sqlite3.Connection, query: str, values: Sequence[int], head: int, now: int, piece: int
 ) -> Iterator[int]:
-    """The rows of a range, newest first, read piece by piece: nothing is, unless more than its head is asked for."""
+    """Yield the rows of a range, newest first. They are read in batches, and only if more than the head is needed."""
     yield head
     last = head
     while True:

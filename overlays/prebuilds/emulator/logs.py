@@ -1,4 +1,4 @@
-"""The log of a prebuild, made up from what has happened to it."""
+"""The log of a prebuild, generated from its history."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .lifecycle import PrebuildRecord
 from .views import timestamp
 
 TASK_INTERVAL: Final = 30.0
-"""While the tasks run, they write a line after each of so many emulated seconds."""
+"""The interval between the lines of running tasks, in emulated seconds."""
 
 _TEXTS: Final = {
     PrebuildPhase.STARTING: "starting the environment",
@@ -25,7 +25,7 @@ _TEXTS: Final = {
 
 
 def log_lines(prebuild: PrebuildRecord, now: datetime) -> list[str]:
-    """All lines up to `now`, without line ends. Those that were there once stay the same."""
+    """Return all lines up to `now`, without line ends. Earlier lines never change."""
     lines: list[str] = []
     for position, step in enumerate(prebuild.taken):
         if step.phase is PrebuildPhase.SNAPSHOTTING:
@@ -44,7 +44,7 @@ def log_lines(prebuild: PrebuildRecord, now: datetime) -> list[str]:
 
 
 def _task_lines(begin: datetime, end: datetime) -> list[str]:
-    """Lines after `begin` and before `end`."""
+    """Return the lines after `begin` and before `end`."""
     interval = timedelta(seconds=TASK_INTERVAL)
     count = max(0, -((begin - end) // interval) - 1)
     moments = (begin + number * interval for number in range(1, count + 1))

@@ -1,8 +1,8 @@
-"""Requests that are plainly in order, written the way in which most clients write theirs.
+"""A fast check for valid requests in the form that most clients send.
 
-What else a request may be, and what is wrong with it, is for `validation` to say. That takes pydantic, which takes
-longer to load than all the rest of the emulator, and more time for each call. So nothing here is ever refused: what is
-in any doubt is just not plain.
+All other requests, valid or not, are left to `validation`. That needs pydantic, which is slower to import than the
+rest of the emulator and slower for each request. This module therefore rejects nothing: a doubtful request is only
+not plain.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _Check = Callable[[Any], bool]
 
 _UUID = re.compile(UUID_PATTERN, re.ASCII)
 
-# Formats whose values are strings that stay as they come.
+# Formats whose values are strings that are not converted.
 _TEXTS: Final = {"protobuf-duration", "date-time", "uri", "byte"}
 
-# What may stand in a schema and says nothing about the values; what is not named here makes them doubtful.
+# Keywords of a schema that do not restrict the values. Any other keyword makes the values doubtful.
 _SILENT: Final = {
     *("type", "format", "description", "deprecated", "examples", "default"),
     *("x-protobuf-message", "x-protobuf-enum", "x-protobuf-number", "x-presence", "x-ignore-zero", "x-always-set"),
@@ -37,9 +37,9 @@ _SILENT: Final = {
 
 @functools.cache
 def check_of(message: str) -> _Check:
-    """What tells whether a value is plainly a message of this name: it is in order, and stands as `to_json` writes it.
+    """Return a check whether a value is plainly this message: valid, and in the form that `to_json` writes.
 
-    Zeros may be there or not, and what is plain knows no field that the schema does not.
+    Zero values may be present or not. A plain value has no fields that the schema does not have.
     """
     return _check(_document()["components"]["schemas"][message])
 
@@ -71,7 +71,7 @@ def _check(schema: Mapping[str, Any]) -> _Check:
 
 
 def _refers(message: str, value: Any) -> bool:
-    # Not looked up before it is needed: a message may hold one of its own kind.
+    # Resolved lazily, because a message may contain itself.
     return check_of(message)(value)
 
 
@@ -92,7 +92,7 @@ def _object(schema: Mapping[str, Any]) -> _Check:
             check = checks.get(name)
             if check is None or not check(item):
                 return False
-        # A required field that is zero is missing; a message is there even if it is empty.
+        # A required field with a zero value counts as missing. A message counts as present even if it is empty.
         if any(not (fields.get(name) or type(fields.get(name)) is dict) for name in required):
             return False
         return not any(low in fields and high in fields for low, high in ordered)

@@ -1,4 +1,4 @@
-"""The projects that were declared, and the outcomes that were planned for prebuilds to come."""
+"""The declared projects, and the planned outcomes of future prebuilds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     )
 
 MOST_RUNS: Final = 366
-"""So many daily runs that were missed are made up for at most, the latest ones."""
+"""The maximum number of missed daily runs that are started late; the latest ones count."""
 
 _DAY = timedelta(days=1)
 
@@ -42,20 +42,20 @@ class Run:
 
 
 class Projects:
-    """All declared projects and planned outcomes, at hand in memory and kept in the store.
+    """All declared projects and planned outcomes, cached in memory and stored in the store.
 
-    Every method that takes a transaction is called within it. When a transaction fails, `read` brings back what
-    the store has.
+    Every method that takes a transaction is called within it. When a transaction fails, `read` restores the state of
+    the store.
 
     Args:
-        strict: whether projects that were not declared do not exist.
-        relaxed_ids: whether ids may be other than UUIDs.
+        strict: whether undeclared projects do not exist.
+        relaxed_ids: whether ids need not be UUIDs.
     """
 
     def __init__(self, *, strict: bool = False, relaxed_ids: bool = False) -> None:
         self.strict = strict
         self.canonical: Callable[[str], str] = canonical_id if relaxed_ids else str.lower
-        """An id as it is kept and compared."""
+        """Converts an id to the form in which it is stored and compared."""
         self._relaxed = relaxed_ids
         self._declared: dict[str, DeclaredProject] = {}
         self._outcomes: dict[int, OutcomeState] = {}
@@ -63,7 +63,7 @@ class Projects:
         self._next_run: datetime | None = None
 
     def read(self, transaction: Transaction) -> None:
-        """Take over what the store has."""
+        """Load the state of the store."""
         projects, outcomes = transaction.settings(_PROJECT), transaction.settings(_OUTCOME)
         self._declared, self._outcomes = {}, {}
         if projects or outcomes:
@@ -75,14 +75,14 @@ class Projects:
         self._look_ahead()
 
     def dump(self) -> tuple[tuple[DeclaredProject, ...], tuple[OutcomeState, ...]]:
-        """All that is known here."""
+        """Return all declared projects and planned outcomes."""
         return tuple(self._declared[key] for key in sorted(self._declared)), tuple(self.outcomes())
 
     @staticmethod
     def keep_all(
         transaction: Transaction, projects: Iterable[DeclaredProject], outcomes: Iterable[OutcomeState]
     ) -> None:
-        """Put into the store what `dump` gave; `read` takes it up from there."""
+        """Store the result of `dump`; `read` then loads it."""
         for declared in projects:
             transaction.put_setting(_PROJECT, declared.project.id, declared.model_dump_json())
         for state in outcomes:
@@ -91,19 +91,19 @@ class Projects:
     # -- Projects
 
     def all(self) -> list[Project]:
-        """Every declared project, by its id."""
+        """Return all declared projects, sorted by id."""
         return [self._declared[key].project for key in sorted(self._declared)]
 
     def get(self, project_id: str) -> Project | None:
-        """The declared project of that id."""
+        """Return the declared project with this id."""
         declared = self._declared.get(self.canonical(project_id))
         return None if declared is None else declared.project
 
     def declare(self, transaction: Transaction, project: Project, now: datetime) -> Project:
-        """Declare a project, or change one. A schedule that stays the same keeps its next run.
+        """Declare or change a project. An unchanged schedule keeps its next run.
 
         Raises:
-            ValueError: an id is no UUID.
+            ValueError: an id is not a UUID.
         """
         from .declarations import DeclaredProject
 
@@ -118,7 +118,7 @@ class Projects:
         return project
 
     def withdraw(self, transaction: Transaction, project_id: str) -> Project | None:
-        """Forget a declared project; None if there is none of that id."""
+        """Remove a declared project. Return None if the id is not declared."""
         declared = self._declared.pop(self.canonical(project_id), None)
         if declared is None:
             return None
@@ -127,12 +127,12 @@ class Projects:
         return declared.project
 
     def class_for(self, project_id: str, class_id: str | None) -> str:
-        """The environment class of a new prebuild or pool, by its canonical id as `project_id` is.
+        """Return the environment class of a new prebuild or pool. `project_id` and the result are canonical ids.
 
         ASSUMPTION: any id is a project with prebuilds enabled, and any id an environment class of it, until it is
         declared otherwise; the real service knows its projects.
-        ASSUMPTION: a project or class that does not exist is `not_found`; prebuilds that are disabled, and a class
-        that is none of the prebuild classes, are `failed_precondition`.
+        ASSUMPTION: a project or class that does not exist is rejected with `not_found`. Disabled prebuilds, and a class
+        that is not among the prebuild classes, are rejected with `failed_precondition`.
 
         Raises:
             ConnectError: `not_found`, `failed_precondition`.
@@ -161,9 +161,9 @@ class Projects:
         return class_id
 
     def keeps(self, project_id: str, class_id: str) -> bool:
-        """Whether the project still has a configuration under which a pool of this class can live.
+        """Return whether the project still has a configuration for a pool of this class.
 
-        ASSUMPTION: a pool goes away with its class as well, when that is taken out of the prebuild classes.
+        ASSUMPTION: a pool is also deleted when its class is removed from the prebuild classes.
         """
         declared = self._declared.get(project_id)
         if declared is None or declared.project.prebuilds is None:
@@ -177,9 +177,9 @@ class Projects:
     # -- Schedules
 
     def due_runs(self, transaction: Transaction, now: datetime) -> list[Run]:
-        """The scheduled prebuilds that are due and have not been asked for yet, in their order.
+        """Return the scheduled prebuilds that are due and were not returned before, in order.
 
-        ASSUMPTION: a schedule makes a prebuild for each prebuild class of the project.
+        ASSUMPTION: a schedule creates a prebuild for each prebuild class of the project.
         """
         if self._next_run is None or now < self._next_run:
             return []
@@ -215,14 +215,14 @@ class Projects:
     # -- Outcomes
 
     def outcomes(self) -> list[OutcomeState]:
-        """The planned outcomes that wait for prebuilds, in the order in which they count."""
+        """Return the planned outcomes that are not used up, in the order in which they apply."""
         return list(self._outcomes.values())
 
     def plan(self, transaction: Transaction, planned: PlannedOutcome) -> OutcomeState:
-        """Plan what comes of the next prebuilds.
+        """Plan the outcome of the next prebuilds.
 
         Raises:
-            ValueError: the project's id is no UUID.
+            ValueError: the project's id is not a UUID.
         """
         from .declarations import OutcomeState
 
@@ -234,13 +234,13 @@ class Projects:
         return state
 
     def forget_outcomes(self, transaction: Transaction) -> None:
-        """Let the next prebuilds be as usual, but for the outcomes of declared projects."""
+        """Remove the planned outcomes. The outcomes of declared projects stay."""
         for number in self._outcomes:
             transaction.remove_setting(_OUTCOME, str(number))
         self._outcomes.clear()
 
     def outcome_for(self, transaction: Transaction, project_id: str) -> Outcome | None:
-        """What comes of a new prebuild of the project; None for the usual. A planned outcome is used up by it."""
+        """Return the outcome of a new prebuild, or None for the usual one. This uses up a planned outcome."""
         for number, state in self._outcomes.items():
             if state.project_id not in (None, project_id):
                 continue
@@ -258,17 +258,17 @@ class Projects:
     # -- Ids
 
     def checked_id(self, text: str, where: str) -> str:
-        """An id as it is kept and compared; `where` says what it is the id of.
+        """Return an id in the form in which it is stored and compared. `where` names its field.
 
         Raises:
-            ValueError: it is no UUID.
+            ValueError: the id is not a UUID.
         """
         if not self._relaxed and not is_uuid(text):
             raise ValueError(f"{where}: {text!r} is no UUID, and the emulator takes others with relaxed ids only")
         return self.canonical(text)
 
     def _checked(self, project: Project) -> Project:
-        """The project with its ids in canonical form."""
+        """Return the project with its ids in canonical form."""
         configuration = project.prebuilds
         if configuration is not None:
             changes: dict[str, object] = {
@@ -293,7 +293,7 @@ def _hour(project: Project) -> int | None:
 
 
 def _next_time(hour: int, now: datetime) -> datetime:
-    """The next time that it is that hour, after now."""
+    """Return the next time after `now` at which this hour begins."""
     today = now.replace(hour=hour, minute=0, second=0, microsecond=0)
     return today if today > now else today + _DAY
 

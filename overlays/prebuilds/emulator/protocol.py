@@ -1,4 +1,4 @@
-"""The Connect protocol for unary calls: from an HTTP request to a call of the service, and back."""
+"""The Connect protocol for unary calls: it maps an HTTP request to a method of the service, and back."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .plain import check_of
 from .service import Call, PrebuildService
 
 DEFAULT_BODY_LIMIT: Final = 4 * 1024 * 1024
-"""The most bytes that the body of a request may have, both as it is sent and unpacked."""
+"""The maximum size of a request body in bytes, both compressed and decompressed."""
 
 _TIMEOUT = re.compile(rb"[0-9]{1,10}")
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
@@ -41,13 +41,13 @@ _Headers = Mapping[bytes, bytes]
 
 
 class ConnectEndpoint:
-    """The ASGI application of all methods of the service, below one prefix of the path.
+    """The ASGI application of all methods of the service, below one path prefix.
 
     Args:
-        service: what answers the calls.
-        prefix: what stands before `/gitpod.v1.PrebuildService` in the path, `/api` for instance.
-        tokens: the tokens that open it.
-        body_limit: the most bytes that a body may have; beyond that it is neither read nor unpacked.
+        service: the implementation of the methods.
+        prefix: the part of the path before `/gitpod.v1.PrebuildService`, for example `/api`.
+        tokens: the accepted tokens.
+        body_limit: the maximum size of a body in bytes; a larger body is neither read nor decompressed.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class ConnectEndpoint:
         self._body_limit = body_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request. The last segment of its path is the name of the method."""
+        """Handle one request. The last segment of its path is the name of the method."""
         try:
             response = await self._answer(scope, receive)
         except ClientDisconnect:
@@ -76,7 +76,7 @@ class ConnectEndpoint:
         await response(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response:
-        # Nothing is taken apart before it is needed: this runs for each call.
+        # Everything is parsed lazily, because this code runs for each request.
         headers = _headers(scope["headers"])
         operation = OPERATIONS.get(scope["path"].rpartition("/")[2])
         if operation is None or not scope["path"].endswith(operation.path):
@@ -107,13 +107,13 @@ class ConnectEndpoint:
         deadline.check()
         answer = self._service.answer(operation.name, request, call)
         content = codec.encode(operation, answer)
-        # The work is done, and yet the caller has been told by its own clock that it is not: the two should agree.
+        # The work is done, but the client has timed out by its own clock. The response should agree with that.
         deadline.check()
         response = Response(content, media_type=codec.content_type)
         return _compressed(response, headers) if len(content) >= compression.WORTHWHILE else response
 
     async def _body(self, headers: _Headers, receive: Receive, deadline: _Deadline) -> bytes:
-        """The body, as long as it keeps within the limit and the time."""
+        """Read the body within the size limit and the deadline."""
         announced = headers.get(b"content-length", b"")
         if announced.isdigit() and int(announced[:20]) > self._body_limit:
             raise self._too_large()
@@ -141,18 +141,18 @@ class ConnectEndpoint:
                 return b"".join(chunks)
 
     def _too_large(self) -> ConnectError:
-        # ASSUMPTION: a body that is too large is HTTP's own 413, and in Connect's words `resource_exhausted`.
+        # ASSUMPTION: a body that is too large has the HTTP status 413 and the Connect code `resource_exhausted`.
         return ConnectError(
             ConnectCode.RESOURCE_EXHAUSTED,
             f"the body has more than {self._body_limit} bytes",
             http_status=413,
-            # What is left of the body stays unread, so that the connection is of no further use.
+            # The rest of the body stays unread, so that the connection cannot be reused.
             headers={"Connection": "close"},
         )
 
 
 class _Deadline:
-    """When a call has to be answered, `at` by the time of the event loop; None for whenever."""
+    """The deadline of a request: `at` in the event loop's time; None for no deadline."""
 
     __slots__ = ("at",)
 
@@ -160,12 +160,12 @@ class _Deadline:
         self.at = at
 
     def check(self) -> None:
-        """Raise `deadline_exceeded` if it is too late."""
+        """Raise `deadline_exceeded` after the deadline."""
         if self.at is not None and asyncio.get_running_loop().time() >= self.at:
             raise self.exceeded()
 
     def exceeded(self) -> ConnectError:
-        """The answer to a call that takes too long. Of its body, something may be unread."""
+        """Return the error response for an exceeded deadline. Part of the body may be unread."""
         return ConnectError(
             ConnectCode.DEADLINE_EXCEEDED,
             "the call took longer than its Connect-Timeout-Ms",
@@ -177,26 +177,26 @@ _NO_DEADLINE = _Deadline(None)
 
 
 def error_response(error: ConnectError) -> Response:
-    """The answer that tells the caller of a failure. It is JSON, whatever the codec of the call."""
+    """Return the response for an error. It is JSON, whatever the codec of the request."""
     body = json.dumps(error.to_json(), separators=(",", ":")).encode()
     return Response(body, error.http_status, error.headers, media_type="application/json")
 
 
 def not_found(path: str) -> ConnectError:
-    """The answer to a path that leads nowhere, unknown methods of the service among them."""
+    """Return the error for an unknown path, including unknown methods of the service."""
     return ConnectError(ConnectCode.UNIMPLEMENTED, f"there is no {path}", http_status=404)
 
 
 def method_not_allowed(allowed: str) -> ConnectError:
-    """The answer to an HTTP method that the path does not take."""
-    # ASSUMPTION: a client that gets no Connect error takes the status 405 for `unknown`, so this is what it says.
+    """Return the error for an HTTP method that the path does not support."""
+    # ASSUMPTION: without a Connect error, a client maps the status 405 to `unknown`, so the error has this code.
     return ConnectError(ConnectCode.UNKNOWN, f"this takes {allowed} only", http_status=405, headers={"Allow": allowed})
 
 
 def base_url(scope: Scope, headers: _Headers, prefix: str) -> str:
-    """The base URL that a request came in on, without a slash at its end, as the caller knows it.
+    """Return the base URL of a request as the client knows it, without a trailing slash.
 
-    The Host header is what tells; one that makes no sense is ignored in favour of the socket's address.
+    It is taken from the Host header. If that header is invalid, the socket's address is used instead.
     """
     host = _text(headers, b"host")
     if not _HOST.fullmatch(host):
@@ -206,11 +206,11 @@ def base_url(scope: Scope, headers: _Headers, prefix: str) -> str:
     return f"{scope['scheme']}://{host}{scope.get('root_path', '')}{prefix}"
 
 
-# -- What the headers and the query say
+# -- Headers and query
 
 
 def _headers(lines: Sequence[tuple[bytes, bytes]]) -> _Headers:
-    """The headers by their names in lower case. One that comes several times is a list, as HTTP has it."""
+    """Return the headers by lower-case name. The values of a repeated header are joined into a list, as in HTTP."""
     headers = dict(lines)
     if len(headers) < len(lines):
         headers = {}
@@ -224,7 +224,7 @@ def _text(headers: _Headers, name: bytes) -> str:
 
 
 def _query(raw: bytes) -> dict[str, bytes]:
-    """The parameters of the query, of equal ones the first. Their values may be no UTF-8: some are binary."""
+    """Return the query parameters; the first of repeated ones counts. Values need not be UTF-8: some are binary."""
     found: dict[str, bytes] = {}
     if raw:
         for part in raw.split(b"&"):
@@ -253,7 +253,7 @@ def _codec_of_body(headers: _Headers) -> Codec:
 
 
 def _unsupported(reason: str) -> ConnectError:
-    # ASSUMPTION: a client that gets no Connect error takes the status 415 for `unknown`, so this is what it says.
+    # ASSUMPTION: without a Connect error, a client maps the status 415 to `unknown`, so the error has this code.
     headers = {"Accept-Post": ", ".join(_BY_CONTENT_TYPE)}
     return ConnectError(ConnectCode.UNKNOWN, reason, http_status=415, headers=headers)
 
@@ -277,13 +277,13 @@ def _deadline(headers: _Headers) -> _Deadline:
 
 
 def _message_of_query(query: Mapping[str, bytes]) -> bytes:
-    """The request of a GET, as it would be the body of a POST."""
+    """Return the request message of a GET, in the form that a POST has in its body."""
     message = query.get("message")
     if message is None:
         raise ConnectError(ConnectCode.INVALID_ARGUMENT, "a GET has its request in the parameter message")
     if query.get("base64") != b"1":
         return message
-    # The alphabet is that of URLs. With the other, a plus that nobody has escaped has become a blank.
+    # The URL-safe alphabet is used. In the standard alphabet, an unescaped plus sign would have become a space.
     text = message.translate(_URL_ALPHABET).rstrip(b"=")
     try:
         return base64.b64decode(text + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
@@ -295,7 +295,7 @@ _URL_ALPHABET = bytes.maketrans(b"+/ ", b"-_-")
 
 
 def _compressed(response: Response, headers: _Headers) -> Response:
-    """The response in gzip, if the caller takes that."""
+    """Return the response, compressed with gzip if the client accepts that."""
     response.headers["Vary"] = "Accept-Encoding"
     if compression.takes_gzip(_text(headers, b"accept-encoding")):
         response.body = compression.compress(bytes(response.body))
@@ -304,19 +304,19 @@ def _compressed(response: Response, headers: _Headers) -> Response:
     return response
 
 
-# -- What the request says
+# -- The request message
 
 
 def _decode(
     operation: Operation, codec: Codec, body: bytes, query: Mapping[str, bytes], *, relaxed_ids: bool
 ) -> dict[str, Any]:
-    """The request in its JSON form, in order in every respect.
+    """Return the valid request in its JSON form.
 
-    ASSUMPTION: which page of a list to answer may be said in the query as well. There it counts for more than in the
-    body, field by field; an empty value says nothing.
+    ASSUMPTION: the pagination of a list may be given in the query as well. There it takes precedence over the body,
+    field by field; an empty value is ignored.
 
     Raises:
-        ConnectError: `invalid_argument`, with all that is wrong.
+        ConnectError: `invalid_argument`, with all violations.
     """
     try:
         fields = codec.decode(operation, body)
@@ -327,6 +327,6 @@ def _decode(
         page = {name: query[name].decode("utf-8", "replace") for name in ("token", "pageSize") if query.get(name)}
     if not page and not relaxed_ids and check_of(operation.request_name)(fields):
         return fields
-    from .validation import validated  # it brings pydantic along: an emulator starts sooner without
+    from .validation import validated  # it imports pydantic; without it, the emulator starts faster
 
     return validated(operation, fields, page, relaxed_ids=relaxed_ids)

@@ -1,4 +1,4 @@
-"""What was called: each request to the service, its answer, and how long that took. Never a token, never a body."""
+"""The request log: each request to the service with its status and duration, without tokens and bodies."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from prebuild_wire import OPERATIONS
 from .clock import Clock
 
 CONTROL_PATH: Final = "/_emulator"
-"""Where the control plane is. What is asked of it is not recorded."""
+"""The path of the control plane. Its requests are not recorded."""
 
 LOGS: Final = "logs"
-"""The name under which reading a log goes, which is no method of the service."""
+"""The name for reading a log, which is not a method of the service."""
 
 MOST_RECORDS: Final = 1000
-"""So many requests are remembered, the latest ones."""
+"""The maximum number of recorded requests; the latest ones stay."""
 
 request_number: ContextVar[int] = ContextVar("request_number", default=0)
-"""The number of the request that is being answered."""
+"""The number of the current request."""
 
 _MOST_PATH = 300
 _CODECS = {"application/json": "json", "application/proto": "proto"}
@@ -38,73 +38,73 @@ _CODECS = {"application/json": "json", "application/proto": "proto"}
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """A request that was answered, or broken off."""
+    """A completed or interrupted request."""
 
     number: int
     """Counts up with each request since the emulator started."""
 
     at: datetime
-    """When it came, in emulated time."""
+    """When the request arrived, in emulated time."""
 
     method: str | None
-    """The method of the service, `logs` for a log, null for a path that leads nowhere."""
+    """The method of the service, `logs` for a log, null for an unknown path."""
 
     http_method: str
-    """POST or GET, for instance."""
+    """The HTTP method, for example POST or GET."""
 
     path: str
     """The path, without the query."""
 
     codec: str | None
-    """How the message is written, `json` or `proto`; null where it is neither."""
+    """The codec of the message, `json` or `proto`; null for any other."""
 
     status: int | None
-    """The HTTP status of the answer; null if there was none, because the connection broke off."""
+    """The HTTP status of the response; null if the connection closed without a response."""
 
     code: str | None
     """The Connect code of an error."""
 
     milliseconds: float
-    """How long it took, in real time."""
+    """The duration, in real time."""
 
     fault: int | None
-    """The id of the planned fault that it met."""
+    """The id of the planned fault that the request got."""
 
 
 class Observation(Protocol):
-    """What an observer sees of one request."""
+    """The observation of one request."""
 
     async def receive(self) -> Message:
-        """Takes the place of the request's own."""
+        """Replace the `receive` of the request."""
         ...
 
     async def send(self, message: Message) -> None:
-        """Takes the place of the request's own."""
+        """Replace the `send` of the request."""
         ...
 
     def finish(self, record: RequestRecord) -> None:
-        """The request was answered, or broken off."""
+        """Handle the end of the request, complete or interrupted."""
         ...
 
 
 class Observer(Protocol):
-    """Sees the requests as they come, with their bodies."""
+    """An observer of all requests with their bodies."""
 
     def begin(self, number: int, at: datetime, scope: Scope, receive: Receive, send: Send) -> Observation:
-        """A request comes."""
+        """Handle the start of a request."""
         ...
 
     def forget(self) -> None:
-        """The recorded requests were forgotten."""
+        """Handle the removal of the recorded requests."""
         ...
 
 
 class Recorder:
-    """An ASGI application that remembers what is asked of another one.
+    """An ASGI application that records the requests to another application.
 
     Args:
-        app: what answers the requests.
-        clock: tells when they come.
+        app: the application that handles the requests.
+        clock: the source of the arrival times.
         on_record: called with each record.
     """
 
@@ -112,25 +112,25 @@ class Recorder:
         self._app = app
         self._clock = clock
         self._on_record = on_record
-        # What a record is made of: making one takes longer than many a request.
+        # The fields of the records: creating a record takes longer than many requests.
         self._latest: deque[tuple[Any, ...]] = deque(maxlen=MOST_RECORDS)
         self._numbers = itertools.count(1)
         self.observer: Observer | None = None
-        """Sees each request from now on."""
+        """Observes each request from now on."""
 
     def records(self, limit: int = MOST_RECORDS) -> list[RequestRecord]:
-        """The latest requests, in the order in which they were done with."""
+        """Return the latest requests, in the order in which they completed."""
         latest = list(self._latest)
         return [_record(*parts) for parts in latest[-limit:]] if limit else []
 
     def clear(self) -> None:
-        """Forget the requests. Their numbers go on."""
+        """Remove the recorded requests. The numbering continues."""
         self._latest.clear()
         if self.observer is not None:
             self.observer.forget()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -199,7 +199,7 @@ def _record(
 
 
 def call_name(path: str) -> str | None:
-    """The method of the service that a path leads to, or `logs`; None for any other path."""
+    """Return the method of the service for a path, or `logs`; None for any other path."""
     rest, _, last = path.rpartition("/")
     operation = OPERATIONS.get(last)
     if operation is not None and path.endswith(operation.path):
@@ -223,7 +223,7 @@ def _codec_of(content_type: bytes) -> str | None:
 
 
 def _code(body: bytes) -> str | None:
-    """The Connect code in the body of an error."""
+    """Return the Connect code in the body of an error."""
     try:
         answer: Any = json.loads(body) if body[:1] == b"{" else None
     except ValueError:

@@ -1,4 +1,4 @@
-"""Requests that take ids of any form, for clients whose own tests use ids that are no UUIDs."""
+"""Requests that accept ids of any form, for clients whose own tests use ids that are not UUIDs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prebuild_wire import Message
 from prebuild_wire.fields import Uuid
 
 LONGEST: Final = 255
-"""The most characters that such an id may have."""
+"""The maximum length of such an id in characters."""
 
 _UUID = typing.get_args(Uuid)[1]
 _ANY_ID = StringConstraints(strict=True, min_length=1, max_length=LONGEST)
@@ -23,7 +23,7 @@ _ANY_ID = StringConstraints(strict=True, min_length=1, max_length=LONGEST)
 
 @functools.cache
 def with_relaxed_ids(message: type[Message]) -> type[Message]:
-    """A message like this one, but that an id is any text that is not empty and has `LONGEST` characters at most."""
+    """Return a copy of a message class whose ids may be any non-empty text of at most `LONGEST` characters."""
     fields: dict[str, Any] = {}
     for name, info in message.model_fields.items():
         annotation = _annotation(info.annotation)

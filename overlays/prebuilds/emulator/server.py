@@ -1,4 +1,4 @@
-"""The emulator on a socket: as a program of its own, and within another one."""
+"""The emulator on a socket: as a program, and inside another program."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
     from .declarations import Plan, Project
 
-# How long calls that are under way may take to end when the server stops, in seconds.
+# How long running requests may take to end when the server stops, in seconds.
 _GRACE = 0.3
 
 
-# How many connections may wait for the server to accept them; a tenth of the files at most.
+# The backlog of the socket; at most a tenth of the file limit.
 _BACKLOG = 128
 
-# How many files the process may open beside connections: the data file, the log, what a program has open itself.
+# How many files the process may open besides connections: the data file, the log, and files of the program itself.
 _OTHER_FILES = 64
 
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?")
@@ -51,37 +51,37 @@ _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What an emulator can be told at its start, beside its place and its time.
+    """The options of an emulator, except for its address and its clock.
 
     Raises:
-        ValueError: a token cannot be one.
+        ValueError: a token is not valid.
     """
 
     strict_projects: bool = False
-    """Whether projects that were not declared do not exist."""
+    """Whether undeclared projects do not exist."""
 
     relaxed_ids: bool = False
-    """Whether ids may be other than UUIDs."""
+    """Whether ids need not be UUIDs."""
 
     tokens: tuple[str, ...] = field(default=(), repr=False)
-    """The API tokens to take. Without any, every token does that is not read-only."""
+    """The accepted API tokens. Without any, every token is accepted that is not read-only."""
 
     read_only_tokens: tuple[str, ...] = field(default=(), repr=False)
-    """API tokens that open only the methods without side effects."""
+    """API tokens that permit only the methods without side effects."""
 
     projects: tuple[Project, ...] = ()
-    """The projects that are declared from the start."""
+    """The projects that are declared at the start."""
 
     control: bool = True
-    """Whether there is a control plane, and the page on top of it."""
+    """Whether the control plane and its page are available."""
 
     control_token: str | None = field(default=None, repr=False)
-    """The bearer token that the control plane asks for; None for none."""
+    """The bearer token that the control plane requires; None for no token."""
 
     allowed_hosts: tuple[str, ...] = ()
-    """Names by which clients may call the emulator, next to those of this machine: `emulator` in a network of
-    containers, for example. A request with any other name in its Host header is rejected, because a web page may have
-    made a browser send it."""
+    """Host names by which clients may reach the emulator, besides the names of this machine: for example `emulator` in
+    a network of containers. A request with any other name in its Host header is rejected, because a web page may have
+    made a browser send the request."""
 
     def __post_init__(self) -> None:
         Tokens(self.tokens, self.read_only_tokens)
@@ -93,23 +93,23 @@ class Options:
 
 
 class EmulatorServer:
-    """An emulator on a socket of this process, in a thread of its own, for as long as a `with` block lasts.
+    """An emulator on a socket of this process, in its own thread, until its `with` block ends.
 
     Args:
-        speed: how many emulated seconds pass in a real one; of no meaning when a clock is given.
-        clock: the time to live in, a `ManualClock` for instance.
-        data: the file to keep everything in; without one, everything ends with the block.
-        plan: how long things take.
+        speed: how many emulated seconds pass per real second; ignored if a clock is given.
+        clock: the source of the emulated time, for example a `ManualClock`.
+        data: the data file; without one, all records are lost when the block ends.
+        plan: the durations.
         host: the address to listen on.
-        port: the port to listen on, 0 for any that is free.
-        allow_remote: whether the address may be one that others can reach. Who reaches it can do everything.
-        options: what else there is to choose, see `Options`.
+        port: the port to listen on, 0 for any free port.
+        allow_remote: whether other machines may reach the address. Whoever reaches the emulator can do everything.
+        options: all other options, see `Options`.
 
     Raises:
-        ValueError: a token cannot be one.
+        ValueError: a token is not valid.
         StoreError: the data file cannot be used.
         OSError: the address cannot be listened on.
-        ValueError: the address is not of this machine alone, and `allow_remote` was not said.
+        ValueError: other machines can reach the address, and `allow_remote` is false.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class EmulatorServer:
         self._host = host
         self._port = port
         self.url = ""
-        """The base URL for clients, known once the block is entered."""
+        """The base URL for clients, known inside the block."""
 
     def __enter__(self) -> Self:
         listener = _listen(self._host, self._port, allow_remote=self._allow_remote)
@@ -152,7 +152,7 @@ class EmulatorServer:
             raise
         ready = threading.Event()
         self._server.on_ready = ready.set
-        # A daemon: a test run that is aborted must not wait for it.
+        # A daemon thread: an aborted test run must not wait for it.
         self._thread = threading.Thread(
             target=self._run, args=(listener, ready), name="prebuilds-emulator", daemon=True
         )
@@ -193,23 +193,23 @@ def run(
     open_page: bool = False,
     log: LogStyle = "none",
 ) -> int:
-    """Serve until SIGTERM or SIGINT, and return the exit code of the program: 0 then, 1 if it could not start.
+    """Serve until SIGTERM or SIGINT. Return the exit code of the program: 0 then, 1 if the server could not start.
 
-    Once the socket accepts, the line `listening on http://HOST:PORT` goes to standard output. What a person should
-    know, the reason of a failure among it, goes to standard error, and so does the log of requests.
+    Once the socket accepts connections, the line `listening on http://HOST:PORT` is written to standard output.
+    Messages for people, such as the reason of a failure, and the request log are written to standard error.
 
     Args:
         host: the address to listen on.
-        port: the port to listen on, 0 for any that is free.
-        speed: how many emulated seconds pass in a real one.
-        data: the file to keep everything in, made if it is not there; without one, everything ends with the program.
-        plan: how long things take.
-        allow_remote: whether the address may be one that others can reach.
-        options: what else there is to choose.
-        projects: a file of JSON with the projects that are declared from the start, see `read_projects`.
-        ready_file: gets the base URL once the socket accepts, and is removed at the end.
+        port: the port to listen on, 0 for any free port.
+        speed: how many emulated seconds pass per real second.
+        data: the data file, created if it does not exist; without one, all records are lost when the program ends.
+        plan: the durations.
+        allow_remote: whether other machines may reach the address.
+        options: all other options.
+        projects: a JSON file with the projects that are declared at the start, see `read_projects`.
+        ready_file: a file that contains the base URL once the socket accepts connections; removed at the end.
         open_page: whether to open the page in a browser.
-        log: how requests are told of.
+        log: how to log requests.
     """
     options = options or Options()
     try:
@@ -240,7 +240,7 @@ def run(
                 _write_whole(ready_file, f"{url}\n")
             _announce(url, options, remote=not _is_local(listener))
             if open_page:
-                # A browser of the terminal runs for as long as somebody reads.
+                # A browser in the terminal runs until the user closes it.
                 threading.Thread(target=_open_page, args=(url,), name="prebuilds-emulator-page", daemon=True).start()
 
         server.on_ready = announce
@@ -251,7 +251,7 @@ def run(
             return _fail(f"cannot write the ready file {ready_file}: {error}")
         finally:
             if ready_file is not None:
-                with suppress(OSError):  # it may be gone
+                with suppress(OSError):  # the file may be gone
                     ready_file.unlink()
             store.close()
             printer.close()
@@ -259,7 +259,7 @@ def run(
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    """An event loop on the clock of the system, also in a test that has replaced `time.monotonic` and stands still."""
+    """An event loop on the system's clock, even in a test that has replaced `time.monotonic` with a frozen clock."""
 
     if hasattr(time, "clock_gettime"):
 
@@ -268,7 +268,7 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 class _Server(uvicorn.Server):
-    """A server that calls back when it is ready, and that leaves no connection open when it stops."""
+    """A server that calls back when it is ready, and closes all connections when it stops."""
 
     on_ready: Callable[[], object] = staticmethod(lambda: None)
 
@@ -277,13 +277,13 @@ class _Server(uvicorn.Server):
         self.on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # A connection that was just accepted gets its transport before the server closes. asyncio would fail to make it
-        # afterwards, and leave the socket open.
+        # A connection that was just accepted gets its transport before the server closes. Otherwise asyncio would fail
+        # to create the transport and leave the socket open.
         for listener in (each for server in self.servers for each in server.sockets):
             asyncio.get_running_loop().remove_reader(listener.fileno())
         await asyncio.sleep(0)
         await super().shutdown(sockets=sockets)
-        # uvicorn gives up on a connection whose client does not read its response.
+        # uvicorn abandons a connection whose client does not read its response.
         for connection in list(self.server_state.connections):
             connection.transport.abort()
         await asyncio.sleep(0)
@@ -295,7 +295,7 @@ def _serve(server: _Server, listener: socket.socket) -> None:
 
 
 def _clock_for(store: Store, speed: float) -> Clock:
-    """Time goes on where it was left, be it ahead of the real one."""
+    """Return a clock that continues from the stored time, even if that is ahead of real time."""
     real = datetime.now(UTC)
     return ScaledClock(speed, start=max(real, store.latest() or real))
 
@@ -318,7 +318,7 @@ def _server(
     options: Options,
     on_record: Callable[[RequestRecord], None] | None = None,
 ) -> tuple[_Server, str]:
-    """The server for a socket, and its base URL."""
+    """Return the server for a socket, and its base URL."""
     server: _Server
 
     def stopping() -> bool:
@@ -332,22 +332,22 @@ def _server(
         control_token=options.control_token,
         on_record=on_record,
     )
-    # A socket on all addresses has no name of its own.
+    # A socket on all addresses does not have its own host name.
     names = () if host in ("", "0.0.0.0", "::") else (host,)  # noqa: S104 - compared, not bound
     files = _max_files()
     backlog = min(_BACKLOG, files // 10)
-    # Connections that are being accepted are not counted yet: the system's queue, and two turns of the event loop.
+    # Connections in the process of being accepted are not counted yet: the system's queue, and two loop iterations.
     waiting = Waiting(max(1, files - _OTHER_FILES - 3 * backlog))
     server = _Server(
         uvicorn.Config(
             BrowserGuard(app, (*names, *options.allowed_hosts)),
-            # uvicorn only ever calls it.
+            # uvicorn only calls this argument.
             http=cast("type[asyncio.Protocol]", partial(Protocol, stopping, waiting)),
             backlog=backlog,
             access_log=False,
             lifespan="off",
             log_config=None,
-            # It goes to asyncio.wait_for, which takes fractions of a second as well.
+            # uvicorn passes the value to asyncio.wait_for, which accepts fractions of a second as well.
             timeout_graceful_shutdown=cast("int", _GRACE),
         )
     )
@@ -356,7 +356,7 @@ def _server(
 
 
 def _max_files() -> int:
-    """How many files and connections this process may have open."""
+    """Return the maximum number of open files and connections of this process."""
     try:
         import resource
     except ImportError:  # on Windows
@@ -366,19 +366,19 @@ def _max_files() -> int:
 
 
 def _is_local(listener: socket.socket) -> bool:
-    """Whether only this machine reaches the socket."""
+    """Return whether only this machine can reach the socket."""
     address: str = listener.getsockname()[0]
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
 def _listen(host: str, port: int, *, allow_remote: bool) -> socket.socket:
     if not 0 <= port <= 65535:
-        raise OSError("a port is a number from 0 to 65535")  # the system would take it modulo 65536
+        raise OSError("a port is a number from 0 to 65535")  # the system would use the number modulo 65536
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listener = socket.socket(family, kind, protocol)
     try:
         if sys.platform != "win32":
-            # A port that was just given free can be taken again; on Windows this would take one that is in use.
+            # A recently released port can be bound again. On Windows, this option would take over a port in use.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         if not allow_remote and not _is_local(listener):
@@ -395,12 +395,12 @@ def _listen(host: str, port: int, *, allow_remote: bool) -> socket.socket:
 
 @contextmanager
 def _stopped_by_signals(server: _Server) -> Generator[None]:
-    """Let SIGINT and SIGTERM stop the server. In a thread other than the main one, signals cannot be had."""
+    """Stop the server on SIGINT and SIGTERM. Signals can be handled in the main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    # While it serves, uvicorn has handlers of its own; when it is done it raises the signal again, which this takes.
+    # While it serves, uvicorn has its own handlers; at the end it raises the signal again, and this handler takes it.
     def stop(number: int, frame: FrameType | None) -> None:
         server.should_exit = True
 
@@ -415,7 +415,7 @@ def _stopped_by_signals(server: _Server) -> Generator[None]:
 def _announce(url: str, options: Options, *, remote: bool) -> None:
     sys.stdout.write(f"listening on {url}\n")
     sys.stdout.flush()
-    # Which tokens those are stays with who named them: what is printed here ends up in logs.
+    # The tokens are not printed: the output ends up in logs.
     token = "'<a token that was given>'" if options.tokens else "anything"
     lines = [
         "Point a client at it:",
@@ -435,7 +435,7 @@ def _announce(url: str, options: Options, *, remote: bool) -> None:
 
 
 def _open_page(url: str) -> None:
-    import webbrowser  # an emulator starts sooner without
+    import webbrowser  # without it, the emulator starts faster
 
     if not webbrowser.open(f"{url}/"):
         sys.stderr.write(f"prebuilds emulator: no browser was found here: open {url}/ yourself\n")
@@ -443,7 +443,7 @@ def _open_page(url: str) -> None:
 
 
 def _write_whole(file: Path, text: str) -> None:
-    """Write a file in one step, so that nobody reads the half of it."""
+    """Write a file atomically, so that nobody reads a partial file."""
     beside = file.with_name(f"{file.name}.new")
     beside.write_text(text, encoding="utf-8")
     beside.replace(file)

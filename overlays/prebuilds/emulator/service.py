@@ -1,4 +1,4 @@
-"""What the methods of the service do: each takes its validated request and returns its response, both as JSON."""
+"""The methods of the service: each takes its validated request and returns its response, both as JSON."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ _PLAN = "plan"
 
 
 Request = Mapping[str, Any]
-"""A request in its JSON form, which was found to be in order: fields that it does not have are absent or zero."""
+"""A valid request in its JSON form. Fields that are not set are absent or zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Who calls, and under which base URL (without a slash at its end) the emulator can be reached by the caller."""
+    """The caller of a method, and the base URL (without a trailing slash) under which it reaches the emulator."""
 
     caller: SubjectRecord
     base_url: str
@@ -53,25 +53,25 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class LogState:
-    """The log of a prebuild up to now. While `following`, more may come."""
+    """The log of a prebuild so far. While `following` is true, the log may grow."""
 
     lines: list[str]
     following: bool
 
 
 class PrebuildService:
-    """The service. Its methods are named like those of the schema, in snake case.
+    """The service. Its methods have the schema's method names in snake case.
 
     Args:
-        store: where everything is kept.
-        clock: the time to live in.
-        plan: how long things take; unless given, what the store has, or else the usual.
-        strict_projects: whether projects that were not declared do not exist.
-        relaxed_ids: whether ids may be other than UUIDs.
-        projects: the projects that are declared from the start; what the store has of them counts for more.
+        store: the storage of all records.
+        clock: the source of the emulated time.
+        plan: the durations; by default those in the store, or else the usual ones.
+        strict_projects: whether undeclared projects do not exist.
+        relaxed_ids: whether ids need not be UUIDs.
+        projects: the projects that are declared at the start; projects in the store take precedence.
 
     Raises:
-        ValueError: the id of a project is no UUID.
+        ValueError: the id of a project is not a UUID.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class PrebuildService:
         self.relaxed_ids = relaxed_ids
         self._id = self.projects.canonical
         self.first_projects = tuple(projects)
-        """The projects that are declared when everything begins anew."""
+        """The projects that are declared after a reset."""
         self._first_plan = self._given_plan = plan
         self.take_over()
         now = clock.now()
@@ -101,7 +101,7 @@ class PrebuildService:
                     self.projects.declare(transaction, project, now)
 
     def take_over(self) -> None:
-        """Begin with what the store has now, whatever was there before."""
+        """Load the state from the store, in place of the state in memory."""
         self._signer = Signer(self.store.secret)
         self._is_logs_token = lru_cache(self._signs_logs)
         with self.store.transaction(self.clock.now()) as transaction:
@@ -112,7 +112,7 @@ class PrebuildService:
 
     @property
     def plan(self) -> Plan:
-        """How long things take now."""
+        """The current durations."""
         if self._plan is None:
             from .declarations import Plan
 
@@ -121,7 +121,7 @@ class PrebuildService:
 
     @property
     def first_plan(self) -> Plan:
-        """How long things take when everything begins anew."""
+        """The durations after a reset."""
         if self._first_plan is None:
             from .declarations import Plan
 
@@ -129,16 +129,16 @@ class PrebuildService:
         return self._first_plan
 
     def put_plan(self, transaction: Transaction, plan: Plan) -> None:
-        """Let what begins from now on take as long as this plan says."""
+        """Use the durations of this plan for everything that begins from now on."""
         transaction.put_setting(_PLAN, _PLAN, plan.model_dump_json())
         self._plan, self._given_plan = plan, None
 
     @contextmanager
     def transaction(self, now: datetime) -> Generator[Transaction]:
-        """Everything that happens within, happens at the emulated time `now`, together, or not at all.
+        """Run the block at the emulated time `now`, all or nothing.
 
-        A call is refused before it changes anything, and what was due by then is kept: a `ConnectError` passes
-        through, but undoes nothing.
+        A request is rejected before it changes anything, and the transitions that were due by then are stored. A
+        `ConnectError` therefore passes through without a rollback.
         """
         refusal: ConnectError | None = None
         try:
@@ -148,7 +148,7 @@ class PrebuildService:
                 except ConnectError as error:
                     refusal = error
         except BaseException:
-            # The store is as it was, and what is at hand of it in memory has to be so, too.
+            # The store has rolled back, and the state in memory must match it.
             with self.store.transaction(now) as transaction:
                 self.projects.read(transaction)
             raise
@@ -158,10 +158,10 @@ class PrebuildService:
     # -- The methods
 
     def answer(self, method: str, request: Request, call: Call) -> dict[str, Any]:
-        """The response of the method of that name, as protobuf JSON.
+        """Return the response of the named method as protobuf JSON.
 
         Raises:
-            ConnectError: what the caller is to be told, `unimplemented` for a method that was never written among it.
+            ConnectError: the error response, for example `unimplemented` for a method that is not implemented.
         """
         handler = METHODS.get(method)
         if handler is None or method not in OPERATIONS:
@@ -172,7 +172,7 @@ class PrebuildService:
         return response
 
     def _repeat_token(self, method: str, request: Request, response: dict[str, Any]) -> None:
-        """Answer with the page token of the request, if a fault asks for that."""
+        """Return the page token of the request again, if a fault demands it."""
         token: str = request.get("pagination", {}).get("token", "")
         if token and self.faults.repeats_token(method):
             response["pagination"] = {"nextToken": token}
@@ -183,7 +183,7 @@ class PrebuildService:
         """Start a prebuild.
 
         ASSUMPTION: prebuilds of one project may run at the same time; a desired phase or version in the request's spec
-        is ignored; the default timeout is told like a given one; each prebuild has an environment of its own.
+        is ignored; the default timeout is reported like a given one; each prebuild has an environment of its own.
         """
         now = self.clock.now()
         project_id = self._id(request["projectId"])
@@ -245,14 +245,14 @@ class PrebuildService:
         return page.answer("prebuilds", found, [prebuild_view(record, call.base_url) for _, record in found])
 
     def get_prebuild(self, request: Request, call: Call) -> dict[str, Any]:
-        """Look up a prebuild."""
+        """Return a prebuild."""
         now = self.clock.now()
         with self.transaction(now) as transaction:
             record = self._prebuild(transaction, request["prebuildId"], now)
         return {"prebuild": prebuild_view(record, call.base_url)}
 
     def cancel_prebuild(self, request: Request, call: Call) -> dict[str, Any]:
-        """Stop a prebuild that is under way."""
+        """Stop a running prebuild."""
         now = self.clock.now()
         with self.transaction(now) as transaction:
             record = self._prebuild(transaction, request["prebuildId"], now)
@@ -262,7 +262,7 @@ class PrebuildService:
         return {"prebuild": prebuild_view(after, call.base_url)}
 
     def delete_prebuild(self, request: Request, call: Call) -> dict[str, Any]:
-        """Begin to remove a prebuild."""
+        """Start the deletion of a prebuild."""
         now = self.clock.now()
         with self.transaction(now) as transaction:
             record = self._prebuild(transaction, request["prebuildId"], now)
@@ -276,7 +276,7 @@ class PrebuildService:
         request: Request,
         call: Call,
     ) -> dict[str, Any]:
-        """Issue a token for the log of a prebuild. Its hour is one of emulated time."""
+        """Issue a token for the log of a prebuild. The token is valid for one hour of emulated time."""
         now = self.clock.now()
         with self.transaction(now) as transaction:
             record = self._prebuild(transaction, request["prebuildId"], now)
@@ -286,9 +286,9 @@ class PrebuildService:
     # -- Warm pools
 
     def create_warm_pool(self, request: Request, call: Call) -> dict[str, Any]:
-        """Set up a warm pool.
+        """Create a warm pool.
 
-        ASSUMPTION: a pool that finds a snapshot when it is made is READY from the start.
+        ASSUMPTION: a pool that has a snapshot when it is created is READY from the start.
         """
         now = self.clock.now()
         project_id = self._id(request["projectId"])
@@ -324,7 +324,7 @@ class PrebuildService:
         return {"warmPool": warm_pool_view(record)}
 
     def get_warm_pool(self, request: Request, call: Call) -> dict[str, Any]:
-        """Look up a warm pool."""
+        """Return a warm pool."""
         now = self.clock.now()
         with self.transaction(now) as transaction:
             record = self.pool(transaction, request["warmPoolId"], now)
@@ -357,7 +357,7 @@ class PrebuildService:
         return {"warmPool": warm_pool_view(after)}
 
     def delete_warm_pool(self, request: Request, call: Call) -> dict[str, Any]:
-        """Begin to take a warm pool down."""
+        """Start the deletion of a warm pool."""
         now = self.clock.now()
         with self.transaction(now) as transaction:
             record = self.pool(transaction, request["warmPoolId"], now)
@@ -369,7 +369,7 @@ class PrebuildService:
     # -- Logs
 
     def is_logs_token(self, token: str) -> bool:
-        """Whether a token was issued for a log, be it expired. Such a token opens nothing else."""
+        """Return whether a token was issued for a log, even if it has expired. Such a token permits nothing else."""
         return self._is_logs_token(token)
 
     def _signs_logs(self, token: str) -> bool:
@@ -380,14 +380,14 @@ class PrebuildService:
         return True
 
     def authorize_log(self, prebuild_id: str, token: str) -> None:
-        """Check that a token opens the log of this prebuild now.
+        """Check that a token permits reading the log of this prebuild now.
 
-        ASSUMPTION: it is looked at when the reading begins, so that a log may be followed beyond the token's hour.
-        ASSUMPTION: a token for the log of one prebuild opens no other.
+        ASSUMPTION: the token is checked when the read begins. A log may be followed after the token has expired.
+        ASSUMPTION: a token for the log of one prebuild does not permit reading another log.
 
         Raises:
-            ConnectError: `unauthenticated`, it is no logs token or has expired; `permission_denied`, it is for the log
-                of another prebuild.
+            ConnectError: `unauthenticated`, the token is not a logs token or has expired; `permission_denied`, it is
+                for the log of another prebuild.
         """
         try:
             opened_id, expires = self._signer.open("logs", token)
@@ -399,10 +399,10 @@ class PrebuildService:
             raise ConnectError(ConnectCode.PERMISSION_DENIED, "the logs token is for another prebuild")
 
     def read_log(self, prebuild_id: str) -> LogState | None:
-        """The log of a prebuild, None as long as it has none because its environment does not exist yet.
+        """Return the log of a prebuild, or None while its environment does not exist yet.
 
         Raises:
-            ConnectError: `not_found`, there is no such prebuild.
+            ConnectError: `not_found`, the prebuild does not exist.
         """
         now = self.clock.now()
         with self.transaction(now) as transaction:
@@ -415,15 +415,15 @@ class PrebuildService:
     # -- Looking up
 
     def _ids(self, values: Sequence[str] | None) -> list[str]:
-        """Ids in canonical form, in which they are kept and compared."""
+        """Return ids in the canonical form in which they are stored and compared."""
         return [self._id(value) for value in values or ()]
 
     def settle(self, transaction: Transaction, now: datetime) -> None:
-        """Start the scheduled prebuilds that are due. What is due of a record is done when the record is read."""
+        """Start the scheduled prebuilds that are due. The due transitions of a record are applied when it is read."""
         self._start_due_runs(transaction, now)
 
     def _start_due_runs(self, transaction: Transaction, now: datetime) -> None:
-        """Start the scheduled prebuilds that are due, each at the time at which it was."""
+        """Start the scheduled prebuilds that are due, each at its scheduled time."""
         for run in self.projects.due_runs(transaction, now):
             executor = SubjectRecord(run.executor.id, Principal[run.executor.principal])
             self._new_prebuild(
@@ -444,7 +444,7 @@ class PrebuildService:
         return record
 
     def delete_stranded_pools(self, transaction: Transaction, project_id: str, now: datetime) -> None:
-        """Begin to take down the warm pools of a project that it has no configuration for any more."""
+        """Start the deletion of a project's warm pools that no configuration of the project covers any more."""
         for _, pool in transaction.list_pools(Filter({"project_id": [project_id]}), None, -1):
             if not self.projects.keeps(project_id, pool.environment_class_id):
                 after = lifecycle.delete_pool(pool, now, self.plan)
@@ -452,10 +452,10 @@ class PrebuildService:
                     transaction.put_pool(after)
 
     def pool(self, transaction: Transaction, pool_id: str, now: datetime) -> WarmPoolRecord:
-        """The warm pool of that id, once all that is due was done.
+        """Return the warm pool with this id, after all due transitions.
 
         Raises:
-            ConnectError: `not_found`, there is none.
+            ConnectError: `not_found`, the warm pool does not exist.
         """
         self.settle(transaction, now)
         record = transaction.pool(self._id(pool_id))
@@ -465,20 +465,20 @@ class PrebuildService:
 
 
 class _Page:
-    """One page of a list: where it begins, and the token of the one after it.
+    """One page of a list: its start, and the token of the next page.
 
-    A token carries the last sequence that was answered, so that no item is skipped or repeated when others are added
-    or removed in between. ASSUMPTION: it belongs to its method and filter, whatever the page size.
+    A token contains the last returned sequence. No item is therefore skipped or repeated when other items are added
+    or removed in between. ASSUMPTION: a token belongs to its method and filter, whatever the page size.
 
     Raises:
-        ConnectError: `invalid_argument`, the token is not one for this list.
+        ConnectError: `invalid_argument`, the token does not belong to this list.
     """
 
     def __init__(self, signer: Signer, method: str, wanted: Filter, asked: Request) -> None:
         self.size: int = asked.get("pageSize") or DEFAULT_PAGE_SIZE
         self.before: int | None = None
         self._signer = signer
-        # The order of a filter's values, and a value named twice, make no difference.
+        # The order of a filter's values and duplicate values make no difference.
         values = sorted((column, sorted(set(allowed))) for column, allowed in wanted.columns.items())
         text = repr((method, values))
         self._list = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -496,7 +496,7 @@ class _Page:
                 )
 
     def answer(self, name: str, found: list[tuple[int, RecordT]], views: list[dict[str, Any]]) -> dict[str, Any]:
-        """The response, made of one item more than the page holds if there are so many."""
+        """Return the response. If `found` has one item more than the page holds, there is a next page."""
         response: dict[str, Any] = {}
         if len(found) > self.size:
             token = self._signer.sign("page", [self._list, found[self.size - 1][0]])
@@ -507,12 +507,12 @@ class _Page:
 
 
 def _filter(**columns: Sequence[str] | None) -> Filter:
-    """A filter of the lists that name any value."""
+    """Return a filter with the lists that name at least one value."""
     return Filter({column: values for column, values in columns.items() if values})
 
 
 def _duration(seconds: str) -> str:
-    """Seconds as protobuf JSON writes a duration: with 0, 3, 6 or 9 decimals."""
+    """Format seconds as protobuf JSON formats a duration: with 0, 3, 6 or 9 decimals."""
     whole, _, fraction = seconds.partition(".")
     fraction = fraction.rstrip("0")
     if not fraction:

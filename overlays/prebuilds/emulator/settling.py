@@ -1,7 +1,7 @@
-"""What is due is done when a record is looked at: pure functions of the record and the time.
+"""Due transitions are applied when a record is read: pure functions of the record and the time.
 
-Nothing runs in the background, and nothing has to be written down for a step to be taken: a record that was kept some
-time ago says how it goes on from there.
+There is no background task, and a transition need not be written: a record that was stored some time ago contains
+its later transitions.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from .lifecycle import PrebuildRecord, WarmPoolRecord, serve_snapshot, take_pool
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A prebuild became COMPLETED, and so its snapshot was there."""
+    """The completion of a prebuild, from which on its snapshot exists."""
 
     prebuild_id: str
     at: datetime
 
 
 def settled(prebuild: PrebuildRecord, now: datetime) -> PrebuildRecord | None:
-    """The prebuild as it is at `now`, None if it is gone by then."""
+    """Return the prebuild as it is at `now`, or None if it is removed by then."""
     current: PrebuildRecord | None = prebuild
     while current is not None and current.next_due is not None and current.next_due <= now:
         current = take_step(current)
@@ -30,11 +30,11 @@ def settled(prebuild: PrebuildRecord, now: datetime) -> PrebuildRecord | None:
 
 
 def settled_pool(pool: WarmPoolRecord, completions: Iterable[Completion], now: datetime) -> WarmPoolRecord | None:
-    """The warm pool as it is at `now`, None if it is gone by then.
+    """Return the warm pool as it is at `now`, or None if it is removed by then.
 
     Args:
-        pool: the pool as it was.
-        completions: those of its project and class that it has not heard of, up to `now`, in their order.
+        pool: the stored pool.
+        completions: the completions of its project and class that it does not know yet, up to `now`, in order.
         now: the time.
     """
     for completion in completions:
@@ -46,7 +46,7 @@ def settled_pool(pool: WarmPoolRecord, completions: Iterable[Completion], now: d
 
 
 def snapshot_id(prebuild_id: str) -> str:
-    """The id of the snapshot of a prebuild.
+    """Return the id of the snapshot of a prebuild.
 
     ASSUMPTION: a snapshot has the id of its prebuild.
     """

@@ -1,4 +1,4 @@
-"""Tokens that only the emulator itself can make: page tokens and logs tokens."""
+"""Tokens that only the emulator itself can create: page tokens and logs tokens."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _compact = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Signer:
-    """Makes opaque tokens of JSON values, and opens them again. Tokens of one `kind` are no tokens of another."""
+    """Creates opaque tokens from JSON values, and opens them. A token is valid only for its own `kind`."""
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
 
     def sign(self, kind: str, value: Any) -> str:
-        """A token that carries `value`, in letters that need no escaping in a URL."""
+        """Return a token that contains `value`, in characters that need no escaping in a URL."""
         body = _compact(value).encode()
         return base64.urlsafe_b64encode(self._digest(kind, body) + body).decode().rstrip("=")
 
     def open(self, kind: str, token: str) -> Any:
-        """What the token carries.
+        """Return the value in the token.
 
         Raises:
-            ValueError: it is no token of this kind, or not one of this signer.
+            ValueError: the token has another kind, or is not from this signer.
         """
         try:
             data = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)

@@ -1,4 +1,4 @@
-"""The whole state of an emulator as one JSON document, and back."""
+"""The whole state of an emulator as one JSON document: dump and load."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _MOST_INTEGER = 2**63 - 1
 _MOST = {"percentage": 100, "min_size": 20, "max_size": 20, "running": 20, "stopped": 20, "target": 20}
 
 RecordT = TypeVar("RecordT", PrebuildRecord, WarmPoolRecord)
-_ALL = -1  # SQLite's word for no limit
+_ALL = -1  # no limit in SQLite
 
 
 class StateError(ValueError):
-    """A document that is no state, or not one that this emulator can take over. Nothing was changed."""
+    """A document that is not a state, or a state that this emulator cannot load. Nothing was changed."""
 
 
 def _check_record(record: RecordT) -> RecordT:
-    """Refuse what no record of an emulator has, and what would break a later answer."""
+    """Reject values that no record of an emulator has, and values that would break a later response."""
     for name, value in _values("", record):
         match value:
             case datetime() if value.tzinfo is None:
@@ -57,7 +57,7 @@ def _check_record(record: RecordT) -> RecordT:
 
 
 def _values(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """The numbers and moments of a record, each with where it stands."""
+    """Yield the numbers and times of a record, each with its path."""
     if isinstance(value, (int, datetime)):
         yield name, value
     elif isinstance(value, tuple):
@@ -72,65 +72,65 @@ Sequence = Annotated[int, Field(ge=0, lt=2**53)]
 
 
 class ClockState(ControlModel):
-    """What time it is, and how it passes."""
+    """The emulated time and its speed."""
 
     now: Annotated[AwareDatetime, Field(ge=_FIRST, le=END_OF_TIME)]
     """The emulated time."""
 
     speed: Annotated[float, Field(gt=0, le=FASTEST)]
-    """How many emulated seconds pass in a real one, while time is not frozen."""
+    """How many emulated seconds pass per real second, while time is not frozen."""
 
     frozen: bool
-    """Whether time stands still until it is moved."""
+    """Whether time is frozen until it is advanced or resumed."""
 
 
 class StoredPrebuild(ControlModel):
-    """A prebuild with all that is known of its past and its future."""
+    """A prebuild with its known past and its future."""
 
     sequence: Sequence
-    """Its place in the lists: the higher, the newer."""
+    """The position in the lists. Newer prebuilds have higher positions."""
 
     record: Annotated[PrebuildRecord, AfterValidator(_check_record)]
-    """What is kept of it."""
+    """The stored record."""
 
 
 class StoredWarmPool(ControlModel):
-    """A warm pool with all that is known of it."""
+    """A warm pool with its stored record."""
 
     sequence: Sequence
-    """Its place in the lists: the higher, the newer."""
+    """The position in the lists. Newer pools have higher positions."""
 
     record: Annotated[WarmPoolRecord, AfterValidator(_check_record)]
-    """What is kept of it."""
+    """The stored record."""
 
 
 class State(ControlModel):
-    """The whole state: what a later `load` brings back, without faults and recorded requests.
+    """The whole state, for a later `load`. Faults and recorded requests are not included.
 
-    The secret that signs page tokens and logs tokens is not part of it: tokens are valid in the emulator that returned
-    them.
+    The secret that signs page tokens and logs tokens is not included: tokens are valid only in the emulator that
+    returned them.
     """
 
     format: Literal["prebuilds-emulator-state"]
-    """Tells what this document is."""
+    """The type of this document."""
 
     version: Literal[1]
-    """The version of its form."""
+    """The version of the format."""
 
     clock: ClockState
-    """The time."""
+    """The clock."""
 
     plan: Plan
-    """How long things take."""
+    """The durations."""
 
     projects: tuple[DeclaredProject, ...]
     """The declared projects."""
 
     outcomes: tuple[OutcomeState, ...]
-    """The planned outcomes that wait for prebuilds."""
+    """The planned outcomes that are not used up."""
 
     counters: dict[Literal["prebuilds", "warm_pools"], Sequence]
-    """The highest sequences there ever were."""
+    """The highest sequence that each table has ever had."""
 
     prebuilds: tuple[StoredPrebuild, ...]
     """All prebuilds."""
@@ -140,7 +140,7 @@ class State(ControlModel):
 
 
 def dump(service: PrebuildService) -> State:
-    """The whole state as it is now."""
+    """Return the current state."""
     clock = service.clock
     now = clock.now()
     with service.transaction(now) as transaction:
@@ -166,10 +166,10 @@ def dump(service: PrebuildService) -> State:
 
 
 def parse(document: bytes) -> State:
-    """The state that a document tells of.
+    """Parse the document of a state.
 
     Raises:
-        StateError: the document is broken, is none of a state, or is that of a newer emulator.
+        StateError: the document is malformed, is not a state, or was written by a newer emulator.
     """
     try:
         content: Any = json.loads(document)
@@ -193,10 +193,10 @@ def parse(document: bytes) -> State:
 
 
 def load(service: PrebuildService, state: State) -> None:
-    """Take over a state in place of the one that there is, whole or not at all.
+    """Replace the current state by another one, all or nothing.
 
     Raises:
-        StateError: the state contradicts itself, or has ids that this emulator does not take.
+        StateError: the state is inconsistent, or has ids that this emulator does not accept.
     """
     _check_ids(service, state)
     prebuilds, pools = state.prebuilds, state.warm_pools
@@ -207,7 +207,7 @@ def load(service: PrebuildService, state: State) -> None:
     try:
         with service.transaction(state.clock.now) as transaction:
             transaction.clear()
-            # New rows come after all places that are asked for, so that none is in the way of another.
+            # New rows get sequences above all requested positions, so that none of them collide.
             transaction.put_counters(highest)
             for stored in prebuilds:
                 transaction.add_prebuild(stored.record)
@@ -225,7 +225,7 @@ def load(service: PrebuildService, state: State) -> None:
 
 
 def _check_ids(service: PrebuildService, state: State) -> None:
-    """Refuse ids by which nobody could ask for what has them."""
+    """Reject ids that no request could use."""
     given = {f"projects.{at}.project.id": item.project.id for at, item in enumerate(state.projects)}
     stored: dict[str, tuple[StoredPrebuild | StoredWarmPool, ...]] = {
         "prebuilds": state.prebuilds,
@@ -247,7 +247,7 @@ def _check_ids(service: PrebuildService, state: State) -> None:
 
 
 def reset(service: PrebuildService) -> None:
-    """Begin anew, as the emulator was started without a data file."""
+    """Reset the emulator to its state at a start without a data file."""
     service.faults.clear()
     service.clock.reset()
     now = service.clock.now()

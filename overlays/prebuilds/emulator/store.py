@@ -1,10 +1,10 @@
-"""Where records are kept: a SQLite file that survives a crash of the process, or memory.
+"""The emulator's storage: a SQLite file that survives a crash of the process, or memory.
 
-A record is kept as a JSON document, next to the columns that it is looked up by. Every change happens in a
-transaction, all or nothing. One process at a time uses a file.
+Each record is stored as a JSON document, next to the columns that queries use. Every change happens in a
+transaction, all or nothing. Only one process at a time uses a file.
 
-A record is kept as it was when somebody changed it last. What has become of it since then follows from the time, and
-is worked out when it is read. Only the phases that a list asks for have to be brought up to date beforehand.
+A stored record has the state of its last explicit change. The changes since then follow from the time and are
+computed when the record is read. Only the phases that a list filters by are updated beforehand.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-# So many of the prebuilds that were read last are kept at hand, as they were then.
+# The number of recently read prebuilds that are cached, in the state in which they were read.
 _REMEMBERED = 1000
 
-# Of what is gone, so many rows are removed when something is added, and when something is listed.
+# The number of rows of expired records that are removed by an addition, and by a list.
 _SWEPT_BY_ADDING = 10
 _SWEPT_BY_LISTING = 5000
 
-# So many phases are brought up to date at a time, and so many documents are read.
+# The batch size for updating phases and for reading documents.
 _BATCH = 10_000
 _AT_ONCE = 500
 
@@ -55,17 +55,17 @@ RecordT = TypeVar("RecordT")
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What to list: for each column the values that it may have. A column that is not named may have any."""
+    """The filter of a list: the allowed values of each column. A column that is not named may have any value."""
 
     columns: dict[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
 
 
 class Store:
-    """All records. Without a path they are kept in memory, and are gone with the store.
+    """All records. Without a path, the records are in memory and are lost with the store.
 
     Raises:
-        StoreError: the file is used by another emulator, was not written by one, was written by a newer one, is
-            damaged, or cannot be read and written at all. It is left as it was.
+        StoreError: the file is in use by another emulator, is not an emulator's file, was written by a newer emulator,
+            is damaged, or cannot be read and written at all. The file is unchanged.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -73,35 +73,35 @@ class Store:
         self._connection = open_database(path)
         self._remembered: dict[int, PrebuildRecord] = {}
         self.secret = self._meta("secret")
-        """Random bytes that stay the same for as long as the records do."""
+        """Random bytes that stay the same for as long as the records exist."""
         self._number_key = self._meta("number key")
         self._now = self.latest()
         self.on_commit: Callable[[Transaction], None] | None = None
-        """Called with each transaction that was committed, while the store is locked."""
+        """Called with each committed transaction, while the store is locked."""
 
     def close(self) -> None:
-        """Give the file free. The store cannot be used any more."""
+        """Release the file. The store cannot be used afterwards."""
         with self._lock:
             try:
                 if self._now is not None and not self._connection.in_transaction:
                     self._connection.execute("REPLACE INTO meta VALUES ('latest', ?)", (_micros(self._now),))
             except sqlite3.Error:
-                # There is no room, or it is closed already. What callers were told is in the file as it is.
+                # The disk is full, or the store is closed already. The file already holds all that clients have seen.
                 pass
             self._connection.close()
 
     def latest(self) -> datetime | None:
-        """The latest emulated time that callers know of, None if there were none. Time should go on from there."""
+        """The latest emulated time that clients have seen, or None. Time should continue from there."""
         value = self._meta("latest")
         return None if value is None else _EPOCH + timedelta(microseconds=value)
 
     @contextmanager
     def transaction(self, now: datetime) -> Generator[Transaction]:
-        """Everything that happens within, happens at the emulated time `now`, together, or not at all.
+        """Run the block at the emulated time `now`, all or nothing.
 
         Raises:
-            ConnectError: `resource_exhausted`, there is no room to write; `data_loss`, the file is damaged;
-                `unavailable`, it cannot be read or written for another reason. Nothing has changed then.
+            ConnectError: `resource_exhausted`, the disk is full; `data_loss`, the file is damaged;
+                `unavailable`, the file cannot be read or written for another reason. In each case nothing has changed.
         """
         with self._lock:
             connection = self._connection
@@ -126,14 +126,14 @@ class Store:
         try:
             transaction.sweep()
             if transaction.moved or connection.total_changes != before:
-                # What a caller was told must not be undone by a restart, be it only that time has passed.
+                # A restart must not undo what a client has seen, even if only time has passed.
                 connection.execute("REPLACE INTO meta VALUES ('latest', ?)", (_micros(now),))
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             failure = _failure(error)
             if changed or failure is None or failure.code is not ConnectCode.RESOURCE_EXHAUSTED:
                 raise
-            # There is no room, which is no reason not to read.
+            # A full disk does not prevent reading.
             self._roll_back(before)
 
     def _roll_back(self, before: int) -> None:
@@ -144,7 +144,7 @@ class Store:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         except sqlite3.Error:
-            # It is closed, or has failed so badly that SQLite has rolled back by itself. The first error tells why.
+            # The connection is closed, or SQLite has rolled back after a severe error. The first error has the reason.
             return
 
     def _meta(self, key: str) -> Any:
@@ -153,7 +153,7 @@ class Store:
 
 
 class Transaction:
-    """What one call reads and writes. What it reads is as it is at the time of the call."""
+    """The reads and writes of one request. Records are read as they are at the time of the request."""
 
     def __init__(
         self, connection: sqlite3.Connection, now: datetime, number_key: bytes, remembered: dict[int, PrebuildRecord]
@@ -164,9 +164,9 @@ class Transaction:
         self._number_key = number_key
         self._remembered = remembered
         self.moved = False
-        """Whether a record was read that was another one before the time moved on."""
+        """Whether a record was read that has changed because time has passed."""
         self.written: set[str] = set()
-        """The ids of the prebuilds that were added or changed."""
+        """The ids of the added and changed prebuilds."""
         self.cleared = False
         """Whether everything was removed."""
         self._to_sweep = 0
@@ -174,17 +174,17 @@ class Transaction:
     # -- Prebuilds
 
     def prebuild(self, prebuild_id: str) -> PrebuildRecord | None:
-        """The prebuild of that id."""
+        """Return the prebuild with this id."""
         row = self._connection.execute("SELECT sequence FROM prebuilds WHERE id = ?", (prebuild_id,)).fetchone()
         return None if row is None else self._prebuilds(row)[0]
 
     def sequence(self, prebuild_id: str) -> int | None:
-        """The place of a prebuild in the lists: the higher, the newer."""
+        """Return the position of a prebuild in the lists. Newer prebuilds have higher positions."""
         row = self._connection.execute("SELECT sequence FROM prebuilds WHERE id = ?", (prebuild_id,)).fetchone()
         return None if row is None else row[0]
 
     def add_prebuild(self, record: PrebuildRecord) -> None:
-        """Keep a new prebuild."""
+        """Store a new prebuild."""
         self._to_sweep = max(self._to_sweep, _SWEPT_BY_ADDING)
         self.written.add(record.id)
         cursor = self._connection.execute(
@@ -204,7 +204,7 @@ class Transaction:
         )
 
     def put_prebuild(self, record: PrebuildRecord) -> None:
-        """Keep a prebuild that has changed."""
+        """Store a changed prebuild."""
         connection = self._connection
         (sequence,) = connection.execute("SELECT sequence FROM prebuilds WHERE id = ?", (record.id,)).fetchone()
         self._remembered.pop(sequence, None)
@@ -219,9 +219,9 @@ class Transaction:
         )
 
     def list_prebuilds(self, wanted: Filter, before: int | None, limit: int) -> list[tuple[int, PrebuildRecord]]:
-        """The newest prebuilds that pass the filter, older than the sequence `before` if that is given.
+        """Return the newest prebuilds that match the filter, older than the sequence `before` if that is given.
 
-        Each comes with its sequence. At most `limit` of them, or all if that is negative.
+        Each prebuild comes with its sequence. At most `limit` prebuilds are returned, or all if `limit` is negative.
         """
         self._to_sweep = _SWEPT_BY_LISTING
         columns = wanted.columns
@@ -241,7 +241,7 @@ class Transaction:
         return [(sequence, record) for sequence, record in found if record is not None]
 
     def newest_snapshot(self, project_id: str, environment_class_id: str) -> PrebuildRecord | None:
-        """The prebuild of the project and class that is COMPLETED and became so last."""
+        """Return the prebuild of the project and class that became COMPLETED last and still is COMPLETED."""
         row = self._connection.execute(
             "SELECT sequence FROM prebuilds INDEXED BY snapshots WHERE project = ? AND environment_class = ?"
             " AND completes_at <= ? AND (snapshot_until IS NULL OR snapshot_until > ?)"
@@ -253,18 +253,18 @@ class Transaction:
     # -- Warm pools
 
     def pool(self, pool_id: str) -> WarmPoolRecord | None:
-        """The warm pool of that id."""
+        """Return the warm pool with this id."""
         row = self._connection.execute("SELECT sequence FROM warm_pools WHERE id = ?", (pool_id,)).fetchone()
         return None if row is None else self._pool(row[0])
 
     def pool_of(self, project_id: str, environment_class_id: str) -> WarmPoolRecord | None:
-        """The warm pool that holds the place of the project and class: the one that is not DELETED."""
+        """Return the warm pool of the project and class that is not DELETED."""
         pair = (self._number(project_id), self._number(environment_class_id))
         found = [self._pool(sequence) for sequence in self._holders(pair)]
         return next((pool for pool in found if pool is not None and pool.phase is not WarmPoolPhase.DELETED), None)
 
     def add_pool(self, record: WarmPoolRecord) -> None:
-        """Keep a new warm pool. It has heard of all prebuilds that have COMPLETED."""
+        """Store a new warm pool. It already knows all prebuilds that have COMPLETED."""
         self._connection.execute(
             "INSERT INTO warm_pools (id, project, environment_class, phase, gone_at, settled_at, settled_sequence,"
             " document) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -277,7 +277,7 @@ class Transaction:
         )
 
     def put_pool(self, record: WarmPoolRecord) -> None:
-        """Keep a warm pool that has changed."""
+        """Store a changed warm pool."""
         self._connection.execute(
             "UPDATE warm_pools SET phase = ?, gone_at = ?, settled_at = ?, settled_sequence = ?, document = ?"
             " WHERE id = ?",
@@ -285,9 +285,9 @@ class Transaction:
         )
 
     def list_pools(self, wanted: Filter, before: int | None, limit: int) -> list[tuple[int, WarmPoolRecord]]:
-        """The newest warm pools that pass the filter, older than the sequence `before` if that is given.
+        """Return the newest warm pools that match the filter, older than the sequence `before` if that is given.
 
-        Each comes with its sequence. At most `limit` of them, or all if that is negative.
+        Each warm pool comes with its sequence. At most `limit` pools are returned, or all if `limit` is negative.
         """
         self._to_sweep = _SWEPT_BY_LISTING
         rows = Rows("warm_pools", self._keys(POOL_KEYS, wanted), None, True, self._micros)
@@ -298,29 +298,29 @@ class Transaction:
     # -- Settings
 
     def settings(self, kind: str) -> dict[str, str]:
-        """The documents of that kind, each by its key."""
+        """Return the documents of this kind by key."""
         rows = self._connection.execute("SELECT key, document FROM settings WHERE kind = ?", (kind,))
         return dict(rows.fetchall())
 
     def put_setting(self, kind: str, key: str, document: str) -> None:
-        """Keep a document, in place of the one that has its kind and key."""
+        """Store a document. It replaces the document with the same kind and key."""
         self._connection.execute("REPLACE INTO settings VALUES (?, ?, ?)", (kind, key, document))
 
     def remove_setting(self, kind: str, key: str) -> None:
-        """Forget a document."""
+        """Remove a document."""
         self._connection.execute("DELETE FROM settings WHERE kind = ? AND key = ?", (kind, key))
 
     # -- Everything at once
 
     def clear(self) -> None:
-        """Forget everything but the secret, and how far the sequences have come."""
+        """Remove everything except the secret and the counters of the sequences."""
         for table in ("prebuilds", "documents", "warm_pools", "settings"):
             self._connection.execute(f"DELETE FROM {table}")
         self._remembered.clear()
         self.cleared = True
 
     def place_prebuild(self, prebuild_id: str, sequence: int) -> None:
-        """Give a prebuild that was added another place in the lists."""
+        """Move an added prebuild to another position in the lists."""
         query = "SELECT sequence FROM prebuilds WHERE id = ?"
         (before,) = self._connection.execute(query, (prebuild_id,)).fetchone()
         for table in ("prebuilds", "documents"):
@@ -328,20 +328,20 @@ class Transaction:
         self._remembered.clear()
 
     def place_pool(self, pool_id: str, sequence: int) -> None:
-        """Give a warm pool that was added another place in the lists."""
+        """Move an added warm pool to another position in the lists."""
         self._connection.execute("UPDATE warm_pools SET sequence = ? WHERE id = ?", (sequence, pool_id))
 
     def counters(self) -> dict[str, int]:
-        """The highest sequence that each table ever had."""
+        """Return the highest sequence that each table has ever had."""
         return dict(self._connection.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
 
     def put_counters(self, counters: dict[str, int]) -> None:
-        """Let the sequences go on from here."""
+        """Continue the sequences from these values."""
         self._connection.execute("DELETE FROM sqlite_sequence")
         self._connection.executemany("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", counters.items())
 
     def _prebuilds(self, sequences: Sequence[int]) -> list[PrebuildRecord | None]:
-        """The prebuilds of these rows as they are now, None for one that is gone."""
+        """Return the current prebuilds of these rows, with None for each removed prebuild."""
         now, remembered = self._now, self._remembered
         missing = [sequence for sequence in sequences if sequence not in remembered]
         for begin in range(0, len(missing), _AT_ONCE):
@@ -367,7 +367,7 @@ class Transaction:
         return found
 
     def _pool(self, sequence: int) -> WarmPoolRecord | None:
-        """The pool of this row as it is now, None if it is gone. What it has heard of is kept."""
+        """Return the current pool of this row, or None if it was removed. The pool's latest snapshot is stored."""
         project, environment_class, at, after, document = self._connection.execute(
             "SELECT project, environment_class, settled_at, settled_sequence, document FROM warm_pools"
             " WHERE sequence = ?",
@@ -382,14 +382,14 @@ class Transaction:
         completions = [Completion(prebuild_id, _moment(completed)) for prebuild_id, completed in rows]
         current = settled_pool(known, completions, self._now)
         if current is None:
-            # Its place must be free for another one at once.
+            # A new pool must be able to use this project and class at once.
             self._connection.execute("DELETE FROM warm_pools WHERE sequence = ?", (sequence,))
         elif current is not known:
             self.put_pool(current)
         return current
 
     def _holders(self, pair: tuple[int, int]) -> list[int]:
-        """The rows of the pools that held the place of a project and class when last looked at: one or none."""
+        """Return the row of the pool that was not DELETED for a project and class when last read: one row or none."""
         query = f"SELECT sequence FROM warm_pools WHERE project = ? AND environment_class = ? AND {NOT_DELETED}"
         return [sequence for (sequence,) in self._connection.execute(query, pair)]
 
@@ -398,10 +398,10 @@ class Transaction:
         gone_at = next((step.due for step in record.timeline if step.phase is None), None)
         return record.phase.value, _micros(gone_at), self._micros, newest_prebuild, _written(_pool(), record)
 
-    # -- Keeping the tables in order
+    # -- Maintenance of the tables
 
     def sweep(self) -> None:
-        """Remove rows of what is gone. They are not seen in any case, so that it need not be all at once."""
+        """Remove rows of expired records. Queries never return these rows, so they may be removed in batches."""
         connection, limit = self._connection, self._to_sweep
         if not limit:
             return
@@ -410,7 +410,7 @@ class Transaction:
             (self._micros, limit),
         ).fetchall()
         if rows:
-            # A pool may not have heard yet that one of them was completed once.
+            # A pool may not have been updated yet with the completion of one of these prebuilds.
             for pair in {(project, environment_class) for _, project, environment_class in rows}:
                 for sequence in self._holders(pair):
                     self._pool(sequence)
@@ -426,7 +426,7 @@ class Transaction:
             connection.executemany("DELETE FROM warm_pools WHERE sequence = ?", pools)
 
     def _move_phases(self) -> None:
-        """Bring the phases up to date that a list can ask for, of all prebuilds that are not gone."""
+        """Update the phases that a list can filter by, for all prebuilds that are not expired."""
         connection, now = self._connection, self._micros
         at, after = -1, -1
         while True:
@@ -451,7 +451,7 @@ class Transaction:
             connection.executemany("UPDATE prebuilds SET kind = ?, next_change = ? WHERE sequence = ?", moved)
 
     def _keys(self, columns: tuple[str, ...], wanted: Filter) -> dict[str, list[int]]:
-        """The numbers that stand for the ids that a filter names, each once."""
+        """Return the numbers that represent the ids in a filter, without duplicates."""
         return {
             column: [self._number(value) for value in dict.fromkeys(wanted.columns[f"{column}_id"])]
             for column in columns
@@ -459,12 +459,12 @@ class Transaction:
         }
 
     def _number(self, name: str) -> int:
-        """The number that stands for an id. 64 bits that nobody can foresee: no two ids will ever have the same."""
+        """Return the number that represents an id: 64 unpredictable bits, so that ids never collide."""
         digest = hashlib.blake2b(name.encode(), digest_size=8, key=self._number_key).digest()
         return int.from_bytes(digest, signed=True)
 
 
-# Made when the first record is read or written: an emulator starts sooner without pydantic.
+# Created when the first record is read or written: without pydantic, the emulator starts faster.
 @cache
 def _prebuild() -> TypeAdapter[PrebuildRecord]:
     from pydantic import TypeAdapter
@@ -482,7 +482,7 @@ def _pool() -> TypeAdapter[WarmPoolRecord]:
 
 _compact = json.JSONEncoder(separators=(",", ":")).encode
 
-# A kind is the number of a phase times this, plus the number of a trigger.
+# A kind is the number of a phase times this factor, plus the number of a trigger.
 _SHIFT: Final = 16
 _PHASES: Final = {phase.value: phase.number for phase in PrebuildPhase}
 _TRIGGERS: Final = {trigger.value: trigger.number for trigger in PrebuildTrigger}
@@ -493,7 +493,7 @@ def _kind(phase: PrebuildPhase, trigger: PrebuildTrigger) -> int:
 
 
 def _course(record: PrebuildRecord) -> tuple[Any, ...]:
-    """The columns that tell what becomes of a prebuild: from `kind` to `changes`, as they are in the table."""
+    """Return the columns for the future of a prebuild: from `kind` to `changes`, in the order of the table."""
     changes: list[tuple[int, int]] = []
     kind = begin = _kind(record.phase, record.triggered_by)
     for step in record.timeline:
@@ -514,7 +514,7 @@ def _course(record: PrebuildRecord) -> tuple[Any, ...]:
 
 
 def _snapshot(steps: Iterable[Step]) -> tuple[datetime | None, datetime | None]:
-    """From when until when a prebuild is COMPLETED."""
+    """Return the start and the end of the time in which a prebuild is COMPLETED."""
     begin: datetime | None = None
     for step in steps:
         if begin is not None and step.phase is not PrebuildPhase.COMPLETED:
@@ -540,7 +540,7 @@ def _damaged(how: str) -> ConnectError:
 
 
 def _failure(error: sqlite3.Error) -> ConnectError | None:
-    """What a caller is told when the file fails, None where the fault is ours."""
+    """Return the error for the client when the file fails, or None for a bug of the emulator."""
     code = getattr(error, "sqlite_errorcode", None)
     primary = None if code is None else code & 0xFF
     if primary == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_WRITE:

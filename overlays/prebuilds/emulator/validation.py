@@ -1,4 +1,4 @@
-"""Requests checked by their pydantic models: what is accepted in which form, and all that is wrong with the others."""
+"""Validation of requests by their pydantic models, with all violations of an invalid request."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from .relaxed import with_relaxed_ids
 def validated(
     operation: Operation, fields: Mapping[str, Any], page: Mapping[str, str], *, relaxed_ids: bool
 ) -> dict[str, Any]:
-    """The request in the JSON form that `to_json` gives it.
+    """Return the request in the JSON form of `to_json`.
 
     Args:
-        operation: the method that was called.
-        fields: the request as it came.
-        page: what the query says of the page, which counts for more.
-        relaxed_ids: whether ids may be other than UUIDs.
+        operation: the method of the request.
+        fields: the request as received.
+        page: the pagination in the query, which takes precedence.
+        relaxed_ids: whether ids need not be UUIDs.
 
     Raises:
-        ConnectError: `invalid_argument`, with all that is wrong.
+        ConnectError: `invalid_argument`, with all violations.
     """
     model = with_relaxed_ids(operation.request) if relaxed_ids else operation.request
     errors: list[tuple[ValidationError, str | None]] = []
@@ -40,7 +40,7 @@ def validated(
     except ValidationError as error:
         errors.append((error, "pagination"))
     if message is None or errors:
-        from .violations import invalid_argument  # it brings protobuf along, which a good request has no need of
+        from .violations import invalid_argument  # it imports protobuf, which a valid request does not need
 
         raise invalid_argument(operation, model, errors)
     request = message.to_json()

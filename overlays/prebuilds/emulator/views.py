@@ -1,4 +1,4 @@
-"""Records as callers see them: protobuf JSON, with zero values left out and 64 bit integers as strings."""
+"""Records as clients see them: protobuf JSON, without zero values, and with 64-bit integers as strings."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, Final
 
 from .lifecycle import PrebuildRecord, SubjectRecord, WarmPoolRecord
 
-# The store remembers as many records; each is most often seen as it was the last time.
+# The store caches the same number of records. Most records have not changed since they were last returned.
 _REMEMBERED: Final = 1000
 
 
 @lru_cache(_REMEMBERED)
 def prebuild_view(prebuild: PrebuildRecord, base_url: str) -> dict[str, Any]:
-    """A `Prebuild` message, which must not be changed: the same one may be answered again.
+    """Return a `Prebuild` message. It must not be modified, because it may be returned again.
 
-    The log's address stands below `base_url`, which ends without a slash.
+    The log's URL starts with `base_url`, which has no trailing slash.
     """
     up = prebuild.has_environment
     return {
@@ -51,15 +51,15 @@ def prebuild_view(prebuild: PrebuildRecord, base_url: str) -> dict[str, Any]:
 
 
 def warm_pool_view(pool: WarmPoolRecord) -> dict[str, Any]:
-    """A `WarmPool` message."""
+    """Return a `WarmPool` message."""
     spec: dict[str, Any] = {"specVersion": str(pool.spec_version)}
     if pool.min_size == pool.max_size:
-        # ASSUMPTION: the deprecated size is told where it says the same as the bounds, and only there.
+        # ASSUMPTION: the deprecated size is returned only if it equals both bounds.
         spec["desiredSize"] = pool.max_size
     if pool.snapshot_id is not None:
         spec["snapshotId"] = pool.snapshot_id
     spec["desiredPhase"] = pool.desired_phase.value
-    # The bounds have explicit presence: a minimum of 0 is written.
+    # The bounds have explicit presence, so that a minimum of 0 is included.
     spec["minSize"] = pool.min_size
     spec["maxSize"] = pool.max_size
     return {
@@ -85,7 +85,7 @@ def warm_pool_view(pool: WarmPoolRecord) -> dict[str, Any]:
 
 
 def timestamp(moment: datetime) -> str:
-    """A moment as protobuf JSON writes it: in UTC, with 0, 3 or 6 decimals, whichever it needs."""
+    """Format a time as protobuf JSON does: in UTC, with 0, 3 or 6 decimals as needed."""
     precision = "microseconds" if moment.microsecond % 1000 else "milliseconds" if moment.microsecond else "seconds"
     return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=precision)}Z"
 
@@ -95,5 +95,5 @@ def _subject(subject: SubjectRecord) -> dict[str, Any]:
 
 
 def _present(**fields: Any) -> dict[str, Any]:
-    """The fields that have a value other than zero."""
+    """Return the fields with non-zero values."""
     return {name: value for name, value in fields.items() if value}

@@ -1,6 +1,6 @@
-"""What is wrong with a request: the findings of its pydantic model as violations of protobuf's validation rules.
+"""Violations of protobuf's validation rules, derived from the errors of a request's pydantic model.
 
-The rule ids, and the paths to the rules, are those of `buf.validate`, as the service's descriptor states the bounds.
+The rule ids and the rule paths are those of `buf.validate`, as the service's descriptor specifies them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from .details import PathElement, Violation
 from .errors import ConnectCode, ConnectError
 
 MOST: Final = 100
-"""The most violations that are told of one request."""
+"""The maximum number of reported violations of a request."""
 
-# Of a list that is too long, so many items are looked at.
+# The maximum number of items that are checked in a list that is too long.
 _MOST_ITEMS = 1000
 
 _BOOL = FieldDescriptor.TYPE_BOOL
@@ -55,12 +55,12 @@ _DURATION = PathElement(21, "duration", _MESSAGE)
 def invalid_argument(
     operation: Operation, model: type[Message], errors: Sequence[tuple[ValidationError, str | None]]
 ) -> ConnectError:
-    """The answer to a request that breaks rules: each of them, for people and for programs.
+    """Return the error for a request that violates rules, with each violation for people and for programs.
 
     Args:
-        operation: the method that was called.
-        model: what its request was checked against.
-        errors: what pydantic reports: on the whole request, or on a message that is the field of this JSON name.
+        operation: the method of the request.
+        model: the model that validated the request.
+        errors: pydantic's errors, for the whole request or for a message in the field of this JSON name.
     """
     found = [item for error, within in errors for item in _violations(operation, model, error, within)]
     texts = [f"{violation.path}: {violation.message}" for violation in found[:MOST]]
@@ -74,7 +74,7 @@ def invalid_argument(
 
 
 def out_of_order(method: str, name: str, reason: str) -> ConnectError:
-    """The answer to a request that is in order by itself, but whose field `name` is not beside what is stored."""
+    """Return the error for a valid request whose field `name` conflicts with the stored record."""
     field = descriptor_of(request_class(method)).fields_by_name[name]
     violation = Violation((PathElement(field.number, field.name, field.type),), reason, *_ordered(field))
     return ConnectError(
@@ -87,14 +87,14 @@ def out_of_order(method: str, name: str, reason: str) -> ConnectError:
 def _violations(
     operation: Operation, model: type[Message], error: ValidationError, within: str | None
 ) -> Iterator[Violation]:
-    """Every violation that pydantic has found, in the order of its report."""
+    """Return every violation that pydantic has found, in pydantic's order."""
     descriptor = descriptor_of(request_class(operation.name))
     for item in error.errors(include_url=False):
         if within is not None:
             item["loc"] = (within, *item["loc"])
         yield _violation(model, descriptor, item)
         if item["type"] == "too_long":
-            # Pydantic does not look at the items of such a list.
+            # Pydantic does not validate the items of such a list.
             info = _field(model, descriptor, item["loc"])[0]
             items = cast("list[Any]", item["input"])[:_MOST_ITEMS]
             try:
@@ -118,7 +118,7 @@ def _violation(model: type[Message], descriptor: Descriptor, item: ErrorDetails)
 def _field(
     model: type[Message], descriptor: Descriptor, location: tuple[int | str, ...]
 ) -> tuple[FieldInfo, FieldDescriptor, tuple[PathElement, ...]]:
-    """The field that a location of pydantic's leads to, and the path to it."""
+    """Return the field at a pydantic location, and the path to it."""
     path: list[PathElement] = []
     info: Any = None
     field: Any = None
@@ -136,7 +136,7 @@ def _field(
 
 
 def _rule(item: ErrorDetails, info: FieldInfo, field: FieldDescriptor) -> tuple[str, tuple[PathElement, ...]]:
-    """The id of the rule that is broken, and the path to it; empty where the value is not of the field's type."""
+    """Return the id and the path of the violated rule; both are empty if the value has the wrong type."""
     value = item["input"]
     match item["type"]:
         case "required":
@@ -165,14 +165,14 @@ def _rule(item: ErrorDetails, info: FieldInfo, field: FieldDescriptor) -> tuple[
 
 
 def _ordered(field: FieldDescriptor) -> tuple[str, tuple[PathElement, ...]]:
-    # ASSUMPTION: no descriptor states that one field is at most another, so this id is made up.
+    # ASSUMPTION: no descriptor specifies that one field is at most another, so this id is invented.
     return f"{field.name}.ordered", ()
 
 
 def _bounds(
     of: PathElement, kind: int, *, lowest_number: int, low: bool, high: bool
 ) -> tuple[str, tuple[PathElement, ...]]:
-    """The rule of a number's bounds. Where both are given, there is one rule for the two, found at the lower one."""
+    """Return the rule for a number's bounds. If both bounds are given, one rule covers both, at the lower bound."""
     name = "gte_lte" if low and high else "gte" if low else "lte"
     bound = PathElement(lowest_number + 3, "gte", kind) if low else PathElement(lowest_number + 1, "lte", kind)
     return f"{of.name}.{name}", (of, bound)
@@ -199,7 +199,7 @@ def _is_duration(value: object) -> bool:
 
 
 def _marks(info: FieldInfo) -> Iterator[Any]:
-    """What the field's annotation is marked with."""
+    """Yield the metadata of the field's annotation."""
     yield from info.metadata
     for kind in _parts(info.annotation):
         if typing.get_origin(kind) is typing.Annotated:
@@ -211,7 +211,7 @@ def _marks(info: FieldInfo) -> Iterator[Any]:
 
 
 def _list_of(annotation: Any) -> Any:
-    """The list among the parts of an annotation, without a limit of its length."""
+    """Return the list type in an annotation, without its length limit."""
     return next(kind for kind in _parts(annotation) if typing.get_origin(kind) is list)
 
 
@@ -224,7 +224,7 @@ def _parts(annotation: Any) -> Iterator[Any]:
 
 
 def _message_model(annotation: Any) -> type[Message]:
-    """The model among the parts of a field's annotation."""
+    """Return the message model in a field's annotation."""
     if isinstance(annotation, type) and issubclass(annotation, Message):
         return annotation
     return next(model for part in typing.get_args(annotation) if (model := _message_model(part)))
