@@ -456,7 +456,7 @@ class _Probing:
             if method == "CreatePrebuild":
                 self.refuse("required-fields", method, {**self.fresh(method), "projectId": ""}, "an empty projectId")
             elif not session.is_open or self.pool is None:
-                self.refuse_disorder(method, self.fresh(method))  # otherwise it was asked for already
+                self.refuse_disorder(method, self.fresh(method))  # otherwise the call was checked already
             self.judge_nothing_made(method, session.since(mark))
 
     def malformed(self, method: str, name: str) -> tuple[str, str]:
@@ -882,7 +882,7 @@ class _Probing:
     ) -> list[dict[str, Any]]:
         """Every item in a filtered list matches the filter, and the list contains every known match.
 
-        In a list that is not limited to projects of the run, changes by other clients between two pages can hide an item.
+        In a list that is not limited to projects of the run, changes by other clients between pages can hide an item.
         """
         session = self.session
         is_ours = bool(filters.get("projectIds"))
@@ -945,7 +945,7 @@ class _Probing:
         if not before:
             return
         name = PrebuildPhase[before].value
-        # Values are alternatives in any position. A value that matches no resource of the run does not widen the filter.
+        # Values are alternatives in any position. A value without a match in the run does not widen the filter.
         around = ("DELETED", "CANCELLED" if before == "FAILED" else "FAILED")
         asked = [PrebuildPhase[around[0]].value, name, PrebuildPhase[around[1]].value]
         filters = {"projectIds": [project], "phases": asked}

@@ -154,8 +154,8 @@ class _Transport(RequestsTransport):
 class _Run:
     """One run: the permitted requests, the substitutes for generated ids, and the latest response.
 
-    Generated ids identify no resource. Every second valid request therefore receives an id of a resource that the session
-    has created, and creates use the projects of the session.
+    Generated ids identify no resource. Every second valid request therefore receives an id of a resource that the
+    session has created, and creates use the projects of the session.
     """
 
     def __init__(self, session: Session, *, deep: bool) -> None:
