@@ -291,7 +291,7 @@ def _pieces(text: str, variables: Mapping[str, Value]) -> list[str]:
 
 
 def _printed(body: bytes, variables: Mapping[str, Value], secrets: Collection[str]) -> str:
-    """A shell command that prints the body. Binary bytes are in octal; a long run of one byte is written as its length."""
+    """A shell command that prints the body: binary bytes in octal, and a long run of one byte by its length."""
     steps: list[str] = []
     for piece in _pieces(masked(body.decode("latin-1"), secrets), variables):
         if piece in variables:
