@@ -103,9 +103,9 @@ class Lists:
     def filter(self, words: Mapping[str, str], which: int) -> dict[str, list[str]]:
         """The filter that these words mean, field by field.
 
-        Projects and classes are the numbers of places. Phases are the current phase of one prebuild (`of-one`), all phases
-        but this one (`of-others`), or two phases (`of-two`). Creators and executors are the `caller`. A `?` is an unknown
-        id, and the empty word an empty list.
+        Projects and classes are the numbers of places. Phases are the current phase of one prebuild (`of-one`), all
+        phases but this one (`of-others`), or two phases (`of-two`). Creators and executors are the `caller`. A `?` is
+        an unknown id, and the empty word an empty list.
 
         Args:
             words: the word for each field.
