@@ -24,7 +24,7 @@ class Deletion:
 
         Args:
             made: the resource.
-            beside: the number of other resources to check, which must stay unchanged. The checks give the deletion time.
+            beside: the number of other resources to check, which must stay unchanged. This gives the deletion time.
         """
         world, method = self.world, DELETE[made.kind]
         world.look(made)
