@@ -1,4 +1,4 @@
-"""Does the hand-kept schema still say what the vendor publishes?
+"""Compares our schema with the descriptor that the vendor publishes.
 
     python -m generator.upstream [--schema FILE] [--wheel FILE]
 
