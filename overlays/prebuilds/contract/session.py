@@ -137,7 +137,7 @@ class _Shared:
 
 
 class Session:
-    """Sends requests to one server, within what the run may do.
+    """Sends requests to one server, within the limits of the run.
 
     Args:
         transport: sends requests to the server.
