@@ -1,4 +1,4 @@
-"""`python -m generator`: what `make gen` and `make gen-check` run."""
+"""`python -m generator`: the program behind `make gen` and `make gen-check`."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _outcome(project: pipeline.Project, before: int | None) -> str:
 
 
 def _printable(text: str) -> str:
-    """`text` without what a terminal would obey: the schema's text is data."""
+    """`text` without terminal control sequences: the schema's text is data."""
     return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
 
 

@@ -1,7 +1,7 @@
 """Stage `generate`, first half: the package `prebuild_api`, by openapi-python-client with our templates.
 
-openapi-python-client is given the skeleton of the schema: each message, enum and method, under a name that it cannot
-change. It says which files there are; the templates take everything else from `spec.Api`.
+openapi-python-client receives the skeleton of the schema: each message, enum and method, under a name that it cannot
+change. It determines the files; the templates take everything else from `spec.Api`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def generate(api: spec.Api, out: Path) -> None:
     """Write the package `prebuild_api` to the directory `out`, unformatted.
 
     Raises:
-        PipelineError: openapi-python-client reported anything at all; it drops what it does not understand.
+        PipelineError: openapi-python-client reported a warning or error; it drops input that it does not understand.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     source = out.parent / "openapi.json"
@@ -78,7 +78,7 @@ def generate(api: spec.Api, out: Path) -> None:
 def copy_runtime(folder: str, modules: tuple[str, ...], out: Path) -> None:
     """Copy modules of `runtime` that do not depend on the schema, and `scalars`, which both packages have."""
     for name in modules:
-        # In the package, `scalars` stands beside them.
+        # In the package, `scalars` is in the same directory.
         source = (RUNTIME / folder / f"{name}.py").read_text(encoding="utf-8")
         text = _RUNTIME_IMPORT.sub(r"\1from .\2 import", source)
         (out / f"{name}.py").write_text(text, encoding="utf-8")
@@ -158,7 +158,7 @@ def method_doc(api: spec.Api, operation: spec.Operation, indent: int) -> str:
 
 
 def endpoint_doc(operation: spec.Operation, returns: str) -> str:
-    """The docstring of an endpoint function; the module's says what the method does."""
+    """The docstring of an endpoint function; the module's docstring describes the method."""
     given = [(field.name, attributes.attribute_doc(field)) for field in operation.query]
     return texts.call_docstring(
         [operation.summary, _deprecation(operation)],

@@ -64,7 +64,7 @@ def attribute_default(api: spec.Api, field: spec.Field, *, cyclic: bool = False)
 
 
 def attribute_doc(field: spec.Field) -> str:
-    """What a reader of the attribute needs to know: meaning, bounds, deprecation."""
+    """The documentation of the attribute: meaning, bounds, deprecation."""
     text = field.description or f"`{field.name}`."
     bounds = ", ".join(
         _BOUNDS[key].format(value) for key, value in field.bounds.items() if not re.search(rf"\b{value}\b", text)

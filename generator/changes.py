@@ -30,14 +30,14 @@ class Change:
 
     @property
     def text_only(self) -> bool:
-        """Whether no program can tell the difference."""
+        """Whether no program can observe the difference."""
         return self.text == _DESCRIPTIONS
 
 
 def changes(
     before: spec.Api, after: spec.Api, old: dict[str, Any], new: dict[str, Any], todo: list[str]
 ) -> Iterator[Change]:
-    """All differences; what a person has to do about them goes to `todo`."""
+    """All differences; changes that need manual work go to `todo`."""
     count = 0
     for change in _changes(before, after, todo):
         count += 1
@@ -72,7 +72,7 @@ def _changes(before: spec.Api, after: spec.Api, todo: list[str]) -> Iterator[Cha
 
 
 def _elsewhere(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Change]:
-    """Differences in what the model of the schema does not have: tags, security, the responses of errors."""
+    """Differences outside the model of the schema: tags, security, the responses of errors."""
     places: list[Callable[[dict[str, Any]], Any]] = [
         lambda document: {"tags": document.get("tags", [])},
         lambda document: {"security": document.get("security", [])},
@@ -82,7 +82,7 @@ def _elsewhere(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Change]:
     ]
     for place in places:
         for pointer, left, right in _differing(_bare(place(old)), _bare(place(new)), "#"):
-            if pointer.count("/") > 2 or not pointer.startswith("#/paths"):  # methods themselves are told of above
+            if pointer.count("/") > 2 or not pointer.startswith("#/paths"):  # methods themselves are reported above
                 yield Change(f"{pointer}: {_short(left)} -> {_short(right)}")
 
 
@@ -270,7 +270,7 @@ def _field(place: str, old: spec.Field, new: spec.Field, sent: bool, received: b
     if old.name != new.name:
         yield Change(f"{place}: its name in Python: {old.name} -> {new.name}", breaking=True)
     if old.required != new.required:
-        # Callers have to give what is newly required, and readers can no longer rely on what is not.
+        # Callers must provide newly required fields, and readers can no longer rely on optional fields.
         breaking = sent if new.required else received
         yield Change(f"{place}: {'required' if new.required else 'no longer required'}", breaking=breaking)
     if old.explicit != new.explicit:

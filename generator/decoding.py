@@ -1,4 +1,4 @@
-"""What the decoders of the client's models ask about a value."""
+"""The conditions that the decoders of the client's models check."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def unusual(field: spec.Field) -> str:
 
 
 def reader(api: spec.Api, field: spec.Field) -> str:
-    """What reads a value of the field in any form that protobuf JSON allows."""
+    """The decoder of the field for any form that protobuf JSON allows."""
     if field.kind == "enum":
         return f"{field.type}.from_json"
     if field.kind == "json":
@@ -36,7 +36,7 @@ def reader(api: spec.Api, field: spec.Field) -> str:
 
 
 def other_names(message: spec.Message) -> dict[str, str]:
-    """The names beside their JSON names that fields may have: those in protobuf and in Python."""
+    """The alternatives to the JSON names of fields: their names in protobuf and in Python."""
     json_names = {field.json_name for field in message.fields}
     return {
         name: field.json_name

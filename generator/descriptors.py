@@ -1,4 +1,4 @@
-"""The protobuf descriptor set of the schema: what `protoc` would make of a `.proto` file of the same content."""
+"""The protobuf descriptor set of the schema: `protoc` would produce it from an equivalent `.proto` file."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _named_in(reason: str, api: spec.Api) -> str:
 
 
 class _Builder:
-    """Collects the parts of one file, and what is wrong with them."""
+    """Collects the parts of one file, and their problems."""
 
     def __init__(self, api: spec.Api) -> None:
         self.api = api
@@ -156,7 +156,7 @@ class _Builder:
             return
         home = self.messages[outer].enum_type if outer else self.file.enum_type
         target = home.add(name=short)
-        # protobuf asks for the zero member in the first place.
+        # protobuf requires the zero member in the first position.
         for member in sorted(enum.members, key=lambda member: member.number != 0):
             if member.number is None:
                 self._problem(enum.name, f"the member {member.value} has no number")

@@ -27,7 +27,7 @@ _TYPES = {
 
 
 def check(document: Document) -> list[Problem]:
-    """What is wrong with the shape of `document`."""
+    """The problems in the shape of `document`."""
     problems: list[Problem] = []
     for error in _validator().iter_errors(document.data):
         for pointer, reason in _reasons(error, document.data):
@@ -49,7 +49,7 @@ def _validator() -> jsonschema_rs.Draft202012Validator:
 
 
 def _reasons(error: jsonschema_rs.ValidationError, data: Any) -> list[tuple[str, str]]:
-    """The places and reasons of an error; one of unknown keys has several."""
+    """The places and reasons of an error; an error of unknown keys has several."""
     kind: Any = error.kind
     pointer = join("#", *error.instance_path) if error.instance_path else "#"
     # The validator takes a key such as `200` for an index.
@@ -110,7 +110,7 @@ def describe(value: object) -> str:
 
 
 def _keyword(path: list[str]) -> Any:
-    """What stands at a path of the dialect."""
+    """The value at a path of the dialect."""
     node: Any = _schema()
     for step in path:
         node = node[int(step)] if is_list(node) else node[step]

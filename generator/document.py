@@ -80,7 +80,7 @@ def is_list(value: Any) -> TypeGuard[list[Any]]:
 
 
 def join(pointer: str, *keys: str | int) -> str:
-    """`pointer` extended by `keys`, escaped as RFC 6901 asks."""
+    """`pointer` extended by `keys`, escaped according to RFC 6901."""
     return "/".join([pointer, *(str(key).replace("~", "~0").replace("/", "~1") for key in keys)])
 
 
@@ -88,7 +88,7 @@ def load(path: Path) -> Document:
     """Read the schema at `path`.
 
     Raises:
-        PipelineError: the file cannot be read, is too large or not YAML, or holds what JSON cannot.
+        PipelineError: the file cannot be read, is too large, is not valid YAML, or contains values outside JSON.
     """
     return parse(_text(path), path)
 

@@ -17,7 +17,7 @@ from .runtime import scalars
 
 @dataclass(frozen=True)
 class Example:
-    """An example value, and the component whose schema it has to keep."""
+    """An example value, and the component whose schema it must match."""
 
     pointer: str
     component: str
@@ -37,7 +37,7 @@ def find(document: dict[str, Any]) -> Iterator[Example]:
 
 
 def check(document: Document, api: spec.Api) -> list[Problem]:
-    """What is wrong with the examples."""
+    """The problems of the examples."""
     validators: dict[str, jsonschema_rs.Draft202012Validator] = {}
     problems: list[Problem] = []
     for example in find(document.data):

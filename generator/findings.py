@@ -1,4 +1,4 @@
-"""What the checks of stage `lint` have found so far."""
+"""The findings of stage `lint`."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Findings:
             self.problems.append(self.document.problem(pointer, reason))
 
     def reference(self, value: dict[str, Any], pointer: str, folder: str, beside: frozenset[str]) -> bool:
-        """Whether `value` is a reference into `folder` of the components; a bad one is a problem.
+        """Whether `value` is a reference into `folder` of the components; an invalid reference is a problem.
 
-        Beside the reference, `value` may only have the keys `beside`.
+        Besides the reference, `value` may only have the keys `beside`.
         """
         if "$ref" not in value:
             return False

@@ -1,7 +1,7 @@
-"""Stage `lint`: is the schema one that all later stages understand, and consistent with itself?
+"""Stage `lint`: checks that all later stages support the schema, and that it is consistent.
 
-The rules are a closed world: a key that the dialect does not have is an error, because a tool further down would drop
-it without a word. `schema/README.md` documents the vocabulary, `schema/openapi.schema.json` its shape.
+The rules are a closed world: a key outside the dialect is an error, because a later tool would silently drop it.
+`schema/README.md` documents the vocabulary, `schema/openapi.schema.json` its shape.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TO_BE_WRITTEN = "TO BE WRITTEN"
 
 
 def unwritten(document: Document) -> list[Problem]:
-    """The texts that are to be written. They are no reason to reject the schema."""
+    """The placeholder texts that remain to be written. They are no reason to reject the schema."""
 
     def find(value: Any, pointer: str) -> Iterator[str]:
         if is_mapping(value):

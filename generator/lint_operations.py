@@ -12,13 +12,13 @@ from .document import join
 from .findings import Findings, component
 from .lint_schemas import parameter
 
-# Methods that the overlay adds to those of the first service; one of the schema would be hidden by it.
+# Methods that the overlay adds to the first service; a schema method with the same name would be hidden.
 HELPER_METHODS = (
     "cancel_active", "create_and_wait", "ensure_warm_pool", "latest", "logs", "prune", "wait", "wait_all",
     "wait_warm_pool", "watch",
 )  # fmt: skip
 
-# What both clients have beside the services.
+# The attributes of both clients in addition to the services.
 CLIENT_NAMES = (
     "aclose", "base_url", "close", "get_async_httpx_client", "get_httpx_client", "is_closed", "prebuilds",
     "with_options",
@@ -32,7 +32,7 @@ _NONE: frozenset[str] = frozenset()
 
 
 def shape(findings: Findings) -> None:
-    """What may stand where: later checks rely on it."""
+    """The permitted keywords in each place: later checks rely on them."""
     for name, item in findings.data["components"].get("responses", {}).items():
         _response(findings, item, join("#/components/responses", name))
     if not findings.data["paths"]:
@@ -84,7 +84,7 @@ def named_fields(findings: Findings) -> None:
 
 
 def meaning(findings: Findings, api: spec.Api) -> None:
-    """Whether what is said of methods is consistent."""
+    """Whether the keywords of methods are consistent."""
     _relied_upon(findings, api)
     for operation in api.operations:
         if operation.paging:

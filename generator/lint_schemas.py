@@ -46,7 +46,7 @@ _NONE: frozenset[str] = frozenset()
 
 
 def shape(findings: Findings) -> None:
-    """What may stand where: later checks rely on it."""
+    """The permitted keywords in each place: later checks rely on them."""
     for name, item in findings.data.get("x-formats", {}).items():
         _format(findings, item, join("#/x-formats", name), name)
     for name, item in findings.data["components"].get("parameters", {}).items():
@@ -61,7 +61,7 @@ def shape(findings: Findings) -> None:
 
 
 def meaning(findings: Findings) -> None:
-    """Whether what is said of messages and enums is consistent."""
+    """Whether the keywords of messages and enums are consistent."""
     _unique_names(findings)
     for name, schema in findings.schemas.items():
         pointer = join("#/components/schemas", name)
@@ -329,7 +329,7 @@ def _needed(findings: Findings) -> None:
 
 
 def _endless(findings: Findings) -> None:
-    """Messages that always hold one another: there is no document of them."""
+    """Messages that always contain each other: no finite document can represent them."""
 
     def always(name: str) -> Iterator[str]:
         for field in findings.schemas[name].get("required", []):

@@ -21,7 +21,7 @@ class Project:
 
     @property
     def schema(self) -> Path:
-        """What is read."""
+        """The input files."""
         return self.root / "schema" / "prebuild_service.yaml"
 
     @property
@@ -31,20 +31,20 @@ class Project:
 
     @property
     def generated(self) -> Path:
-        """What is replaced."""
+        """The files that a run replaces."""
         return self.root / "generated"
 
 
 def generate(project: Project, progress: Callable[[str], None], notice: Callable[[str], object]) -> report.Report:
-    """Replace `generated/` by what the schema says now, and enter what changed into the change log.
+    """Regenerate `generated/` from the schema, and add the changes to the change log.
 
     Args:
-        project: where to read and write.
-        progress: told the name of each stage as it begins.
-        notice: told what else there is to know.
+        project: the paths to read and write.
+        progress: called with the name of each stage as it begins.
+        notice: called with other messages.
 
     Raises:
-        PipelineError: the schema, or what came of it, is not right. Nothing has changed.
+        PipelineError: the schema, or the code generated from it, is invalid. Nothing has changed.
     """
     with _alone(project, notice):
         if swap.repair(project.generated, project.change_log):
@@ -61,10 +61,10 @@ def generate(project: Project, progress: Callable[[str], None], notice: Callable
 
 
 def check(project: Project, progress: Callable[[str], None], notice: Callable[[str], object]) -> list[str]:
-    """The differences between `generated/` and what the schema gives; empty if there are none.
+    """The differences between `generated/` and a new generation; empty if there are none.
 
     Raises:
-        PipelineError: as of `generate`.
+        PipelineError: as for `generate`.
     """
     with _alone(project, notice), _built(project, progress, notice) as new:
         progress("compare")
@@ -82,7 +82,7 @@ def _alone(project: Project, notice: Callable[[str], object]) -> Generator[None]
 
 @contextmanager
 def _built(project: Project, progress: Callable[[str], None], notice: Callable[[str], object]) -> Generator[Path]:
-    """The packages, made and verified in a directory beside `generated/`."""
+    """The packages, generated and verified in a directory next to `generated/`."""
     progress("lint")
     source = document.load(project.schema)
     model = lint.lint(source)

@@ -1,4 +1,4 @@
-"""What the pipeline says when it stops."""
+"""The error that stops the pipeline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage `report`: what changed since the last generation, what that breaks, and what is left to do by hand."""
+"""Stage `report`: the changes since the last generation, their effects on compatibility, and the manual work left."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Report:
 
     @property
     def breaking(self) -> list[Change]:
-        """The changes that callers have to know of."""
+        """The changes that affect callers."""
         return [change for change in self.changes if change.breaking]
 
     def __str__(self) -> str:
@@ -63,7 +63,7 @@ def compare(old: dict[str, Any] | None, new: dict[str, Any]) -> Report:
 
 
 def proposed_version(version: str, report: Report) -> str | None:
-    """The version that should follow `version`; None if there is no change, or `version` is not three numbers."""
+    """The next version after `version`; None without changes, or if `version` does not consist of three numbers."""
     match = re.fullmatch(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})", version)
     if match is None or not report.changes:
         return None

@@ -40,7 +40,7 @@ def full(api: spec.Api, message: spec.Message, within: tuple[str, ...] = ()) -> 
 
 
 def minimal(api: spec.Api, message: spec.Message) -> dict[str, Any]:
-    """A document of `message` with the required fields alone."""
+    """A document of `message` with only the required fields."""
     result: dict[str, Any] = {}
     for field in message.required_fields:
         if field.kind == "message" and not (field.repeated or field.mapped):

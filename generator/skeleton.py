@@ -1,4 +1,4 @@
-"""The skeleton of the schema for openapi-python-client: what there is, under names that it cannot change."""
+"""The skeleton of the schema for openapi-python-client: its elements, under names that it cannot change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import spec
 
 @dataclass(frozen=True)
 class Skeleton:
-    """An OpenAPI document without texts and fields, and what its names stand for."""
+    """An OpenAPI document without texts and fields, and the meaning of its names."""
 
     document: dict[str, Any]
     components: dict[str, str] = field(default_factory=dict[str, str])

@@ -16,7 +16,7 @@ from .runtime.wire import base
 
 Kind = Literal["string", "integer", "boolean", "number", "timestamp", "enum", "message", "json"]
 
-# What a format means on the wire. Formats declared in `x-formats` are resolved to their base first.
+# The wire type of each format. Formats declared in `x-formats` are resolved to their base first.
 STRING_FORMATS = ("int64", "uint64", "date-time", "uuid", "uri", "byte", "protobuf-duration")
 NUMBER_FORMATS = {"int32": "integer", "uint32": "integer", "float": "number", "double": "number"}
 
@@ -36,7 +36,7 @@ class Format:
 class Field:
     """One field of a message. `type` is the component's name where `kind` is `enum` or `message`.
 
-    `name` is the attribute of the client's model, `wire_name` that of the server's model.
+    `name` is the attribute of the client's model, `wire_name` the attribute of the server's model.
     """
 
     json_name: str
@@ -61,7 +61,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Message:
-    """An object schema. `protobuf_name` is None for what is not of the service's protobuf package."""
+    """An object schema. `protobuf_name` is None for an object outside the service's protobuf package."""
 
     name: str
     module: str
@@ -73,11 +73,11 @@ class Message:
 
     @property
     def required_fields(self) -> tuple[Field, ...]:
-        """The fields that have to be there."""
+        """The required fields."""
         return tuple(field for field in self.fields if field.required)
 
     def field(self, json_name: str) -> Field:
-        """The field of that name; it has to exist."""
+        """The field with that name; it must exist."""
         return next(field for field in self.fields if field.json_name == json_name)
 
 
@@ -133,7 +133,7 @@ class Keyword:
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of a service. `constant` is its name in `operations`, `page` that of its class in `pages`."""
+    """One method of a service. `constant` is its name in `operations`, `page` the name of its class in `pages`."""
 
     name: str
     module: str
@@ -171,7 +171,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Api:
-    """The whole schema. The first service is the one that the client's overlay is written for."""
+    """The whole schema. The client's overlay is written for the first service."""
 
     title: str
     version: str
@@ -190,7 +190,7 @@ class Api:
         return self.services[0].name if self.services else ""
 
     def inner_first(self) -> list[Message]:
-        """All messages, each behind those that it is made of, as far as they are not made of one another."""
+        """All messages, each after the messages that it contains, except in cycles."""
         done: dict[str, Message] = {}
 
         def visit(message: Message, trail: tuple[str, ...]) -> None:
@@ -217,8 +217,8 @@ class Api:
         return found
 
 
-# Names that the annotations of generated code use, and what every model defines itself. All other names in generated
-# code begin with an underscore or a capital letter, as no name of a field does.
+# Names that annotations of generated code use, or that every model defines. All other names in generated code begin
+# with an underscore or a capital letter, and no field name does.
 _TAKEN_NAMES = (
     "bool", "bytes", "datetime", "dict", "float", "int", "list", "str",
     "additional_properties", "from_dict", "self", "to_dict", "to_json",
@@ -262,7 +262,7 @@ def protobuf_name(json_name: str) -> str:
 
 
 def unique(name: str, taken: Collection[str]) -> str:
-    """`name` with as many underscores behind it as keep it apart from those that are `taken`."""
+    """`name` with enough trailing underscores to differ from the names in `taken`."""
     while name in taken:
         name += "_"
     return name
@@ -386,9 +386,9 @@ def _operation(
 
 
 def keywords_of(request: Message, flatten: tuple[Field, ...], messages: Mapping[str, Message]) -> Iterator[Keyword]:
-    """The keywords of a client method: the fields of its request, and of those that are flattened.
+    """The keywords of a client method: the fields of its request, and of flattened fields.
 
-    A flattened field whose name is taken goes by the name of both: `filter_token`.
+    If the name of a flattened field is taken, its keyword combines both names: `filter_token`.
     """
     taken: set[str] = set(OPTION_NAMES)
     for field in request.fields:
@@ -436,7 +436,7 @@ def _message(name: str, module: str, schema: dict[str, Any], enums: dict[str, En
 
 
 def _distinct(fields: list[Field]) -> tuple[Field, ...]:
-    """`fields` with attribute names that differ. Of two alike, that with the lower number keeps its name."""
+    """`fields` with unique attribute names. Of two equal names, the field with the lower number keeps its name."""
     names: dict[str, str] = {}
     wire_names: dict[str, str] = {}
     for field in sorted(fields, key=lambda field: (field.number or 0, field.json_name)):

@@ -1,4 +1,4 @@
-"""Stage `format and stamp`: generated files get their layout from ruff, and a line that says where they are from."""
+"""Stage `format and stamp`: ruff formats the generated files, and each file gets a line that names its source."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def format_and_stamp(root: Path) -> None:
     """Lay out every Python file below `root`, drop unused imports, and stamp it.
 
     Raises:
-        PipelineError: a file is no valid Python, or ruff found what it could not mend.
+        PipelineError: a file is not valid Python, or ruff found an error that it could not fix.
     """
     _ruff("check", *_RULES, root=root)
     _ruff("format", root=root)

@@ -1,7 +1,7 @@
-"""Stage `swap`: the new packages and the change log take the place of the old ones, together or not at all.
+"""Stage `swap`: the new packages and the change log replace the old ones, together or not at all.
 
-A run works in a directory of its own beside `generated/`. What it finds there of a run that was killed, it puts right
-first: see `repair`.
+A run works in its own directory next to `generated/`. It first repairs the leftovers of runs that were killed: see
+`repair`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def lock(folder: Path, waiting: Callable[[], object]) -> Generator[None]:
 
 @contextmanager
 def workspace(target: Path) -> Generator[Path]:
-    """A directory beside `target`, on the same file system, that is gone afterwards."""
+    """A directory next to `target`, on the same file system, that is deleted afterwards."""
     target.parent.mkdir(parents=True, exist_ok=True)
     path = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
@@ -58,7 +58,7 @@ def workspace(target: Path) -> Generator[Path]:
 
 
 def repair(target: Path, log: Path) -> bool:
-    """Put right what runs left behind that were killed; whether there was anything.
+    """Repair the leftovers of killed runs, and return whether there were any.
 
     The packages and the log are those before such a run, unless it had put both in place.
     """
@@ -76,7 +76,7 @@ def repair(target: Path, log: Path) -> bool:
 def swap(space: Path, target: Path, log: Path, entries: str | None) -> None:
     """Put the directory `space / target.name` in the place of `target`, and `entries` into `log`, None leaves the log.
 
-    What has been done of it is undone if the rest fails.
+    If a step fails, the completed steps are undone.
     """
     new, old = space / target.name, space / _REPLACED
     if entries is not None:
@@ -94,7 +94,7 @@ def swap(space: Path, target: Path, log: Path, entries: str | None) -> None:
 
 
 def restore_log(space: Path, log: Path) -> None:
-    """Undo what the run of `space` did to the log, unless somebody has changed it since."""
+    """Undo the run's change of the log, unless somebody has changed the log since."""
     after = _read(space / _LOG_AFTER)
     if after is None or _read(log) != after:
         return
@@ -117,7 +117,7 @@ def _write_log(space: Path, log: Path, entries: str) -> None:
 
 
 def differences(new: Path, target: Path) -> list[str]:
-    """A unified diff from `target` to `new`, with files that only one of them has; empty if they are the same."""
+    """A unified diff from `target` to `new`, including files on only one side; empty if they are equal."""
     names = {path.relative_to(root) for root in (new, target) if root.exists() for path in files(root)}
     lines: list[str] = []
     for name in sorted(names):

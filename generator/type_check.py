@@ -1,6 +1,6 @@
-"""What mypy and pyright say of the generated packages.
+"""Checks the generated packages with mypy and pyright.
 
-Both take seconds, so that packages that have passed once are not checked again.
+Both take seconds, so packages that have passed once are not checked again.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def mypy(root: Path, api: spec.Api, limit: float) -> list[Problem]:
 
 
 def pyright(root: Path, api: spec.Api, limit: float) -> list[Problem]:
-    """The errors of pyright in the client's package; pydantic's constrained fields are for mypy alone."""
+    """The errors of pyright in the client's package; only mypy supports pydantic's constrained fields."""
     settings = {"include": ["prebuild_api"], "typeCheckingMode": "standard", "pythonVersion": "3.11"}
     config = root.parent / "pyrightconfig.json"
     config.write_text(json.dumps(settings | {"include": [f"{root.name}/prebuild_api"]}), encoding="utf-8")

@@ -1,16 +1,16 @@
-"""Does the hand-kept schema still say what the vendor publishes?
+"""Compares our schema with the descriptor that the vendor publishes.
 
     python -m generator.upstream [--schema FILE] [--wheel FILE]
 
 The vendor's Python package carries the protobuf descriptor of the service, with its `buf.validate`
 rules. Two readers turn that descriptor and our OpenAPI document into the same small model (a
-`Service`); `compare` lists where they differ, in both directions.
+`Service`); `compare` lists their differences, in both directions.
 
-Nothing passes unread: a rule or option of the descriptor that this module does not understand is
-itself a difference, and so is a keyword of the schema that states a fact unknown to the descriptor.
+Nothing is skipped: a rule or option of the descriptor that this module does not understand is
+itself a difference. A keyword of the schema for a fact unknown to the descriptor is one as well.
 
-The vendor's code is never imported or run: the package asks for an older protobuf than ours, and
-all that is needed of it is one bytes literal in each of a few source files.
+The vendor's code is never imported or run: the package requires an older protobuf than ours, and
+this module needs only one bytes literal in each of a few source files.
 """
 
 from __future__ import annotations
@@ -62,15 +62,15 @@ Fetch = Callable[[Path], None]
 
 
 class UnavailableError(Exception):
-    """The vendor's package cannot be had, or is not what it should be; the text says why."""
+    """The vendor's package is unavailable or invalid; the text gives the reason."""
 
 
 def main(argv: Sequence[str] | None = None, *, cache: Path = CACHE, fetch: Fetch | None = None) -> int:
-    """Print every difference, one a line, then a summary.
+    """Print every difference, one per line, then a summary.
 
-    Returns 0 if there is none, 1 if there are some, and 2 if one of the two sides cannot be read;
-    then the reason and its remedy are on standard error. A wheel that is not yet in `cache` is
-    fetched with `fetch`, by default `download`.
+    Returns 0 if there are no differences, 1 if there are some, and 2 if one of the two sides cannot be
+    read. In that case, it prints the reason and its remedy to standard error. A wheel that is not yet
+    in `cache` is fetched with `fetch`, by default `download`.
     """
     parser = argparse.ArgumentParser(
         prog="python -m generator.upstream",
@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None, *, cache: Path = CACHE, fetch: Fetch
 
 
 def _apply(schema: Path, theirs: Service, vendor: str) -> int:
-    """Write what `theirs` says into `schema`. Returns 0 if nothing differs afterwards, or else 1."""
+    """Write the facts of `theirs` into `schema`. Returns 0 if no difference remains, 1 otherwise."""
     from .upstream_apply import apply  # which needs the model below
 
     try:
@@ -149,22 +149,22 @@ def _apply(schema: Path, theirs: Service, vendor: str) -> int:
 # --- the model that both sides are read into ---------------------------------------------------
 
 Facts = Mapping[str, str]
-"""What is said of something, by the name of the fact. A fact that is not said is not in it."""
+"""The facts about an element, by name. An unstated fact is absent."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Described:
-    """What fields, messages, enums, their members and methods have in common.
+    """The common attributes of fields, messages, enums, enum members and methods.
 
-    `rules` are bounds and whatever else is said of the thing, worded alike on both sides:
-    `bound` is `300s..7200s`, `number of items` is `..25`, a rule that is just on is `yes`.
+    `rules` are bounds and other facts about the element, in the same notation on both sides:
+    `bound` is `300s..7200s`, `number of items` is `..25`, a rule without a value is `yes`.
     """
 
     deprecated: bool = False
     rules: Facts = field(default_factory=dict[str, str])
 
     def facts(self) -> dict[str, str]:
-        """Everything that has to be the same on both sides."""
+        """The facts that must be equal on both sides."""
         return {**({"deprecated": _text(True)} if self.deprecated else {}), **self.rules}
 
 
@@ -180,7 +180,7 @@ class Field(Described):
     """Its name in the descriptor; in the schema only where it does not follow from the JSON name."""
 
     def facts(self) -> dict[str, str]:
-        """What has to be the same of a field."""
+        """The facts of a field that must be equal."""
         return {
             "JSON name": self.json_name,
             "number": _text(self.number),
@@ -210,7 +210,7 @@ class Member(Described):
     number: int | None
 
     def facts(self) -> dict[str, str]:
-        """What has to be the same of a member."""
+        """The facts of an enum member that must be equal."""
         return {"number": _text(self.number), **super().facts()}
 
     def __str__(self) -> str:
@@ -229,14 +229,14 @@ class Enum(Described):
 
 @dataclass(frozen=True, kw_only=True)
 class Method(Described):
-    """A method. `idempotency` is one of the words of `x-idempotency`."""
+    """A method. `idempotency` is a value of `x-idempotency`."""
 
     request: str
     response: str
     idempotency: str
 
     def facts(self) -> dict[str, str]:
-        """What has to be the same of a method."""
+        """The facts of a method that must be equal."""
         return {
             "request": self.request,
             "response": self.response,
@@ -250,7 +250,7 @@ class Method(Described):
 
 @dataclass(frozen=True, kw_only=True)
 class Service(Described):
-    """All that one side says.
+    """The complete model of one side.
 
     Methods are named by their URL path, messages and enums by their names below the package.
     """
@@ -261,13 +261,13 @@ class Service(Described):
     enums: Mapping[str, Enum]
 
     def facts(self) -> dict[str, str]:
-        """What has to be the same of the service as such."""
+        """The facts of the service itself that must be equal."""
         return {"package": self.package, **super().facts()}
 
 
 @dataclass(frozen=True)
 class Difference:
-    """`where` the two sides differ, in `what`, and what each says (None: nothing)."""
+    """A difference: its place `where`, its fact `what`, and the value of each side (None: no value)."""
 
     where: str
     what: str
@@ -281,11 +281,11 @@ class Difference:
 
 
 def compare(ours: Service, theirs: Service) -> list[Difference]:
-    """Every difference, in the order in which the vendor declares things.
+    """Every difference, in the vendor's declaration order.
 
-    Fields are paired by JSON name, and those that remain by number, so that a wrong JSON name is
-    one difference. All else is paired by name; of a thing that one side lacks, the parts are not
-    listed one by one.
+    Fields are paired by JSON name, and the remaining fields by number, so that a wrong JSON name is
+    one difference. All other elements are paired by name. If one side lacks an element, its parts are
+    not listed individually.
     """
     return list(_differences(ours, theirs))
 
@@ -294,10 +294,10 @@ def compare(ours: Service, theirs: Service) -> list[Difference]:
 
 
 def read_schema(document: Mapping[str, Any]) -> Service:
-    """The model of our OpenAPI document, which is written to the vocabulary of schema/README.md.
+    """The model of our OpenAPI document, which uses the vocabulary of schema/README.md.
 
-    Mistakes of form are for `make gen` to explain. Here they end up as differences, because what
-    is missing or misplaced is missing from the model as well.
+    `make gen` explains mistakes of form. Here they appear as differences, because missing or misplaced
+    elements are missing from the model as well.
     """
     messages: dict[str, Message] = {}
     enums: dict[str, Enum] = {}
@@ -435,7 +435,7 @@ def _schema_value(schema: Mapping[str, Any], document: Mapping[str, Any]) -> tup
 
 
 def _schema_scalar(kind: Any, keywords: dict[str, Any], document: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
-    """As `_schema_value`, for what is no list or message; takes what it reads out of `keywords`."""
+    """As `_schema_value`, for scalars and enums; takes the keywords that it reads out of `keywords`."""
     rules: dict[str, str] = {}
     format_ = keywords.pop("format", None)
     if declared := _mapping(_mapping(document.get("x-formats")).get(_text(format_))):
@@ -479,7 +479,7 @@ def _schema_enum(schema: Mapping[str, Any]) -> Enum:
 
 
 def _reference(pointer: str, document: Mapping[str, Any]) -> tuple[str, bool]:
-    """The protobuf name of what a `$ref` points to, and whether it is an enum."""
+    """The protobuf name of a `$ref` target, and whether the target is an enum."""
     schema = _resolved({"$ref": pointer}, document)
     if "x-protobuf-enum" in schema:
         return _text(schema["x-protobuf-enum"]), True
@@ -489,7 +489,7 @@ def _reference(pointer: str, document: Mapping[str, Any]) -> tuple[str, bool]:
 
 
 def _resolved(value: Any, document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a reference into the document points to; nothing if it points to nothing."""
+    """The target of a reference into the document; nothing if the target does not exist."""
     node = _mapping(value)
     if "$ref" in node:
         steps = _text(node["$ref"]).removeprefix("#/").split("/")
@@ -517,7 +517,7 @@ _Named = TypeVar("_Named")
 
 
 def _add(into: dict[str, _Named], name: str, component: str, value: _Named) -> None:
-    """A name that a second component claims is one that the descriptor does not have."""
+    """If a second component claims a name, the result is a name that the descriptor does not have."""
     into[f"{name} (again, as {component})" if name in into else name] = value
 
 
@@ -528,9 +528,9 @@ _PIP_DOWNLOAD = ("-m", "pip", "download", "--no-deps", "--only-binary=:all:", "-
 
 
 def download(directory: Path, release: str = VERSION) -> None:
-    """Put the wheel into `directory` with pip. Raises `UnavailableError` with what pip has to say.
+    """Put the wheel into `directory` with pip. Raises `UnavailableError` with pip's error message.
 
-    Only a wheel will do: building a source distribution would run the vendor's code.
+    Only a wheel is acceptable: building a source distribution would run the vendor's code.
     """
     quiet = ("--quiet", "--disable-pip-version-check", "--no-input")
     run = subprocess.run(
@@ -559,11 +559,11 @@ def find_wheel(cache: Path = CACHE, fetch: Fetch = download, release: str = VERS
 
 
 def read_wheel(wheel: Path) -> dict[str, FileDescriptorProto]:
-    """The descriptor of the service's file and of all that it imports, what is imported first.
+    """The descriptor of the service's file and of all its imports, imports first.
 
     Read from the sources in the wheel, without unpacking or running them; the files of
     google.protobuf are the installed ones. Raises `UnavailableError` if the wheel is damaged or is
-    not the package that it should be.
+    not the expected package.
     """
     files: dict[str, FileDescriptorProto] = {}
 
@@ -586,14 +586,14 @@ def read_wheel(wheel: Path) -> dict[str, FileDescriptorProto]:
 
 
 def _command(directory: Path, release: str) -> str:
-    """What a person would type to do what `download` does."""
+    """The shell command that is equivalent to `download`."""
     return shlex.join(["python", *_PIP_DOWNLOAD, str(directory), f"{DISTRIBUTION}=={release}"])
 
 
 def read_descriptors(path: Path) -> dict[str, FileDescriptorProto]:
-    """The files of a serialized FileDescriptorSet, what is imported first; those of google.protobuf may be missing.
+    """The files of a serialized FileDescriptorSet, imports first; the files of google.protobuf may be missing.
 
-    Raises `UnavailableError` if the file is not one, or lacks what it imports.
+    Raises `UnavailableError` if the file is not a valid set, or lacks an imported file.
     """
     try:
         given = {file.name: file for file in FileDescriptorSet.FromString(path.read_bytes()).file}
@@ -661,8 +661,8 @@ def _packaged_file(name: str, archive: zipfile.ZipFile) -> FileDescriptorProto:
 def read_descriptor(files: Mapping[str, FileDescriptorProto]) -> Service:
     """The model of `PROTO_FILE` and of the messages and enums of other files that it refers to.
 
-    `files` is what `read_wheel` returns: complete, and what is imported before what imports it. Raises
-    `UnavailableError` if protobuf rejects a file.
+    `files` is the result of `read_wheel`: complete, and imports first. Raises `UnavailableError` if protobuf rejects a
+    file.
     """
     pool = DescriptorPool()
     for file in files.values():
@@ -810,16 +810,16 @@ def _descriptor_enum(enum: EnumDescriptor, pool: DescriptorPool) -> Enum:
 
 
 def _validation_rules(validation: dict[str, str]) -> dict[str, str]:
-    """Rules of `buf.validate`, by their paths below a field's rules, in the words of the model.
+    """Rules of `buf.validate`, by their paths below a field's rules, in the notation of the model.
 
-    What is not understood keeps its path, so that it differs from whatever the schema says.
+    An unknown rule keeps its path, so that it differs from any value in the schema.
     """
     rules: dict[str, str] = {}
     validation.pop("enum.defined_only", None)  # an enum of JSON Schema always is, and has no words for another
     for path, name in _SWITCHES.items():
         if validation.pop(path, "no") == "yes":
             rules[name] = _text(True)
-    # The second name is that of later releases of buf.validate.
+    # Later releases of buf.validate use the second name.
     if validation.get("ignore") in ("IGNORE_IF_UNPOPULATED", "IGNORE_IF_ZERO_VALUE"):
         rules["zero ignored"] = _text(True)
         del validation["ignore"]
@@ -981,7 +981,7 @@ def _integer_text(value: Any) -> str:
 
 
 def _span(name: str, bounds: Sequence[Any]) -> dict[str, str]:
-    """The rule `name` from bounds `[least, most, above, below]`; no rule if there are none."""
+    """The rule `name` from bounds `[least, most, above, below]`; no rule without bounds."""
     least, most, above, below = (*bounds, None, None)[:4]
     low = [_text(least)] * (least is not None) + [f">{_text(above)}"] * (above is not None)
     high = [_text(most)] * (most is not None) + [f"<{_text(below)}"] * (below is not None)

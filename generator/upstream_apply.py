@@ -1,7 +1,7 @@
-"""`make upstream-apply`: write what the vendor's descriptor says into the schema.
+"""`make upstream-apply`: write the vendor's descriptor into the schema.
 
-Comments, order and descriptions of the YAML file stay. What is new gets a description that is to be written: `make gen`
-lists those.
+Comments, order and descriptions of the YAML file stay. New elements get a placeholder description, which `make gen`
+lists.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .yaml_edit import Editor
 
 TO_BE_WRITTEN = lint.TO_BE_WRITTEN
 
-# How often what no longer fits is removed: each time, lint may see further.
+# The maximum number of rounds that remove outdated parts: each round may let lint find more.
 MAX_ROUNDS = 20
 
 _SCHEMAS = ["components", "schemas"]
@@ -40,15 +40,15 @@ _SCALARS: dict[str, dict[str, Any]] = {
     "google.protobuf.Value": {},
 }
 
-# Keys of a field that the descriptor says nothing of.
+# Keys of a field that the descriptor does not cover.
 _OURS = ("description", "x-secret", "x-protobuf-name")
 
 
 def apply(text: str, path: Path, theirs: Service) -> tuple[str, list[str]]:
-    """The schema `text` with everything that `theirs` says, and what a person has to look at.
+    """The schema `text` with all facts of `theirs`, and the points that need manual review.
 
     Raises:
-        PipelineError: the schema cannot be read, or what comes of it cannot be generated from.
+        PipelineError: the schema cannot be read, or the generator rejects the result.
     """
     applier = _Applier(text, document.parse(text, path).data, theirs)
     applier.run()
@@ -86,7 +86,7 @@ class _Applier:
             self.editor.put(["x-formats"], new)
 
     def _remove(self) -> None:
-        """Remove what the vendor does not have, but not other services than the vendor's file declares."""
+        """Remove elements that the vendor does not have, except services outside the vendor's file."""
         services = {path.rpartition("/")[0] for path in self.theirs.methods}
         others = [path for path in self.data["paths"] if path.rpartition("/")[0] not in services]
         for path in self.data["paths"]:
@@ -195,7 +195,7 @@ class _Applier:
                 self.editor.remove([*path, key])
 
     def _field(self, message: str, name: str, field: Field, old: dict[str, Any]) -> dict[str, Any]:
-        """The schema of a field. `old` is what it was."""
+        """The schema of a field. `old` is its previous schema."""
         where = f"{message}.{name}"
         rules = dict(field.rules)
         schema = self._value(where, field.type, rules)
@@ -385,7 +385,7 @@ class _Applier:
             self.editor.remove(path)
 
     def _leftover(self, where: str, rules: Mapping[str, str]) -> None:
-        """What the schema has no words for stays a difference."""
+        """A fact that the schema cannot express stays a difference."""
         self.notes += [f"{where}: the schema cannot say {name}: {value}" for name, value in rules.items()]
 
 
@@ -403,7 +403,7 @@ def _number(text: str) -> int | float:
 
 
 def _referred(data: dict[str, Any], roots: list[Any]) -> Iterator[str]:
-    """The components that `roots` refer to, and those that these refer to in turn."""
+    """The components that `roots` refer to, directly or indirectly."""
     seen: set[str] = set()
     queue = list(roots)
     while queue:
@@ -436,7 +436,7 @@ def _reachable(theirs: Service, roots: list[str]) -> Iterator[str]:
 
 
 def _without_misfits(text: str, path: Path) -> tuple[str, list[str]]:
-    """The schema without examples, paging, flattening and order that name what is not there any more."""
+    """The schema without examples, paging, flattening and order that name removed elements."""
     notes: list[str] = []
     for _ in range(MAX_ROUNDS):
         loaded = document.parse(text, path)

@@ -28,7 +28,7 @@ def verify(document: Document, api: spec.Api, root: Path, *, types: bool = True)
     asynchronous, against a stub. With `types`, mypy and pyright read both packages.
 
     Raises:
-        PipelineError: with each thing that does not work.
+        PipelineError: with each problem.
     """
     with ThreadPoolExecutor(max_workers=3) as pool:
         checkers: list[Future[list[Problem]]] = []
@@ -63,7 +63,7 @@ def _used(api: spec.Api, document: dict[str, Any], root: Path) -> list[Problem]:
 
 
 def _question(api: spec.Api, document: dict[str, Any]) -> dict[str, Any]:
-    """What the packages are asked to do."""
+    """The tasks of the verification."""
     return {
         "messages": {name: _message(api, message) for name, message in api.messages.items()},
         "enums": {name: [member.name for member in enum.members] for name, enum in api.enums.items()},

@@ -31,7 +31,7 @@ def main() -> int:
 
 
 class _Check:
-    """What is wrong so far."""
+    """The problems so far."""
 
     def __init__(self, question: dict[str, Any]) -> None:
         self.question = question
@@ -42,7 +42,7 @@ class _Check:
 
     @contextmanager
     def doing(self, pointer: str, what: str) -> Generator[None]:
-        """Note what goes wrong in the block."""
+        """Record the problems in the block."""
         try:
             yield
         except Exception as error:  # noqa: BLE001, whatever a broken package raises is the finding
@@ -104,7 +104,7 @@ class _Check:
             self.binary(pointer, message["protobuf_name"], document)
 
     def tolerance(self, name: str, message: dict[str, Any], model: Any, document: dict[str, Any]) -> None:
-        """Unknown members are kept, and a value of a wrong type is an error that says where."""
+        """Unknown members are kept, and a value of a wrong type is an error with its path."""
         from prebuild_api.types import DecodeError
 
         for key in message["enums"]:
@@ -259,7 +259,7 @@ def _page(operation: Any, page_type: Any, request: Any, answer: dict[str, Any]) 
 
 
 class _Provider:
-    """Stands for a client: notes what is sent, and returns one response."""
+    """Replaces a client: records requests, and returns one response."""
 
     def __init__(self, status: int, content: dict[str, Any]) -> None:
         self.status = status

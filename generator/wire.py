@@ -23,7 +23,7 @@ RUNTIME_MODULES = ("base", "descriptors", "enum_types", "fields")
 # Modules that a template makes of the schema.
 OWN_MODULES = ("__init__", "enums", "formats", "models", "operations")
 
-# The type in `fields` that belongs to a kind and its format. What is missing here is a plain `str`.
+# The type in `fields` for a kind and its format. All other combinations are a plain `str`.
 _FIELD_TYPES = {
     ("string", "int64"): "Int64",
     ("string", "uint64"): "Uint64",
@@ -46,7 +46,7 @@ def generate(document: dict[str, Any], api: spec.Api, out: Path) -> None:
     """Write the package `prebuild_wire` to the directory `out`, unformatted. It must not exist yet.
 
     Raises:
-        PipelineError: the schema asks for what protobuf cannot say.
+        PipelineError: protobuf cannot express the schema.
     """
     descriptor_set = descriptors.build(api)
     out.mkdir(parents=True)
@@ -78,13 +78,13 @@ def _field_type(field: spec.Field, formats: dict[str, str]) -> str:
     else:
         outer = own
     if outer:
-        # The bounds hold for what is there: behind an absent value, they would be asked about None.
+        # The bounds apply to present values: outside of `Optional`, they would be checked against None.
         inner = f"_Annotated[{inner}, _Field({', '.join(outer)})]"
     return inner if field.required else f"{inner} | None"
 
 
 def _field_arguments(field: spec.Field) -> str:
-    """The arguments of what stands for a field in its model; empty if there are none."""
+    """The arguments of a field's definition in its model; empty if there are none."""
     arguments: list[str] = []
     if field.wire_name != field.json_name:
         arguments.append(f"alias={literal(field.json_name)}")
@@ -99,7 +99,7 @@ def _field_arguments(field: spec.Field) -> str:
 
 
 def _field_annotation(field: spec.Field, formats: dict[str, str]) -> str:
-    """The annotation of a field with all that is said of it."""
+    """The annotation of a field with all its metadata."""
     arguments = _field_arguments(field)
     kind = _field_type(field, formats)
     return f"_Annotated[{kind}, _Field({arguments})]" if arguments else kind
@@ -158,7 +158,7 @@ def _environment() -> jinja2.Environment:
         "literal": literal,
         "member_value": _member_value,
     }
-    cast("Any", environment).filters.update(filters)  # jinja types its filters by those that it brings
+    cast("Any", environment).filters.update(filters)  # jinja types its filters by its built-in filters
     return environment
 
 

@@ -1,4 +1,4 @@
-"""The texts of the schema as the Python client tells them: with its names, and without what is only assumed."""
+"""The texts of the schema for the Python client: with its names, and without assumptions."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ WIDTH = 120
 
 @dataclass
 class _Changes:
-    """What is to change in one mapping or list."""
+    """The changes of one mapping or list."""
 
     added: list[tuple[str | None, Any]] = field(default_factory=list[tuple["str | None", Any]])
     removed: set[str] = field(default_factory=set[str])
@@ -30,7 +30,7 @@ class _Changes:
 
 
 class Editor:
-    """A YAML file, and what is to change in it. Places are lists of keys."""
+    """A YAML file and its changes. Places are lists of keys."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -40,7 +40,7 @@ class Editor:
         self._changes: dict[int, tuple[yaml.Node, _Changes]] = {}
 
     def put(self, path: list[str], value: Any) -> None:
-        """Put `value` at a place. The mapping or list around it has to be there; a list takes `-` for its end."""
+        """Put `value` at a place. The mapping or list around it must exist; in a list, `-` means the end."""
         holder, key = self._holder(path)
         if key in self._keys(holder):
             self._of(holder).replaced[key] = value
@@ -53,7 +53,7 @@ class Editor:
         self._of(holder).renamed[key] = name
 
     def remove(self, path: list[str]) -> None:
-        """Remove a key and what it holds, or an item of a list; nothing happens if it is not there."""
+        """Remove a key and its value, or an item of a list; a missing key is ignored."""
         holder, key = self._holder(path)
         if key in self._keys(holder):
             self._of(holder).removed.add(key)
@@ -125,7 +125,7 @@ class Editor:
         for key, (_, value) in self._entries(node).items():
             if key in changes.removed:
                 continue
-            # What is within has been read as it stands in the file; changes of it are made here, too.
+            # The content was read from the file unchanged; its own changes are applied here.
             text = self._inner(value) if key not in changes.replaced else flow(changes.replaced[key])
             parts.append(f"{scalar(changes.renamed.get(key, key))}: {text}" if is_mapping else text)
         for added, new in changes.added:

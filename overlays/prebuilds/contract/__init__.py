@@ -1,7 +1,7 @@
-"""Contract tests of servers: does one keep what `schema/prebuild_service.yaml` says?
+"""Contract tests: they check whether a server conforms to `schema/prebuild_service.yaml`.
 
-`run` does what the command `prebuilds contract URL` does, and `PROPERTIES` is the list of what is looked at. For suites
-that are built on schemathesis alone there is what it has to know of the schema's own string formats:
+`run` is equivalent to the command `prebuilds contract URL`, and `PROPERTIES` lists the checked properties. Suites that
+use schemathesis alone can register the schema's own string formats:
 
     import schemathesis
     from prebuilds.contract import register_formats, schema_document
@@ -9,7 +9,7 @@ that are built on schemathesis alone there is what it has to know of the schema'
     register_formats()
     schema = schemathesis.openapi.from_dict(schema_document())
 
-It needs the extra `contract`.
+It needs the `contract` extra.
 """
 
 from typing import TYPE_CHECKING, Any

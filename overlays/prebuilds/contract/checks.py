@@ -16,7 +16,7 @@ def judge_cancellation(session: Session, answer: Answer, prebuild_id: str) -> bo
     if not answer.ok:
         found = session.call("GetPrebuild", {"prebuildId": prebuild_id})
         if phase_of(found.part("prebuild")) not in ("PENDING", "STARTING", "RUNNING"):
-            # It was faster than the call: what the server decides is not held against it.
+            # The operation finished before the call: the server's result is not a failure.
             session.excuse("cancel-takes-effect", "prebuilds end too fast to be cancelled")
             return False
     return session.accepted("cancel-takes-effect", answer, "CancelPrebuild of what is under way")
@@ -30,14 +30,14 @@ def judge_deletion(
     after: Sequence[Answer] = (),
     meanwhile: Callable[[], None] | None = None,
 ) -> None:
-    """Delete something that is there, judge that it goes, and delete it again.
+    """Delete an existing resource, check the deletion, and delete the resource again.
 
     Args:
-        session: where to send.
-        method: the method that deletes it.
-        item_id: what to delete.
-        after: the calls that have brought it there.
-        meanwhile: what to do as soon as it is seen to be DELETING.
+        session: sends the requests.
+        method: the method that deletes the resource.
+        item_id: the id of the resource.
+        after: the calls that created its state.
+        meanwhile: called as soon as the resource is DELETING.
     """
     get = "GetPrebuild" if method == "DeletePrebuild" else "GetWarmPool"
     kind = "prebuild" if method == "DeletePrebuild" else "warmPool"
@@ -91,7 +91,7 @@ def may_refuse_deletion(session: Session, answer: Answer, item: dict[str, Any] |
 
 
 def judge_page(session: Session, answer: Answer, filters: dict[str, Any], *, shows: Sequence[Answer]) -> None:
-    """Judge that a page, whichever it is, has only what is of the projects in the filter."""
+    """Check that a page contains only items of the projects in the filter."""
     projects = filters.get("projectIds")
     if not projects:
         return
@@ -114,5 +114,5 @@ def is_cancelled(item: dict[str, Any]) -> bool:
 
 
 def goes_away(item: dict[str, Any]) -> bool:
-    """Whether what was asked to be deleted may be on its way. A prebuild that is under way may have to stop first."""
+    """Whether the deletion may still be in progress. A running prebuild may need to stop first."""
     return is_deleted(item) or phase_of(item) in ("STOPPING", "CANCELLING")

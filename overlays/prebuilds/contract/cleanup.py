@@ -1,4 +1,4 @@
-"""Deletes what a run has made, in reverse order, and looks whether it is gone."""
+"""Deletes the resources of a run, in reverse order, and checks that they are gone."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _LIST: Final = {"CreatePrebuild": "ListPrebuilds", "CreateWarmPool": "ListWarmPo
 
 @dataclass(frozen=True, slots=True)
 class CleanUp:
-    """What came of a clean-up.
+    """The result of a clean-up.
 
     Attributes:
-        deleted: how many things are gone, or on their way.
-        left: what could not be deleted, or is still there, each with the reason.
-        unknown: the creates of which nobody knows whether they made something.
+        deleted: the number of resources that are gone or being deleted.
+        left: the resources that were not deleted, each with the reason.
+        unknown: the creates whose effect is unknown.
     """
 
     deleted: int
@@ -48,11 +48,11 @@ class CleanUp:
 
 
 def clean_up(session: Session, tell: Callable[[str], None] = lambda _: None) -> CleanUp:
-    """Delete everything in the session's ledger, and strike out what is gone.
+    """Delete all resources in the session's ledger, and strike out deleted resources.
 
     Args:
-        session: where to send; its limits do not count any more.
-        tell: what to do with news.
+        session: sends the requests; its limits no longer apply.
+        tell: called with progress messages.
     """
     session.start_cleaning()
     session.layer = "clean-up"
@@ -61,7 +61,7 @@ def clean_up(session: Session, tell: Callable[[str], None] = lambda _: None) -> 
     left: list[tuple[Made, str]] = []
     try:
         if ledger.open:
-            # The server may still be at work on what nobody waits for any more.
+            # The server may still be processing abandoned requests.
             session.pause(max(session.settle, 0.3))
         _look_for_lost(session, tell)
         things = list(reversed(ledger.made))
@@ -69,7 +69,7 @@ def clean_up(session: Session, tell: Callable[[str], None] = lambda _: None) -> 
         if things:
             tell(f"deleting {len(things)} things")
         work = _Work(session)
-        # What the server says to have deleted may need nothing but a look.
+        # Resources that the server reported as deleted may need only a check.
         shown = work.on([made for made in things if made.id in session.deleted], _seen)
         rest = [made for made in things if shown.get(made.id, "?")]
         # All are deleted before the first is looked at, so that they go away at the same time.
@@ -88,16 +88,16 @@ def clean_up(session: Session, tell: Callable[[str], None] = lambda _: None) -> 
 
 
 def leave(ledger: Ledger) -> CleanUp:
-    """Delete nothing: what the ledger lists is for later."""
+    """Delete nothing: a later clean-up deletes the resources in the ledger."""
     left = tuple((made, "the clean-up was interrupted") for made in ledger.made)
     return CleanUp(0, left, tuple(ledger.open.values()))
 
 
 class _Work:
-    """What is done to many things at once, each over one of a few connections.
+    """Runs an action on many resources concurrently, over a few connections.
 
     Args:
-        session: where to send.
+        session: sends the requests.
     """
 
     def __init__(self, session: Session) -> None:
@@ -106,10 +106,10 @@ class _Work:
         self._refused: set[str] = set()
 
     def on(self, things: Sequence[Made], act: Callable[[Session, Made], str]) -> dict[str, str]:
-        """Do the same to each thing, and return what came of it, by id.
+        """Run the action on each resource, and return the results by id.
 
         Raises:
-            ServerGoneError: the server does not answer any more, or it takes too long.
+            ServerGoneError: the server no longer responds, or the action takes too long.
         """
         transport = self._session.transport
         if not isinstance(transport, HttpTransport) or len(things) < _FEW:
@@ -145,7 +145,7 @@ class _Work:
 
     def delete(self, session: Session, made: Made) -> str:
         """Ask for the deletion, and return why it was refused, "" if it was not."""
-        # A server that fails at several deletions in a row is not asked again and again for each of them.
+        # After several consecutive failed deletions, the remaining deletions are not retried one by one.
         why = _delete(session, made, attempts=1 if self._failures >= _FEW else _ATTEMPTS)
         self._failures = self._failures + 1 if why else 0
         if why:
@@ -153,7 +153,7 @@ class _Work:
         return why
 
     def still_there(self, session: Session, made: Made) -> str:
-        """Why it has to be taken for still there, "" if it is gone or on its way."""
+        """Why the resource counts as existing, "" if it is gone or being deleted."""
         why = ""
 
         def is_going() -> bool:
@@ -161,7 +161,7 @@ class _Work:
             why = _seen(session, made)
             return not why or _is_unlisted(session, made)
 
-        # What is refused for all is not waited for, one by one.
+        # A rejection of all deletions is not awaited for each resource.
         patient = self._failures < _FEW or made.id not in self._refused
         within = max(session.settle, 0.5) if patient else 0.0
         return "" if session.eventually(is_going, within=within, interval=0.25) else why
@@ -206,7 +206,7 @@ def _seen(session: Session, made: Made) -> str:
 
 
 def _is_unlisted(session: Session, made: Made) -> bool:
-    """Whether the list of its project says that it is gone, or on its way: Get may be what is broken."""
+    """Whether the list of the project shows that the resource is gone or being deleted: Get may be faulty."""
     method = _LIST[made.method]
     try:
         items, answer, complete = session.whole_list(method, {"projectIds": [made.project]})
@@ -217,7 +217,7 @@ def _is_unlisted(session: Session, made: Made) -> bool:
     listed = [item for item in items if item.get("id") == made.id]
     if listed:
         return all(goes_away(item) for item in listed)
-    # A server that answers the same to everything lists nothing as well: one more method has to know.
+    # A server with the same response to everything lists nothing, too: a second method must confirm.
     delete = _DELETE[made.method]
     try:
         return session.call(delete, {ID_FIELD[delete]: made.id}).code == "not_found"
@@ -226,9 +226,9 @@ def _is_unlisted(session: Session, made: Made) -> bool:
 
 
 def _look_for_lost(session: Session, tell: Callable[[str], None]) -> None:
-    """Find what was made by creates whose answers were lost, and put it into the ledger.
+    """Find the resources of creates with lost responses, and add them to the ledger.
 
-    A create stays open if that cannot be known.
+    A create stays open if its effect cannot be determined.
     """
     ledger = session.ledger
     groups: dict[tuple[str, str], list[Intent]] = {}
@@ -251,12 +251,12 @@ def _look_for_lost(session: Session, tell: Callable[[str], None]) -> None:
 
 
 def _unknown_there(session: Session, intents: Sequence[Intent]) -> list[str] | None:
-    """The ids of what has appeared where these creates of one project were sent to; None if that cannot be known."""
+    """The ids of new resources in one project since these creates were sent; None if they cannot be determined."""
     ledger = session.ledger
     method, project = intents[0].method, intents[0].project
     before = ledger.before.get((method, project))
     if before is None and project in ledger.projects:
-        return None  # what was there before the run is not known, and must stay
+        return None  # the resources that existed before the run are unknown, and must stay
     try:
         items, answer, complete = session.whole_list(_LIST[method], {"projectIds": [project]})
     except TransportError:

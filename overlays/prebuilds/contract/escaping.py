@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
-# Controls, invisible signs that change the order of text, lone surrogates, and what separates lines.
+# Control characters, invisible characters that change the order of text, lone surrogates, and line separators.
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -64,7 +64,7 @@ def shell_format(data: bytes) -> str:
 
 
 def shell_double_quoted(text: str) -> str:
-    """The text as a part of a word between double quotes, where variables can stand beside it."""
+    """The text for use within double quotes, next to variables."""
     return "".join(f"\\{each}" if each in '\\"$`' else each for each in text)
 
 
@@ -94,5 +94,5 @@ def html_text(text: str) -> str:
 
 
 def xml_text(text: str) -> str:
-    """The text without what XML cannot hold. Whoever writes the document escapes the markup."""
+    """The text without characters that are invalid in XML. The caller escapes the markup."""
     return re.sub(r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "?", text)

@@ -1,4 +1,4 @@
-"""What was found: of each property and method whether it was kept, broken or not tested, and how to see it again."""
+"""The findings: for each property and method whether it passed, failed or was not tested, and how to reproduce it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from prebuilds.contract.rules.registry import Property
 from prebuilds.contract.wire import Answer
 
 PROOF: Final = frozenset({"invalid_argument", "not_found", "failed_precondition", "already_exists", "out_of_range"})
-"""The codes that show that a method looks at what it is asked. Any other can come from something in front of it."""
+"""Codes that show that a method validates its request. A proxy in front of the server may send any other code."""
 
 UNIMPLEMENTED: Final = "unimplemented"
-"""The code by which a server says that it does not have a method."""
+"""The code for a method that the server does not have."""
 
 
 class State(Enum):
-    """What is known of a property for a method."""
+    """The result of a property for a method."""
 
     KEPT = "kept"
     BROKEN = "broken"
@@ -31,14 +31,14 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A property that a method has broken.
+    """A property that a method has violated.
 
     Attributes:
         property: the property.
         method: the method.
-        why: what was asked, what came back, what should have.
-        sequence: the shortest sequence of calls that shows it.
-        layer: the layer that has found it.
+        why: the request, the response, and the expected response.
+        sequence: the shortest sequence of calls that shows the failure.
+        layer: the layer that found the failure.
     """
 
     property: Property
@@ -55,12 +55,12 @@ class Result:
     Attributes:
         property: the property.
         method: the method.
-        state: what is known.
-        why: why it was not tested, or what is broken.
-        failure: the first failure, if it is broken.
-        known: whether the file of known failures has it.
-        excused: whether it could not be tested for a reason that lies in the server or in what was asked for, and says
-            nothing against it.
+        state: the result.
+        why: why it was not tested, or why it failed.
+        failure: the first failure, if it failed.
+        known: whether the file of known failures lists it.
+        excused: whether the server or the options of the run made the test impossible, which does not count against
+            the server.
     """
 
     property: Property
@@ -74,13 +74,13 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a run was asked to do, which decides what may be missing from its results.
+    """The scope of a run. It decides which results may be missing.
 
     Attributes:
         methods: the methods to check; all of them if empty.
         limits: why a property may stay untested without counting against the server, "" if the run does everything.
-        without_success: the methods that the run never calls with a request that has to succeed.
-        without_error: the methods that the run never calls with a request that has to fail.
+        without_success: the methods that the run never calls with a request that must succeed.
+        without_error: the methods that the run never calls with a request that must fail.
         uncalled: the methods that the run never calls.
     """
 
@@ -91,7 +91,7 @@ class Scope:
     uncalled: frozenset[str] = frozenset()
 
     def covers(self, method: str) -> bool:
-        """Whether the results of a method are asked for."""
+        """Whether the run covers the method."""
         return not self.methods or method in self.methods
 
 
@@ -109,18 +109,18 @@ class Reached:
 
     @property
     def is_implemented(self) -> bool:
-        """Whether the server has the method. Checks of the request may run before the server notices that it has not.
+        """Whether the server has the method. The server may validate a request before it detects a missing method.
 
-        A server without the method answers `unimplemented`, except to a request that is wrong by itself.
+        A server without the method returns `unimplemented`, except for a request that is invalid by itself.
         """
         return self.success or UNIMPLEMENTED not in self.codes or bool(self.codes & (PROOF - {"invalid_argument"}))
 
     def missing(self, *, success: bool = True, error: bool = True) -> str:
-        """What the run still needs before anything about the method counts as tested; "" if nothing.
+        """The responses that the run still needs before the method counts as tested; "" if none.
 
         Args:
-            success: whether the method has to succeed once.
-            error: whether the method has to answer with an error of its own once.
+            success: whether the method must succeed once.
+            error: whether the method must return an error of its own once.
         """
         lacks: list[str] = []
         if success and not self.success:
@@ -131,14 +131,14 @@ class Reached:
 
 
 class Findings:
-    """Collects judgements.
+    """Collects the results of checks.
 
     Args:
-        assumptions: whether properties that rest on an assumption are looked at.
-        only: the names of the properties to look at; all of them if empty.
-        skip: the names of those to leave out.
+        assumptions: whether to check properties that rest on an assumption.
+        only: the names of the properties to check; all of them if empty.
+        skip: the names of the properties to skip.
         known: the known failures, as read by `read_known`.
-        scope: what the run was asked to do.
+        scope: the scope of the run.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class Findings:
 
     @property
     def not_implemented(self) -> tuple[str, ...]:
-        """The methods that the server says it does not have."""
+        """The methods that the server does not implement, by its responses."""
         return tuple(m for m, reached in self.reached.items() if self.scope.covers(m) and not reached.is_implemented)
 
     def keep(self, name: str, method: str) -> None:
@@ -187,11 +187,11 @@ class Findings:
         self._failures.setdefault((failure.property.name, failure.method), []).append(failure)
 
     def length_of(self, name: str, method: str) -> int | None:
-        """How many requests the shortest known failure of the property takes, None if there is none."""
+        """The number of requests in the shortest known failure of the property, None if there is none."""
         return min((len(each.sequence) for each in self._failures.get((name, method), ())), default=None)
 
     def excuse(self, name: str, method: str, why: str) -> None:
-        """The property cannot be tested here, and that says nothing against the server."""
+        """Record that the property cannot be tested here. This does not count against the server."""
         self._excuses.setdefault((name, method), why)
 
     def is_broken(self, name: str, method: str) -> bool:
@@ -199,7 +199,7 @@ class Findings:
         return (name, method) in self._failures
 
     def is_open(self, name: str) -> bool:
-        """Whether nothing is known yet of a property, for at least one of the methods that the run covers."""
+        """Whether a property has no result yet, for at least one of the methods that the run covers."""
         methods = [method for method in PROPERTIES[name].methods if self.scope.covers(method)]
         known = self._kept | self._failures.keys() | self._excuses.keys()
         return any((name, method) not in known for method in methods)
@@ -240,7 +240,7 @@ class Findings:
         return Result(item, method, State.NOT_TESTED, why, known=known, excused=excused)
 
     def _missing(self, method: str) -> str:
-        """What the method has not answered with yet, of what a run of this scope can bring about."""
+        """The responses that the method has not returned yet, and that a run of this scope can cause."""
         scope = self.scope
         return self.reached[method].missing(
             success=method not in scope.without_success, error=method not in scope.without_error
@@ -254,7 +254,7 @@ class Findings:
     def _reason(
         self, key: tuple[str, str], missing: str, failures: Sequence[Failure], unfinished: str
     ) -> tuple[str, bool]:
-        """Why something was not tested, and whether that says nothing against the server."""
+        """Why a property was not tested, and whether that is excused."""
         method = key[1]
         if method in self.scope.uncalled:
             return f"{self.scope.limits} does not call {method}", True
@@ -276,17 +276,17 @@ class Findings:
         return any(each == method and self.is_known(name, each) for name, each in self._failures)
 
     def passing(self, results: Sequence[Result]) -> tuple[Result, ...]:
-        """The known failures that were kept. A property that is known without a method has to be kept by all."""
+        """The known failures that now pass. A property that is known without a method must pass for all methods."""
         kept = [result for result in results if result.known and result.state is State.KEPT]
         others = {result.property.name for result in results if result.state is not State.KEPT}
         return tuple(r for r in kept if (r.property.name, r.method) in self._known or r.property.name not in others)
 
 
 def check_names(names: Iterable[str]) -> None:
-    """See that these are names of properties.
+    """Check that these are names of properties.
 
     Raises:
-        ValueError: one is none.
+        ValueError: a name is not a known property.
     """
     unknown = [name for name in names if name not in PROPERTIES]
     if unknown:
@@ -300,7 +300,7 @@ def read_known(path: Path) -> set[tuple[str, str]]:
     """The known failures in a file: lines of a property and a method, or of a property alone; `#` begins a comment.
 
     Raises:
-        ValueError: a line is something else.
+        ValueError: a line has another format.
     """
     found: set[tuple[str, str]] = set()
     try:
@@ -327,7 +327,7 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def write_known(path: Path, results: Iterable[Result]) -> int:
-    """Write what is broken as a file of known failures, and return how many lines it has."""
+    """Write the failures as a file of known failures, and return its number of lines."""
     broken = [result for result in results if result.state is State.BROKEN]
     lines = [f"{result.property.name} {result.method}  # {_one_line(result.why)}" for result in broken]
     text = "\n".join(["# Known failures of prebuilds contract: property and method.", *lines, ""])

@@ -1,6 +1,6 @@
 """The string formats that JSON Schema does not have, as strategies for schemathesis.
 
-What is valid stands in the schema alone: bounds come from the formats that `make gen` made of its `x-formats`.
+The schema alone defines valid values: bounds come from the formats that `make gen` made of its `x-formats`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""HTTP/1.1 from the caller's side, on one connection: what is read is as plain as what an API answers with."""
+"""An HTTP/1.1 client on one connection. It supports the plain responses of an API."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-# How many bytes the head of an answer may have, and the whole of it.
+# The maximum size of a response's head, and of the whole response, in bytes.
 _LONGEST_HEAD: Final = 2**18
 MAX_BODY: Final = 2**24
 
@@ -25,7 +25,7 @@ _CHUNK: Final = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\n]*)?")
 
 
 class HttpError(Exception):
-    """What came is no answer of HTTP/1.1, or only a part of one."""
+    """The response is not valid HTTP/1.1, or is incomplete."""
 
 
 class NothingCameError(HttpError):
@@ -33,13 +33,13 @@ class NothingCameError(HttpError):
 
 
 class Response(NamedTuple):
-    """An answer.
+    """A response.
 
     Attributes:
         status: the HTTP status.
-        headers: names in lower case; of those that come several times, the last.
+        headers: the headers, with lower-case names; of repeated headers, the last.
         body: as it was sent, without its framing.
-        closes: whether nothing more can be sent on the connection.
+        closes: whether the connection cannot be used for further requests.
     """
 
     status: int
@@ -49,7 +49,7 @@ class Response(NamedTuple):
 
 
 class _Head(NamedTuple):
-    """What comes before the body."""
+    """The head of a response."""
 
     status: int
     headers: dict[str, str]
@@ -79,19 +79,19 @@ class Connection:
         enough: int | None = None,
         meanwhile: Callable[[], object] = lambda: None,
     ) -> Response:
-        """Send a request and read its answer.
+        """Send a request and read its response.
 
         Args:
             verb: the HTTP method of the request.
-            message: all of it, head and body. In one piece, so that the server is woken once.
-            timeout: how many seconds all of it may take.
-            enough: with how many bytes of the body to be content, or as many as come at first; None for all.
-            meanwhile: called as soon as the request is sent, while the server is at work on it.
+            message: the whole request, head and body. It is sent in one piece, so that the server wakes up once.
+            timeout: the maximum time for the response, in seconds.
+            enough: the number of body bytes that suffice, or the size of the first chunk; None for the whole body.
+            meanwhile: called after the request is sent, while the server processes it.
 
         Raises:
-            NothingCameError: the connection was closed before anything came.
-            HttpError: what came is no answer, not all of one, or too much.
-            OSError: the connection is broken, or it took too long.
+            NothingCameError: the connection was closed before any data arrived.
+            HttpError: the response is invalid, incomplete or too long.
+            OSError: the connection failed, or timed out.
         """
         self._deadline = time.monotonic() + timeout
         self._waiting.clear()
@@ -99,7 +99,7 @@ class Connection:
         try:
             self.sock.sendall(message)
         except ConnectionError:
-            # Some refuse a body without reading it to its end: then the answer is there already.
+            # Some servers reject a body without reading all of it: the response has then arrived already.
             with suppress(OSError, HttpError):
                 return self._answer(verb, enough)._replace(closes=True)
             raise
@@ -191,7 +191,7 @@ class Connection:
         return taken
 
     def _more(self) -> bool:
-        """Read what comes next; false if nothing does, as the server has closed the connection."""
+        """Read the next bytes; false if the server has closed the connection."""
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("the answer does not end in time")
@@ -238,17 +238,17 @@ def _read_head(head: bytes) -> _Head:
 
 
 def request(verb: str, target: str, host: str, headers: tuple[tuple[str, str], ...], body: bytes | None) -> bytes:
-    """A request as it is sent.
+    """A request in its wire format.
 
     Args:
         verb: the HTTP method.
         target: path and query, encoded.
-        host: whom it is for.
+        host: the value of the Host header.
         headers: names and values.
-        body: what it carries; None for no body at all.
+        body: the content; None for no body at all.
 
     Raises:
-        ValueError: something cannot be written in HTTP.
+        ValueError: HTTP cannot express one of the values.
     """
     if not target.isascii() or not target.isprintable() or " " in target:
         raise ValueError(f"the target {target[:80]!r} has a character in it that has to be written with %")

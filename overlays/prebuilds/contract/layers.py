@@ -1,8 +1,8 @@
-"""The layers of a run: which of them there are, in what order they send, and which of them side by side.
+"""The layers of a run: their names, their order, and the layers that run concurrently.
 
-A distant server is mostly waited for. So over HTTP the layers run in lanes, each with a connection and a conversation
-of its own. In the given projects there is room for few pools, which the layers use one after the other: there,
-schemathesis alone runs beside the others, and creates no pools.
+A run against a remote server mostly waits. Over HTTP, the layers therefore run in lanes, each with its own connection
+and conversation. The given projects have room for few pools, which the layers use in turn. In given projects, only
+schemathesis runs concurrently, and it creates no pools.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from prebuilds.contract.transports import HttpTransport
 LAYERS: Final = ("probes", "lifecycle", "machine", "schemathesis")
 """The layers of a run, in their order."""
 
-# How many requests each of them sends to a server that does what it should.
+# The number of requests that each layer sends to a correct server.
 _REQUESTS: Final = {"probes": 270, "lifecycle": 220, "machine": 6900, "schemathesis": 500, "survey": 25}
 
 # A response that takes longer than this, in seconds, comes from afar. Then the machine may take so many seconds in all,
@@ -38,7 +38,7 @@ _SHORT_RUN_BY_LATENCY = 400.0
 # So many machines there are, which need not wait for each other.
 _MACHINES: Final = 4
 
-# The share of what may be created that is for the lanes besides the first.
+# The share of creates for the lanes other than the first.
 _SHARE_OF_LANES = 0.75
 
 # For how many seconds the responses that are under way are waited for when a run ends early.
@@ -52,12 +52,12 @@ Step = tuple[str, Callable[[Session], None]]
 
 @dataclass(frozen=True, slots=True)
 class LayerRun:
-    """What one layer has done.
+    """The result of one layer.
 
     Attributes:
         name: the layer.
-        requests: how many requests it has sent.
-        seconds: how long it took.
+        requests: the number of requests.
+        seconds: the duration.
     """
 
     name: str
@@ -67,13 +67,13 @@ class LayerRun:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the layers are to do.
+    """The options of the layers.
 
     Attributes:
         layers: the layers to run.
-        only: whether the run is about a few properties.
-        thorough: whether everything is sent all the same.
-        deep: whether schemathesis runs its longer phases as well, and the machine as long as it takes.
+        only: whether the run checks only a few properties.
+        thorough: whether to send all requests even then.
+        deep: whether schemathesis also runs its longer phases, and the machines run without a time limit.
     """
 
     layers: Sequence[str]
@@ -86,13 +86,13 @@ def run_layers(session: Session, choice: Choice, runs: list[LayerRun], tell: Cal
     """Run the chosen layers.
 
     Args:
-        session: where to send.
-        choice: what to do.
-        runs: takes what each layer has done, also of a run that ends early.
-        tell: what to do with news.
+        session: sends the requests.
+        choice: the options.
+        runs: receives the result of each layer, also if the run ends early.
+        tell: called with progress messages.
     """
     session.is_thorough = choice.thorough
-    # Layers that were asked for by name look at everything once more.
+    # Layers that the user selected by name check everything again.
     session.is_selective = choice.only and not choice.thorough and set(choice.layers) == set(LAYERS)
     transport = session.transport
     if isinstance(transport, HttpTransport) and session.mode != "plan" and not session.is_selective:
@@ -195,7 +195,7 @@ def _run_in_lanes(
         ended = all(not worker.is_alive() for worker in workers)
         if not ended:
             session.stop()
-            # A response that still comes says whether a create has created something.
+            # A late response shows whether a create has created a resource.
             deadline = time.monotonic() + _LAST_RESPONSES
             for worker in workers:
                 worker.join(max(0.0, deadline - time.monotonic()))
@@ -204,13 +204,13 @@ def _run_in_lanes(
             session.end(worker.session)
             session.shortened += worker.session.shortened
     errors = [worker.error for worker in workers if worker.error is not None]
-    # The first of a kind that says more than that another lane has ended.
+    # The first error of a type that is not just the end of another lane.
     for error in sorted(errors, key=lambda error: isinstance(error, KeyboardInterrupt)):
         raise error
 
 
 def _estimate(session: Session, names: dict[str, None], lanes: int) -> str:
-    """What a person can expect of the run."""
+    """A description of the run for the user."""
     requests = sum(_REQUESTS.get(name, 0) for name in names)
     seconds = requests * session.latency / lanes
     if session.latency > _NEAR:
@@ -261,7 +261,7 @@ def _run_step(session: Session, step: Step, runs: list[LayerRun], tell: Callable
 
 
 def _add(runs: list[LayerRun], run: LayerRun) -> None:
-    """Note what a layer has done; of one in several lanes, all of it."""
+    """Record the result of a layer; for a layer in several lanes, the total."""
     with suppress(StopIteration):
         same = next(each for each in runs if each.name == run.name)
         runs.remove(same)

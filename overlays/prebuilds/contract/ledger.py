@@ -1,8 +1,8 @@
-"""What a run has made, on disk before anything else is sent, so that it can be deleted whatever happens.
+"""Records the resources of a run on disk before the next request, so that a later clean-up can delete them.
 
-A ledger is a file of JSON lines. Before a create is sent, an *intent* is written; its answer settles it. An intent that
-was never settled (the answer was lost, or the run was killed) may have made something all the same: the clean-up looks
-for it in the project that it was meant for, among what was not there before. No token is ever written.
+A ledger is a file of JSON lines. The run writes an *intent* before each create, and the response settles the intent. An
+unsettled intent (a lost response, or a killed run) may have created a resource. The clean-up looks for it among the new
+resources of the intended project. The ledger never contains a token.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ METHODS: Final = ("CreatePrebuild", "CreateWarmPool")
 
 
 class LedgerError(ValueError):
-    """A file that is no ledger, or one that cannot be read or written."""
+    """The file is not a valid ledger, or cannot be read or written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +60,17 @@ class Intent:
 
 @dataclass(slots=True)
 class Ledger:
-    """The ledger of one run, or one that an earlier run has left.
+    """The ledger of this run or of an earlier run.
 
     Attributes:
-        path: the file; None keeps it in memory, for a run that makes nothing.
-        url: the server that everything is on.
-        made: what has to be deleted, in the order in which it was made.
-        open: the intents that are not settled.
-        before: the ids that were in a project before the run, by create method and project. Where a list could not be
-            had, there is no entry.
-        projects: the projects that the run was given. Any other was made up by it.
-        settle_time: for how many seconds an answer of the server may still show what was before.
+        path: the file; None keeps the ledger in memory, for a run without creates.
+        url: the server of all resources.
+        made: the resources to delete, in the order of their creation.
+        open: the unsettled intents.
+        before: the ids that a project contained before the run, by create method and project. There is no entry if the
+            list request failed.
+        projects: the given projects. The run invented all other projects.
+        settle_time: for how many seconds a response of the server may still show the previous state.
     """
 
     path: Path | None
@@ -94,7 +94,7 @@ class Ledger:
         """
         ledger = cls(path, url, tuple(projects), settle_time)
         try:
-            # Nobody else's business: it tells what is where.
+            # Private: the ledger shows the locations of resources.
             ledger._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             raise LedgerError(
@@ -107,10 +107,10 @@ class Ledger:
 
     @classmethod
     def read(cls, path: Path) -> Ledger:
-        """A ledger that was left behind.
+        """Open an existing ledger.
 
         Raises:
-            LedgerError: it is none, or it cannot be written.
+            LedgerError: the file is not a valid ledger, or cannot be written.
         """
         ledger = cls(path)
         try:
@@ -127,7 +127,7 @@ class Ledger:
                 ledger._take(entry)
             except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
                 if number == len(lines) and number > 1 and not line.endswith(b"\n"):
-                    break  # it was being written when the run was killed: what it announced was not sent yet
+                    break  # the run was killed while writing this line: its request was not sent yet
                 raise LedgerError(f"{path} is no ledger of this program: line {number}: {error}") from None
             length += len(line)
         if not lines:
@@ -164,7 +164,7 @@ class Ledger:
             raise ValueError("nothing is known of such a line")
 
     def note_before(self, method: str, project: str, ids: Iterable[str]) -> None:
-        """Remember what is in a project already, so that it is never taken for the run's own."""
+        """Record the existing resources of a project, which must never be taken for the run's own."""
         known = frozenset(ids)
         self.before[method, project] = known
         self._write({"before": project, "method": method, "ids": sorted(known)})
@@ -178,7 +178,7 @@ class Ledger:
         return intent
 
     def settle(self, intent: Intent, made: Iterable[str]) -> None:
-        """Write down what came of an intent, and see that it is on the disk."""
+        """Write the result of an intent, and flush it to disk."""
         ids = list(made)
         for made_id in ids:
             self.made.append(Made(intent.method, made_id, intent.project))

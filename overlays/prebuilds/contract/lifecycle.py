@@ -1,7 +1,7 @@
-"""What takes time: prebuilds followed to their end, the pool they feed, the log, and what is left after a deletion.
+"""Slow processes: prebuilds until their end, the pool that they feed, the log, and the state after a deletion.
 
-`begin` makes the first prebuild, so that the server works on it while the other layers run; `finish` waits for it. What
-a server does not do within the patience of the session stays untested, and that says nothing against it.
+`begin` creates the first prebuild, so that the server works on it while the other layers run; `finish` waits for it.
+Work that the server does not finish within the patience of the session stays untested. This does not count against it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from prebuilds.contract.wire import Answer, Request, at
 _KIND: Final = {"GetPrebuild": "prebuild", "GetWarmPool": "warmPool"}
 
 _RESTLESS: Final = frozenset({"status.logUrl", "status.snapshotCompletionPercentage"})
-"""What may be another at each look: an address may be signed anew, and a percentage grows."""
+"""Fields that may differ at each poll: an address may be signed again, and a percentage grows."""
 
 
 def _leaves(value: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """What is within an object that is no object itself, each with its path."""
+    """The values within an object that are not objects, each with its path."""
     for name, inner in value.items():
         if isinstance(inner, dict):
             yield from _leaves(cast("dict[str, Any]", inner), f"{path}{name}.")
@@ -117,7 +117,7 @@ class Lifecycle:
             answers.append(self.session.call("CreateWarmPool", fields))
             return answers[-1].code != "already_exists"
 
-        # A pool of the run may still be draining there; that of somebody else stays.
+        # A pool of the run may still be draining there; a pool of another client stays.
         ours = "CreateWarmPool" in self.session.made.values() and not self.session.is_open
         self.session.eventually(
             is_made, within=self._patience if ours else 0.0, interval=0.1 if self.session.local else 5.0
@@ -147,7 +147,7 @@ class Lifecycle:
 
     @step("unknown-id-is-not-found", needs=("_make_pool",))
     def _mistaken(self) -> None:
-        """What there is one of is not taken for the other: the id of a pool is that of no prebuild."""
+        """Ids of one resource type are not valid for another: the id of a pool does not identify a prebuild."""
         session = self.session
         if self._first is None or self._pool is None or not session.allows_refusals:
             return
@@ -159,7 +159,7 @@ class Lifecycle:
 
     @step("unauthenticated-without-token")
     def _get_without_token(self) -> None:
-        """What may be called with GET needs the token as well."""
+        """Methods that support GET require the token as well."""
         session = self.session
         for method in READS:
             fields: dict[str, Any] = {} if method in LISTS else {ID_FIELD[method]: session.new_id()}
@@ -173,7 +173,7 @@ class Lifecycle:
 
     @step("wrong-type-is-refused", "malformed-json", needs=("_make_pool",))
     def _survived(self) -> None:
-        """What is wrong outside of the fields is no reason to fail within, whatever is answered."""
+        """Invalid input outside of the fields does not cause an internal error, whatever the response is."""
         headers = self.session.headers()
         for body, more in (
             (b"no gzip", ("Content-Encoding", "gzip")),
@@ -269,7 +269,7 @@ class Lifecycle:
             nonlocal phase
             answer = session.call("GetPrebuild", {"prebuildId": prebuild_id})
             phase = phase_of(answer.part("prebuild")) if answer.ok else phase
-            # What has failed does not come back to life, and what is gone is not followed.
+            # A failed prebuild does not become active again, and a deleted prebuild is not polled.
             return not answer.ok or until(phase) or phase in ENDED | LEAVING
 
         session.eventually(look, within=session.patience, interval=0.05 if session.local else 5.0)
@@ -283,7 +283,7 @@ class Lifecycle:
         session = self.session
         if not session.wants("cancel-rules", "repeated-cancel", "cancel-takes-effect"):
             return
-        # A pool stands there which this prebuild must not feed: what was cancelled has no snapshot.
+        # This prebuild must not feed the existing pool: a cancelled prebuild has no snapshot.
         fed = self._beside.pop(0) if self._beside else None
         prebuild_id = self._create_prebuild(fed[0] if fed else None)
         if prebuild_id is None:
@@ -310,7 +310,7 @@ class Lifecycle:
 
     @step("delete-takes-effect")
     def _delete_early(self) -> None:
-        """Delete a prebuild that is under way, and may have to stop first: what came of it is looked at in the end."""
+        """Delete a running prebuild, which may need to stop first. The result is checked at the end."""
         prebuild_id = self._create_prebuild()
         if prebuild_id is not None and self.session.call("DeletePrebuild", {"prebuildId": prebuild_id}).ok:
             self._deleted_early = prebuild_id
@@ -344,7 +344,7 @@ class Lifecycle:
 
     @step("reads-change-nothing", *OBSERVED, needs=("_make_pool",))
     def _read_again(self) -> None:
-        """Reading changes nothing. What a server does by itself meanwhile, it does not do between any two reads."""
+        """Reading changes nothing. Changes by the server itself do not happen between any two reads."""
         session = self.session
         asking = "CreatePrebuildLogsToken"
         for method, item_id in (("GetPrebuild", self._first), ("GetWarmPool", self._pool), (asking, self._first)):
@@ -401,7 +401,7 @@ class Lifecycle:
             return
         seen = session.call("GetPrebuild", {"prebuildId": self._second})
         if phase_of(seen.part("prebuild")) in ENDED:
-            # Both have ended, and nobody knows whose snapshot that is: a third one can tell.
+            # Both have ended, and the owner of the snapshot is unknown: a third prebuild can show it.
             self._second = self._create_prebuild()
             if self._second is None:
                 return
@@ -424,11 +424,11 @@ class Lifecycle:
             answer = session.call("CancelPrebuild", {"prebuildId": self._first})
             what = "CancelPrebuild of what has ended"
             session.refused("cancel-rules", answer, what, "failed_precondition")
-            session.call("GetPrebuild", {"prebuildId": self._first})  # it has to be as it was
+            session.call("GetPrebuild", {"prebuildId": self._first})  # it must be unchanged
 
     @step("cancel-takes-effect", "snapshot-rotates", needs=("_cancelled", "_rotate"))
     def _look_back(self) -> None:
-        """What was cancelled has not gone on meanwhile, and a pool has not come back to what was replaced."""
+        """A cancelled prebuild has not continued meanwhile, and a pool has not returned to a replaced snapshot."""
         session = self.session
         told = {
             str(answer.at("prebuild.id")): answer
@@ -535,7 +535,7 @@ class Lifecycle:
                 self._await_early()
 
     def _revive(self, method: str, item_id: str) -> None:
-        """What is being deleted does not come back, whatever is said to a call that would have it live on."""
+        """A resource that is being deleted does not become active again, whatever the response to a reviving call."""
         session = self.session
         get, change, more = (
             ("GetPrebuild", "CancelPrebuild", {})
@@ -568,7 +568,7 @@ class Lifecycle:
         return found
 
     def _await_early(self) -> None:
-        """What was deleted under way goes as well, now that one that was deleted later is gone."""
+        """A prebuild that was deleted while running is gone, now that a later deletion has finished."""
         session = self.session
         if self._deleted_early is None:
             return
@@ -585,7 +585,7 @@ class Lifecycle:
         session.judge("delete-takes-effect", "DeletePrebuild", going, why)
 
     def _await_end(self, method: str, item_id: str) -> bool:
-        """Wait until what was deleted is gone, judge what is then, and return whether it is."""
+        """Wait until the deleted resources are gone, check the state then, and return whether they are gone."""
         session = self.session
         get = "GetPrebuild" if method == "DeletePrebuild" else "GetWarmPool"
         kind = "prebuild" if method == "DeletePrebuild" else "warmPool"

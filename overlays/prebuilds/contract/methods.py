@@ -1,4 +1,4 @@
-"""The methods of the service, and which of them do what. What can be read from the schema is."""
+"""The methods of the service and their roles, as far as possible from the schema."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ WRITES: Final = tuple(name for name in METHODS if name not in READS)
 """The methods that may change something."""
 
 CREATES: Final = ("CreatePrebuild", "CreateWarmPool")
-"""The methods that make something that has to be deleted again."""
+"""The methods that create a resource to clean up."""
 
 DELETES: Final = ("DeletePrebuild", "DeleteWarmPool")
 """The methods that delete something."""
 
 LISTS: Final = ("ListPrebuilds", "ListWarmPools")
-"""The methods that list what the creates make, page by page."""
+"""The methods that list created resources, page by page."""
 
 HAND_WRITTEN: Final = (
     *CREATES,
@@ -31,11 +31,11 @@ HAND_WRITTEN: Final = (
     *DELETES,
     *("GetPrebuild", "CancelPrebuild", "CreatePrebuildLogsToken", "GetWarmPool", "UpdateWarmPool"),
 )
-"""The methods whose behaviour the kit knows. Of any other, it checks what follows from the schema."""
+"""The methods whose behaviour the kit knows. For other methods, it checks only the schema."""
 
 
 def _id_field(method: str) -> str | None:
-    """The field of the request that names what the method is about, None if there is no such field."""
+    """The request field with the id of the method's resource, None if there is no such field."""
     of = schema.fields(OPERATIONS[method].request_name)
     ids = [name for name in schema.required(method) if of[name].get("format") == "uuid"]
     return ids[0] if len(ids) == 1 and method not in CREATES else None
@@ -54,7 +54,7 @@ OF_POOL: Final = tuple(method for method, name in ID_FIELD.items() if name == "w
 """The methods that are called with the id of a warm pool."""
 
 SHOWS_PREBUILD: Final = ("CreatePrebuild", "GetPrebuild", "ListPrebuilds", "CancelPrebuild")
-"""The methods that answer with prebuilds."""
+"""The methods that return prebuilds."""
 
 SHOWS_POOL: Final = ("CreateWarmPool", "GetWarmPool", "ListWarmPools", "UpdateWarmPool")
-"""The methods that answer with warm pools."""
+"""The methods that return warm pools."""

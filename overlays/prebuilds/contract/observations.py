@@ -1,4 +1,4 @@
-"""What holds between all answers about one thing: nothing goes back in time, and nothing fixed changes."""
+"""Properties across all responses about one resource: no state goes back in time, and no constant changes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ACTIVE: Final = frozenset(phase.name for phase in PrebuildPhase if phase.is_acti
 """The phases in which a prebuild is under way."""
 
 LEAVING: Final = frozenset({*(phase.name for phase in PrebuildPhase if phase.is_deleting), "DELETED"})
-"""The phases of what is being deleted."""
+"""The phases of resources that are being deleted."""
 
 ENDED: Final = frozenset(phase.name for phase in PrebuildPhase if phase.is_terminal) - LEAVING
 """The phases in which a prebuild stays until it is deleted."""
@@ -55,12 +55,12 @@ _COUNTS = ("status.runningInstances", "status.stoppedInstances", "status.desired
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A judgement about one answer.
+    """A result for one response.
 
     Attributes:
         property: the name of the property.
-        why: what is broken; "" if it is kept.
-        before: the earlier answer that shows it together with this one, if it takes one.
+        why: the problem; "" if the check passed.
+        before: the earlier response that shows the problem together with this one, if needed.
     """
 
     property: str
@@ -78,7 +78,7 @@ class _Seen:
 
 
 def phase_of(item: dict[str, Any]) -> str:
-    """The phase of a prebuild or pool without its prefix, "" if it has none or one that is not known."""
+    """The phase of a prebuild or pool without its prefix, "" if it is missing or unknown."""
     return _phase(at(item, "status.phase"))
 
 
@@ -88,7 +88,7 @@ def desired_phase_of(item: dict[str, Any]) -> str:
 
 
 def items_in(answer: Answer) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The prebuilds and pools that an answer shows, each with its kind."""
+    """The prebuilds and pools in a response, each with its type."""
     if not answer.ok:
         return
     for kind, lists in (("prebuild", "prebuilds"), ("warmPool", "warmPools")):
@@ -102,10 +102,10 @@ def items_in(answer: Answer) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 class Observer:
-    """Looks at each answer, and remembers the latest about each prebuild and pool.
+    """Checks each response, and remembers the latest response about each prebuild and pool.
 
     Args:
-        settle: for how many seconds an answer may still show what was before an earlier one.
+        settle: for how many seconds a response may still show an earlier state.
     """
 
     def __init__(self, settle: float = 0.0) -> None:
@@ -113,12 +113,12 @@ class Observer:
         self._seen: dict[str, _Seen] = {}
 
     def latest(self, item_id: str) -> dict[str, Any] | None:
-        """What was seen last of the thing with that id."""
+        """The last observed state of the resource with that id."""
         seen = self._seen.get(item_id)
         return None if seen is None else seen.item
 
     def look(self, answer: Answer, now: float) -> Iterator[Observation]:
-        """What the answer says about each property."""
+        """The result of the response for each property."""
         for kind, item in items_in(answer):
             item_id = item.get("id")
             if not isinstance(item_id, str) or not item_id:
@@ -139,7 +139,7 @@ class Observer:
                 self._seen[item_id] = _Seen(before.item, answer, now, before.approved)
 
     def _again(self, kind: str, before: _Seen, item: dict[str, Any], method: str) -> Iterator[Observation]:
-        """What is as it was need not be looked at each time: most of what is shown is of this kind."""
+        """Unchanged resources need no repeated check: most resources in responses are unchanged."""
         if method in before.approved:
             return
         found = [*_alone(kind, item), *_together(kind, before, item)]
@@ -210,7 +210,7 @@ def _versions(old: dict[str, Any], item: dict[str, Any], was: str, phase: str) -
         path = f"{part}.{part}Version"
         earlier, later = _count(at(old, path)), _count(at(item, path))
         if earlier is None or later is None:
-            return ""  # the schema is broken, which is told elsewhere
+            return ""  # another check reports the violated schema
         if later < earlier:
             return f"{path} went back from {earlier} to {later}"
         if changed and later == earlier:
@@ -225,7 +225,7 @@ def _spec_changed(old: dict[str, Any], item: dict[str, Any]) -> bool:
 
 def _goes_back(was: str, phase: str) -> bool:
     if was in ENDED:
-        return False  # told of by its own property
+        return False  # its own property reports this
     return _RANK[phase] < _RANK[was] or (was == "CANCELLING" and phase == "COMPLETED")
 
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from prebuilds.contract.wire import Answer, at
 
-# The least time between two requests, in seconds, after a first 429, by how much it grows with each, and up to what.
+# The pause between requests after the first 429, its growth with each further 429, and its maximum, in seconds.
 _SLOWER = 0.01
 _SLOWER_BY = 1.25
 _SLOWEST = 0.2
@@ -38,7 +38,7 @@ class Pacer:
 
     @property
     def is_limited(self) -> bool:
-        """Whether a request may have to wait for its turn."""
+        """Whether a request may need to wait."""
         return max(self._least, self._pace) > 0
 
     def wait_for_turn(self) -> None:
@@ -59,7 +59,7 @@ class Pacer:
 
 
 def pause_asked(answer: Answer) -> float | None:
-    """After how many seconds the server wants to be asked again, if it says so."""
+    """The Retry-After time of the response in seconds, if present."""
     details: object = answer.json.get("details")
     for item in cast("Sequence[Any]", details) if isinstance(details, list) else ():
         if str(at(item, "type")).endswith("google.rpc.RetryInfo"):

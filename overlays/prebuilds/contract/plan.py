@@ -1,4 +1,4 @@
-"""What a run would send, without sending it: a transport that only remembers, and answers as a server would."""
+"""Plans a run without sending requests: a transport that records requests and simulates responses."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _MOMENT = "2030-01-01T00:00:00Z"
 
 
 class PlanTransport:
-    """Takes requests for a server that is not asked.
+    """Records requests instead of sending them to a server.
 
     Args:
-        base_url: where that server is.
+        base_url: the URL of the server.
     """
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
         self.requests: list[Request] = []
-        """What would have been sent, in its order."""
+        """The recorded requests, in order."""
         self._items: dict[str, dict[str, Any]] = {}
         self._count = 0
 
     def send(self, request: Request) -> Answer:
-        """Remember a request, and answer it from memory."""
+        """Record a request, and simulate its response."""
         self.requests.append(request)
         status, content = self._answer(request)
         return Answer(status, {"content-type": JSON}, json.dumps(content).encode(), 0.0, request)

@@ -1,7 +1,7 @@
 """Layer 1: deterministic requests from the bounds of the schema and a table of wire rules.
 
-Each probe stands alone: one that cannot go on, because a server does not do what it builds on, ends there, and what it
-would have shown stays untested.
+Each probe is independent. A probe ends when the server does not provide its precondition, and the properties that it
+would have checked stay untested.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _Stop(Exception):  # noqa: N818  no error of ours: the server does not do 
 
 
 class _Probing:
-    """One run of all probes, and what they have made so far."""
+    """One run of all probes, and the resources that they have created so far."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -86,21 +86,21 @@ class _Probing:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The methods that may be called with what has to be refused."""
+        """The methods that may be called with invalid requests."""
         return METHODS if self.session.allows_refusals else READS
 
     def of(self, methods: Sequence[str]) -> list[str]:
         return [method for method in methods if method in self.methods]
 
     def try_call(self, method: str, fields: Any, **how: Any) -> Answer | None:
-        """A call whose missing answer, which is judged already, does not end the probe."""
+        """Call a method. A missing response is recorded already, and does not end the probe."""
         try:
             return self.session.call(method, fields, **how)
         except TransportError:
             return None
 
     def refuse(self, name: str, method: str, fields: Any, what: str, *codes: str) -> Answer | None:
-        """Call, and judge that it is refused with one of the codes."""
+        """Call a method, and check that the server rejects the call with one of the codes."""
         if not self.session.wants_to_see(name, method):
             return None
         answer = self.try_call(method, fields, refused=True)
@@ -109,7 +109,7 @@ class _Probing:
         return answer
 
     def base(self, method: str) -> dict[str, Any]:
-        """A request that nothing is wrong with, and that is about nothing that exists."""
+        """A valid request that refers to no existing resource."""
         pair = self.pair
         environment_class = pair.environment_class or self.session.new_id()
         if method == "CreatePrebuild":
@@ -121,7 +121,7 @@ class _Probing:
         return schema.example(method, self.session.new_id)
 
     def listing(self, **more: Any) -> dict[str, Any]:
-        """A list of what is in the projects of the run."""
+        """A list of the resources in the projects of the run."""
         most = schema.max_items("ListPrebuilds", "filter.projectIds")
         return {"filter": {"projectIds": list(self.session.projects[:most])}, **more} if self.session.projects else more
 
@@ -139,14 +139,14 @@ class _Probing:
                 session.judge("default-page-size", method, count <= schema.default_page_size(), why)
             if session.allows(writes=True):
                 continue
-            # In what is there already, something may be looked up.
+            # Existing resources may be looked up.
             for _, item in items_in(answer):
                 found = "GetPrebuild" if method == "ListPrebuilds" else "GetWarmPool"
                 self.get(found, item)
                 break
 
     def get(self, method: str, item: dict[str, Any], *, judged: bool = True) -> dict[str, Any]:
-        """Look up what is known, and judge that it is the same."""
+        """Get the known resources, and check that they are unchanged."""
         session = self.session
         item_id = str(item.get("id"))
         answer = session.call(method, {ID_FIELD[method]: item_id})
@@ -212,9 +212,9 @@ class _Probing:
         session.accepted("inside-bounds-is-accepted", token, "CreatePrebuildLogsToken")
 
     def is_busy(self, answer: Answer) -> bool:
-        """Whether a creation was refused for what is under way already.
+        """Whether a create was rejected because another prebuild is running.
 
-        ASSUMPTION: the prebuilds of a project may be under way at the same time.
+        ASSUMPTION: several prebuilds of a project may run at the same time.
         """
         return answer.code == "failed_precondition" and self.session.has_made_anything and not self.session.assumptions
 
@@ -315,7 +315,7 @@ class _Probing:
             elif number == 1:
                 pair = Pair(pair.project, place.environment_class)
             if number == 0:
-                # What is refused does not take the place.
+                # A rejected pool does not occupy the project and class.
                 self.refuse_disorder("CreateWarmPool", _pool_of(pair))
             answer = session.call("CreateWarmPool", _pool_of(pair, **sizes))
             session.accepted("inside-bounds-is-accepted", answer, f"CreateWarmPool with {json.dumps(sizes)}")
@@ -332,7 +332,7 @@ class _Probing:
                 self.neighbour = other
 
     def judge_new_is_listed(self, method: str, made: dict[str, Any]) -> None:
-        """What was just made is in the list of its project, among the newest."""
+        """A list of the project shows a new resource, among the newest."""
         session = self.session
         ids = {
             "projectIds": [at(made, "metadata.projectId")],
@@ -364,7 +364,7 @@ class _Probing:
         return self.session.judge(name, method, shown == (low, high), why)
 
     def judge_snapshot(self, pool: dict[str, Any], pair: Pair) -> None:
-        """A snapshot comes of a prebuild: of a project that has none in this class, there is none."""
+        """A prebuild creates a snapshot: a project without prebuilds in this class has no snapshot."""
         items, _, complete = self.session.whole_list("ListPrebuilds", {"projectIds": [pair.project]})
         if not complete:
             return
@@ -391,7 +391,7 @@ class _Probing:
         for method in self.of(OF_ID):
             name = ID_FIELD[method]
             known = {"prebuildId": prebuild, "warmPoolId": pool}.get(name, "")
-            # All but the end is that of something that is there: an id is looked up as a whole.
+            # All but the end belongs to an existing id: the server must compare the whole id.
             unknown = _neighbour_of(known) if known else session.new_id()
             full = self.base(method)
             self.refuse("unknown-id-is-not-found", method, {**full, name: unknown}, "an unknown id", "not_found")
@@ -406,9 +406,9 @@ class _Probing:
                 self.refuse_by_schema(method, (ID_FIELD.get(method, ""), *with_room))
 
     def refuse_by_schema(self, method: str, done: Collection[str] = ()) -> None:
-        """What the schema says to be wrong, field by field; `done` are the fields that other probes look at."""
+        """Values that violate the schema, field by field; other probes check the fields in `done`."""
         base = self.fresh(method)
-        # A server may look for what is named first.
+        # A server may validate the first named field first.
         codes = (INVALID, "not_found") if method in ID_FIELD else (INVALID,)
         for name in schema.required(method):
             if name not in done:
@@ -456,11 +456,11 @@ class _Probing:
             if method == "CreatePrebuild":
                 self.refuse("required-fields", method, {**self.fresh(method), "projectId": ""}, "an empty projectId")
             elif not session.is_open or self.pool is None:
-                self.refuse_disorder(method, self.fresh(method))  # otherwise it was asked for already
+                self.refuse_disorder(method, self.fresh(method))  # otherwise the call was checked already
             self.judge_nothing_made(method, session.since(mark))
 
     def malformed(self, method: str, name: str) -> tuple[str, str]:
-        """Something that is no id, in words and as it is, another thing for each field."""
+        """Values that are not valid ids, each with a description; a different value for each field."""
         places = {("CreatePrebuild", "projectId"): "a lone surrogate", ("CreateWarmPool", "environmentClassId"): "NUL"}
         what = places.get((method, name), "")
         if not what and name.startswith("filter.") and name != "filter.projectIds":
@@ -516,7 +516,7 @@ class _Probing:
             self.refuse_by_schema(method)
 
     def value_of(self, bound: schema.Bound, value: Any) -> Any:
-        """What to send for a field at one of its bounds; of a list that is its length."""
+        """The value to send for a field at one of its bounds. For a list, the bound is its length."""
         leaf = schema.leaf(bound.method, bound.path)
         if leaf is None or not leaf.is_list:
             return value
@@ -600,7 +600,7 @@ class _Probing:
                 self.send(Request("ListPrebuilds", body, session.headers()))
 
     def send(self, request: Request) -> Answer | None:
-        """Send what has to be refused, or at least survived."""
+        """Send an invalid request, which the server must reject, or at least survive."""
         try:
             return self.session.send(request, refused=True)
         except TransportError:
@@ -612,7 +612,7 @@ class _Probing:
     def auth(self) -> None:
         session = self.session
         taken: list[Answer] = []
-        # One that has nothing to do with the right one, one that begins it, and one that goes on behind it.
+        # An unrelated token, a prefix of the right token, and the right token with a suffix.
         wrong_ones = itertools.cycle(
             [wrong for wrong in (WRONG_TOKEN, session.token[:-1], f"{session.token}x") if wrong]
         )
@@ -721,9 +721,9 @@ class _Probing:
         needs=("make_prebuilds", "make_pools"),
     )
     def page_through(self) -> None:
-        """The pages of a list, a few items each, against the same list in one piece.
+        """Compare the pages of a list, a few items each, with the same list on one page.
 
-        Of an open server that is a list of what the run has made: others may work there, and change any other list.
+        On an open server, the list is limited to resources of the run: other clients may change any other list.
         """
         session = self.session
         for method in LISTS:
@@ -768,7 +768,7 @@ class _Probing:
         seen: list[str] = []
         tokens: list[str] = []
         ended = False
-        # A server may answer empty pages in between.
+        # A server may return empty pages in between.
         for _ in range(2 * len(expected) + 8 if complete else 8):
             page: dict[str, Any] = {"pageSize": size, "token": tokens[-1]} if tokens else {"pageSize": size}
             answer = session.call(method, {**filters, "pagination": page})
@@ -880,9 +880,9 @@ class _Probing:
         matches: Callable[[dict[str, Any]], bool],
         contained: dict[str, Any] | None,
     ) -> list[dict[str, Any]]:
-        """Everything that a filter lets through has to match it, and what is known to match has to be there.
+        """Every item in a filtered list matches the filter, and the list contains every known match.
 
-        What others do between two pages of a list that is not limited to projects of the run can hide an item.
+        In a list that is not limited to projects of the run, changes by other clients between pages can hide an item.
         """
         session = self.session
         is_ours = bool(filters.get("projectIds"))
@@ -945,7 +945,7 @@ class _Probing:
         if not before:
             return
         name = PrebuildPhase[before].value
-        # Values are alternatives wherever they stand; what nothing of the run is in does not widen it.
+        # Values are alternatives in any position. A value without a match in the run does not widen the filter.
         around = ("DELETED", "CANCELLED" if before == "FAILED" else "FAILED")
         asked = [PrebuildPhase[around[0]].value, name, PrebuildPhase[around[1]].value]
         filters = {"projectIds": [project], "phases": asked}
@@ -971,9 +971,9 @@ class _Probing:
 
     @step(needs=("make_prebuilds", "make_pools"))
     def call_others(self) -> None:
-        """Methods that the kit knows from the schema alone, called with something that is there.
+        """Call methods that the kit knows from the schema alone, with existing resources.
 
-        What they answer is up to them: that nothing is wrong with it by the schema, every response shows.
+        Their results are up to the server. The check of each response covers its conformance to the schema.
         """
         for method in METHODS:
             if method in HAND_WRITTEN or self.session.findings.reached[method].success:
@@ -984,7 +984,7 @@ class _Probing:
             elif ID_FIELD.get(method) == "warmPoolId" and self.pool is not None:
                 known = {"warmPoolId": self.pool.get("id")}
             elif method in WRITES:
-                continue  # nobody knows what it would change, and whose
+                continue  # the effect of the call, and the owner of the resource, are unknown
             self.try_call(method, {**self.base(method), **known})
 
     @step(
@@ -1019,8 +1019,8 @@ class _Probing:
         def refuse(name: str, fields: dict[str, Any]) -> None:
             nonlocal pool
             if fields.get("minSize", sizes[0]) <= fields.get("maxSize", sizes[1]):
-                return  # the bounds of the schema leave no room for what would be wrong
-            # What happens to the pool meanwhile does not happen each time.
+                return  # the bounds of the schema leave no room for invalid values
+            # Concurrent changes of the pool do not happen each time.
             mark = session.mark()
             for _ in range(3):
                 answer = self.refuse(name, "UpdateWarmPool", {"warmPoolId": pool_id, **fields}, json.dumps(fields))
@@ -1096,7 +1096,7 @@ class _Probing:
         prebuild_id = str(item.get("id"))
         if not made.ok or phase_of(item) not in ("PENDING", "STARTING", "RUNNING"):
             raise _Stop  # it is about to end by itself
-        # One that is under way as well: what has ended is not cancelled in any case.
+        # A running prebuild is included: cancelling an ended prebuild has no effect in any case.
         sibling = session.call("CreatePrebuild", {"projectId": pair.project, **named, "spec": {}}).part("prebuild")
         mark = session.mark()
         answer = session.call("CancelPrebuild", {"prebuildId": prebuild_id})
@@ -1190,7 +1190,7 @@ _FIXED: Final = {
 
 
 def _ways_to_say_sizes() -> Iterator[tuple[dict[str, Any], int, int]]:
-    """Ways to say the sizes of a new pool, and what they mean."""
+    """Ways to write the sizes of a new pool, and their meaning."""
     of = schema.pool_sizes()
     yield {"minSize": of.min_low, "maxSize": of.top}, of.min_low, of.top
     yield {"minSize": of.top, "maxSize": of.top}, of.top, of.top
@@ -1257,7 +1257,7 @@ def _within(path: str, values: Sequence[Any]) -> Callable[[dict[str, Any]], bool
 
 
 def _differs(asked: Any, shown: Any) -> bool:
-    """Whether two JSON values mean different things; what is absent is zero."""
+    """Whether two JSON values differ in meaning; an absent value is zero."""
     if isinstance(asked, str) and isinstance(shown, str) and asked != shown:
         seconds = _seconds(asked)
         if seconds is not None and seconds == _seconds(shown):

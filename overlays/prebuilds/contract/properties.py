@@ -1,8 +1,8 @@
-"""What a server has to keep: each property by its name, with its level, its source and the methods that it is about.
+"""The properties of a correct server: each with its name, level, source and methods.
 
-Probes, the model machine and the checks of schemathesis refer to these names only. A property that rests on an
-assumption is judged only when the session was told to (`--assumptions`): the documentation does not say it, and a
-server that differs may be right.
+Probes, the state machines and the checks of schemathesis refer to these names only. A property that rests on an
+assumption is checked only with `--assumptions`: the documentation does not state it, and a different server may be
+right.
 """
 
 from __future__ import annotations

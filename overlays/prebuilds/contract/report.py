@@ -1,4 +1,4 @@
-"""What came of a run, for people and for programs: text, JSON, JUnit, HTML, and tests that show each failure."""
+"""The report of a run, for people and for programs: text, JSON, JUnit, HTML, and tests that show each failure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ENDS: Final = {
     3: "the clean-up is incomplete",
 }
 
-# So many reasons for what was not tested are enough for a person.
+# The report lists at most this many reasons for untested properties.
 _MOST_REASONS = 12
 
 # How much of a script a page shows. The whole of it is in the report in JSON.
@@ -85,7 +85,7 @@ def groups(results: Sequence[Result]) -> list[Group]:
 
 
 def _shape(result: Result) -> str:
-    """The reason of a failure without what differs from method to method."""
+    """The reason of a failure without the parts that differ between methods."""
     text = result.why.replace(result.method, "METHOD")
     return re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]+", "N", text)
 
@@ -115,7 +115,7 @@ class _Text:
         return f"{style}{text}{_PLAIN}" if self.colour else text
 
     def shown(self, text: str) -> str:
-        """What came from the server, or went to it, on one line and without secrets."""
+        """Data from or to the server, on one line and without secrets."""
         return one_line(_masked(self.report, text))
 
     def lines(self) -> Iterator[str]:
@@ -303,7 +303,7 @@ def write(path: Path, text: str) -> None:
 
 
 def plan_as_text(report: Report) -> str:
-    """What a run would send."""
+    """The requests that a run would send."""
     found = [f"This would be sent to {one_line(report.url)}, and nothing was:", ""]
     found += [_request(request) for request in report.planned]
     found += [
@@ -315,7 +315,7 @@ def plan_as_text(report: Report) -> str:
 
 
 def _masked(report: Report, text: str) -> str:
-    """What came from the server, or went to it, without secrets. Words of our own are not looked at."""
+    """Data from or to the server, without secrets. The kit's own words stay unchanged."""
     return masked(text, report.session.secrets)
 
 
@@ -356,7 +356,7 @@ def _rows(results: Iterable[Result]) -> list[tuple[str, dict[str, str]]]:
 
 
 def _reasons(report: Report) -> list[tuple[str, list[str]]]:
-    """Why something was not tested, and what."""
+    """The reasons for untested properties, and the properties."""
     found: dict[str, list[str]] = {}
     for result in report.results:
         if result.state is State.NOT_TESTED:

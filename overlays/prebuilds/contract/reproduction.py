@@ -26,10 +26,10 @@ from prebuilds.contract.wire import Answer, Request, at
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 """Where a server is taken to be that was tested without an address."""
 
-# What an answer hands on to later calls: ids, page tokens, logs tokens.
+# Values of a response that later calls use: ids, page tokens, logs tokens.
 _HANDED_ON: Final = frozenset({"id", "nextToken", "accessToken", "logUrl"})
 
-# Longer bodies are no use on a command line.
+# Longer bodies are unreadable on a command line.
 _LONG = 4000
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -45,12 +45,12 @@ _PATIENCE = 60
 
 
 class Value(NamedTuple):
-    """Something that an answer hands on to later calls.
+    """A value of a response that later calls use.
 
     Attributes:
-        variable: the variable of the script that holds it.
-        source: the place of the answer in the sequence; -1 for a project, which the script makes up.
-        path: where it is in the answer.
+        variable: the variable of the script that holds the value.
+        source: the position of the response in the sequence; -1 for a project, which the script invents.
+        path: the path of the value in the response.
     """
 
     variable: str
@@ -59,12 +59,12 @@ class Value(NamedTuple):
 
 
 def shortest(log: Sequence[Answer], shows: Sequence[Answer], made: Mapping[str, str]) -> tuple[Answer, ...]:
-    """The calls that it takes to show what the answers `shows` do: those, and those that they build on.
+    """The calls that reproduce the exchanges `shows`: these exchanges and their prerequisites.
 
     Args:
-        log: all answers of the session.
-        shows: those that show it, in any order.
-        made: the method that made each id.
+        log: all exchanges of the session.
+        shows: the exchanges that show the failure, in any order.
+        made: the method that created each id.
     """
     needed = {answer.number: answer for answer in shows}
     waiting = list(shows)
@@ -79,7 +79,7 @@ def shortest(log: Sequence[Answer], shows: Sequence[Answer], made: Mapping[str, 
 
 
 def _sources(before: Sequence[Answer], answer: Answer, made: Mapping[str, str]) -> Iterator[Answer]:
-    """The first answers that handed on something which the request uses."""
+    """The first exchanges whose responses contain a value that the request uses."""
     text = _sent(answer.request)
     wanted = {item_id for item_id in made if item_id in text}
     token = at(_fields(answer.request), "pagination.token")
@@ -136,11 +136,11 @@ def _sent(request: Request) -> str:
 
 
 def handed_on(sequence: Sequence[Answer], *, made_up_projects: bool = False) -> dict[str, Value]:
-    """What later calls of a sequence take from earlier ones, by value.
+    """The values that later calls of a sequence take from earlier responses.
 
     Args:
         sequence: the calls.
-        made_up_projects: whether the projects were made up, and have to be others each time.
+        made_up_projects: whether the projects were invented, and must be new each time.
     """
     found: dict[str, Value] = {}
     if made_up_projects:
@@ -178,14 +178,14 @@ def as_curl(
     *,
     made_up_projects: bool = False,
 ) -> str:
-    """The sequence as a shell script: curl, and jq where an answer hands something on.
+    """The sequence as a shell script: curl, and jq where later calls use a value of a response.
 
     Args:
         sequence: the calls.
-        base_url: where the server is.
+        base_url: the URL of the server.
         token: the API token. The script takes it from the variable TOKEN.
-        secrets: what else must not be shown.
-        made_up_projects: whether the projects were made up, and have to be others each time.
+        secrets: other values that must not be shown.
+        made_up_projects: whether the projects were invented, and must be new each time.
     """
     variables = handed_on(sequence, made_up_projects=made_up_projects)
     lines = [f"BASE={shell_word(base_url or DEFAULT_URL)}"]
@@ -195,7 +195,7 @@ def as_curl(
     for place, answer in enumerate(sequence):
         handed = [value for value in variables.values() if value.source == place]
         phase = _phase_to_wait_for(answer)
-        # What hands nothing on shows its status.
+        # A call whose response no later call uses shows its status.
         command = _command(answer.request, "-sS" if handed or phase else "-sSi", token, variables, secrets)
         if phase:
             reached = shell_word(f"{jq_path((phase[0], 'status', 'phase'))} == {json.dumps(phase[1])}")
@@ -214,7 +214,7 @@ def as_curl(
 
 
 def _phase_to_wait_for(answer: Answer) -> tuple[str, str] | None:
-    """The field of an answer that shows a thing, and its phase, if that takes the server some time to reach."""
+    """The field of a response that holds a resource, and its phase, if the server needs time to reach it."""
     if not answer.ok or answer.request.method not in ("GetPrebuild", "GetWarmPool"):
         return None
     name = "prebuild" if answer.request.method == "GetPrebuild" else "warmPool"
@@ -244,7 +244,7 @@ def _command(
     if request.body is None:
         return " ".join(parts)
     if request.header("content-type") is None:
-        parts.append("-H 'Content-Type:'")  # curl would add one of its own
+        parts.append("-H 'Content-Type:'")  # curl would add its default
     text = _text_of(request.body)
     if text is not None and len(text) <= _LONG:
         # The raw form sends a text that begins with @ as it is, and no file.
@@ -277,7 +277,7 @@ def _text_of(body: bytes) -> str | None:
 
 
 def _quoted(text: str, variables: Mapping[str, Value]) -> str:
-    """A word of the shell, with variables in place of what earlier answers have handed on."""
+    """A shell word, with variables in place of values from earlier responses."""
     words = [
         f'"${{{variables[piece].variable}}}"' if piece in variables else shell_word(piece)
         for piece in _pieces(text, variables)
@@ -291,7 +291,7 @@ def _pieces(text: str, variables: Mapping[str, Value]) -> list[str]:
 
 
 def _printed(body: bytes, variables: Mapping[str, Value], secrets: Collection[str]) -> str:
-    """A shell command that prints the body: what is no text in octal, and what is the same for long by its length."""
+    """A shell command that prints the body: binary bytes in octal, and a long run of one byte by its length."""
     steps: list[str] = []
     for piece in _pieces(masked(body.decode("latin-1"), secrets), variables):
         if piece in variables:
@@ -321,20 +321,20 @@ def as_pytest(
     options: Mapping[str, Any] | None = None,
     made_up_projects: bool = False,
 ) -> str:
-    """A test that fails as long as the server breaks the property.
+    """A test that fails as long as the server violates the property.
 
-    It checks the property by the same rule as the run that found the failure, on things that it creates anew.
+    It checks the property by the same rule as the run that found the failure, with newly created resources.
 
     Args:
-        sequence: the calls that showed it, for the reader.
-        property_name: the property that is broken.
-        method: the method that breaks it.
-        why: what is wrong.
-        url: where the server is.
-        token: the API token. It is not written down: the test takes it from the environment variable TOKEN.
-        secrets: what else must not be written down.
-        options: the options of the run that it takes to show it.
-        made_up_projects: whether the projects were made up.
+        sequence: the calls that showed the failure, for the reader.
+        property_name: the violated property.
+        method: the method that violates it.
+        why: the error.
+        url: the URL of the server.
+        token: the API token. The test does not contain it, and reads the environment variable TOKEN.
+        secrets: other values that the test must not contain.
+        options: the options of the run that are needed to reproduce the failure.
+        made_up_projects: whether the projects were invented.
     """
     name = re.sub(r"\W+", "_", f"{property_name}_{_snake(method)}")
     script = as_curl(sequence, url, token, secrets, made_up_projects=made_up_projects)

@@ -1,4 +1,4 @@
-"""A whole run: the layers one after the other, the clean-up whatever happens, and what came of it all."""
+"""A whole run: the layers in sequence, the unconditional clean-up, and the result."""
 
 from __future__ import annotations
 
@@ -55,31 +55,30 @@ _REMOTE_PATIENCE = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a run is to do.
+    """The options of a run.
 
     Attributes:
-        url: where the server is.
+        url: the URL of the server.
         token: the API token.
-        projects: the projects to write to. Without any, a server on this machine is sent projects that are made up.
-        environment_classes: the environment classes to use there.
-        mode: what may be sent; by default everything to a server on this machine, and reads to any other.
+        projects: the projects to write to. If empty, a server on this machine receives invented projects.
+        environment_classes: the environment classes to use in the projects.
+        mode: the kinds of requests to send; by default everything to a server on this machine, and reads elsewhere.
         profile: how lenient the server may be with input.
-        assumptions: whether assumptions about the service are held against the server; by default only if it is the
-            bundled emulator.
-        seed: what all choices follow from.
-        max_creates: how many things to make at most.
-        rate: how many requests a second to send at most, 0 for no limit; by default 5 to a server elsewhere.
-        max_time: after how many seconds to stop, and clean up.
-        settle: for how many seconds an answer may still show what was before.
-        patience: for how many seconds to wait for what a server does in its own time.
-        only: the properties to look at, all if empty.
-        skip: the properties to leave out.
+        assumptions: whether assumptions about the service are checked; by default only for the bundled emulator.
+        seed: the seed of all random choices.
+        max_creates: the maximum number of resources to create.
+        rate: the maximum number of requests per second, 0 for no limit; by default 5 for a remote server.
+        max_time: the maximum duration in seconds. The run then stops and cleans up.
+        settle: for how many seconds a response may still show the previous state.
+        patience: the maximum time to wait for asynchronous work of the server, in seconds.
+        only: the properties to check, all if empty.
+        skip: the properties to skip.
         methods: the methods to check, all if empty.
-        known: the known failures, pairs of a property and a method, which is "" for all of them.
-        thorough: whether the layers send all that they have, even if `only` a few properties are looked at.
+        known: the known failures, pairs of a property and a method, or "" for all methods.
+        thorough: whether the layers send all their requests, even if `only` selects a few properties.
         layers: the layers to run.
-        deep: whether schemathesis runs its longer phases as well.
-        ledger: the file to write down what was made in; by default one in the user's directory for state.
+        deep: whether schemathesis also runs its longer phases.
+        ledger: the file that records created resources; by default a file in the user's state directory.
     """
 
     url: str = ""
@@ -107,23 +106,23 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What came of a run.
+    """The result of a run.
 
     Attributes:
-        url: where the server is.
-        mode: what was allowed to be sent.
-        seed: what all choices followed from.
-        assumptions: whether assumptions were held against the server.
-        results: each property and method.
-        passing: the known failures that were kept.
-        not_implemented: the methods that the server says it does not have.
-        layers: what was run.
-        seconds: how long it all took.
-        clean_up: what was deleted, None if there was nothing.
-        ledger: the file with what is left, None if nothing is.
+        url: the URL of the server.
+        mode: the kinds of requests that were allowed.
+        seed: the seed of all random choices.
+        assumptions: whether assumptions were checked.
+        results: the result for each property and method.
+        passing: the known failures that now pass.
+        not_implemented: the methods that the server does not implement.
+        layers: the layers that ran.
+        seconds: the duration of the run.
+        clean_up: the result of the clean-up, None if there was nothing to delete.
+        ledger: the file that lists the remaining resources, None if none remain.
         unfinished: why the run ended early, "" if it did not.
-        planned: the requests that would have been sent, in the mode `plan`.
-        session: the session, with all answers.
+        planned: the requests that the run would have sent, in the mode `plan`.
+        session: the session, with all exchanges.
     """
 
     url: str
@@ -143,7 +142,7 @@ class Report:
 
     @property
     def broken(self) -> list[Result]:
-        """What is broken that must not be, and is no known failure."""
+        """The failures of required properties that are not known failures."""
         return [
             result
             for result in self.results
@@ -152,7 +151,7 @@ class Report:
 
     @property
     def warnings(self) -> list[Result]:
-        """What should not be broken, and is."""
+        """The failures of recommended properties that are not known failures."""
         return [r for r in self.results if r.state is State.BROKEN and r.property.level == "SHOULD" and not r.known]
 
     @property
@@ -162,7 +161,7 @@ class Report:
 
     @property
     def not_tested(self) -> list[Result]:
-        """What has to be tested, and was not, without an excuse."""
+        """The required properties that were not tested, without an excuse."""
         return [
             result
             for result in self.results
@@ -196,16 +195,16 @@ def run(
     """Test a server.
 
     Args:
-        options: what to do.
-        transport: the way to the server, by default HTTP to `options.url`. One without an address is on this machine.
-        tell: what to do with news.
+        options: the options of the run.
+        transport: sends requests, by default over HTTP to `options.url`. A transport without an address is local.
+        tell: called with progress messages.
         on_progress: called after each request.
-        sleep: how to let time pass.
-        clock: the seconds that have passed, from any beginning.
+        sleep: the sleep function.
+        clock: returns elapsed seconds from an arbitrary start.
 
     Raises:
-        ValueError: the options do not go together.
-        LedgerError: the ledger is there already, or cannot be written.
+        ValueError: the options contradict each other.
+        LedgerError: the ledger exists already, or cannot be written.
     """
     if not (options.token.isascii() and options.token.isprintable() and " " not in options.token):
         raise ValueError("the token has a character in it that the header Authorization cannot carry")
@@ -305,7 +304,7 @@ def check(property_name: str, method: str, *, url: str, token: str, **options: A
     Raises:
         AssertionError: the property is broken, or could not be checked.
     """
-    # What else is sent makes a difference to some failures.
+    # Other requests of the run influence some failures.
     report = run(Options(url=url, token=token, only=(property_name,), methods=(method,), thorough=True, **options))
     for result in report.results:
         problem = result.state is State.BROKEN or (result.state is State.NOT_TESTED and not result.excused)
@@ -323,21 +322,21 @@ def clean_up_ledger(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> CleanUp:
-    """Delete what an earlier run has left, and the ledger with it once nothing is left.
+    """Delete the resources of an earlier run, and delete the ledger once no resource remains.
 
     Args:
         path: the ledger.
         token: the API token.
-        url: where the server is; by default where the ledger says, if that is this machine. Whoever wrote the ledger
-            must not choose where the token goes.
-        transport: the way to the server, by default HTTP to `url`.
-        tell: what to do with news.
-        sleep: how to let time pass.
-        clock: the seconds that have passed, from any beginning.
+        url: the URL of the server; by default the URL in the ledger if it is on this machine. The author of a ledger
+            must not choose the recipient of the token.
+        transport: sends requests, by default over HTTP to `url`.
+        tell: called with progress messages.
+        sleep: the sleep function.
+        clock: returns elapsed seconds from an arbitrary start.
 
     Raises:
-        LedgerError: the file is no ledger.
-        ValueError: the server has no address, or is not the one that the ledger is about.
+        LedgerError: the file is not a valid ledger.
+        ValueError: the server has no address, or differs from the server in the ledger.
     """
     ledger = Ledger.read(path)
     if url and url.rstrip("/") != ledger.url.rstrip("/"):
@@ -369,7 +368,7 @@ def clean_up_ledger(
 
 
 def _scope(options: Options, mode: Mode) -> Scope:
-    """What a run of these options can test at all."""
+    """The scope that a run with these options can test."""
     unknown = sorted(set(options.methods) - set(METHODS))
     if unknown:
         raise ValueError(f"unknown method {', '.join(unknown)}: expected one of {', '.join(METHODS)}")
@@ -382,7 +381,7 @@ def _scope(options: Options, mode: Mode) -> Scope:
     return Scope(
         methods=frozenset(options.methods),
         limits=limits,
-        # What a method that is not known by its name takes to succeed, nobody knows.
+        # The kit does not know valid requests for a method that it does not know by name.
         without_success=frozenset(METHODS) - set(HAND_WRITTEN) | (writes if mode in ("read", "reject") else none),
         without_error=writes if mode in ("read", "lifecycle") else none,
         uncalled=writes if mode == "read" else none,
@@ -390,7 +389,7 @@ def _scope(options: Options, mode: Mode) -> Scope:
 
 
 def is_local(url: str) -> bool:
-    """Whether a URL is of this machine: what is sent there reaches nobody else."""
+    """Whether a URL is on this machine. Requests to this machine reach nobody else."""
     host = urlsplit(url).hostname or ""
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -401,9 +400,9 @@ def is_local(url: str) -> bool:
 
 
 def _greet(way: Transport, options: Options) -> str:
-    """See whether a PrebuildService is there that takes the token, and return what is in the way if there is none.
+    """Check that a PrebuildService accepts the token, and return the problem if not.
 
-    Only if all methods that read are in the same way: one of them may be what is broken.
+    A problem counts only if all reading methods have it: a single method may be faulty.
     """
     headers = (("Content-Type", JSON), ("Connect-Protocol-Version", "1"), ("Authorization", f"Bearer {options.token}"))
     if isinstance(way, HttpTransport):
@@ -436,7 +435,7 @@ def _greet(way: Transport, options: Options) -> str:
 
 
 def _is_of_the_service(answer: Answer) -> bool:
-    """Whether only a PrebuildService answers like this: a list in JSON, or an error that a method of it gives."""
+    """Whether only a PrebuildService responds like this: a JSON list, or an error of one of its methods."""
     if answer.ok:
         return answer.request.method in LISTS and isinstance(answer.content, dict)
     if answer.code == "not_found":
@@ -445,7 +444,7 @@ def _is_of_the_service(answer: Answer) -> bool:
 
 
 def _settle_down(session: Session) -> str:
-    """Make a first prebuild, and return what is in the way of making any."""
+    """Create a first prebuild, and return the problem that prevents any create."""
     if not session.allows(writes=True) or session.mode == "plan":
         return ""
     if not session.is_open:
@@ -515,7 +514,7 @@ def _why_unfinished(
 
 
 def _is_emulator(way: Transport) -> bool:
-    """Whether the server says that it is the bundled emulator."""
+    """Whether the server identifies itself as the bundled emulator."""
     try:
         answer = way.send(Request("", None, (), "GET", path="/_emulator/clock"))
     except TransportError:
@@ -524,7 +523,7 @@ def _is_emulator(way: Transport) -> bool:
 
 
 def _ledger_path() -> Path:
-    """A file of its own for each run, where programs keep what has to outlive them."""
+    """A separate file for each run, in the directory for persistent state of programs."""
     state = os.environ.get("XDG_STATE_HOME", "")
     home = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
     folder = home / "prebuilds" / "contract"
@@ -537,7 +536,7 @@ def _ledger_path() -> Path:
 
 
 class _Interrupts:
-    """What Ctrl-C does: the first one ends the run, or is a warning during the clean-up; the second ends that, too."""
+    """Handles Ctrl-C. The first one ends the run, or warns during the clean-up; the second one ends the clean-up."""
 
     def __init__(self, session: Session, tell: Callable[[str], None]) -> None:
         self._session = session
@@ -587,5 +586,5 @@ def _interruptible(session: Session, tell: Callable[[str], None]) -> Generator[_
 
 
 def requests_by_method(requests: Collection[Request]) -> Counter[str]:
-    """How many requests there are of each method, "" for those that are of none."""
+    """The number of requests per method; "" counts requests to unknown methods."""
     return Counter(request.method for request in requests)

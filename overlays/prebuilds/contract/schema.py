@@ -1,7 +1,7 @@
-"""Does an answer match its schema, as protobuf JSON means it? And what are the bounds of a request?
+"""Checks responses against their schema by the rules of protobuf JSON, and derives the bounds of requests.
 
-Everything comes from the OpenAPI document in `prebuild_wire`. Unknown fields and unknown members of enums are fine, and
-what is absent, null or zero is not looked at further, unless it has to be there.
+The OpenAPI document in `prebuild_wire` is the only source. Unknown fields and unknown enum members are allowed. Absent,
+null and zero values are not checked further, unless they are required.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from prebuild_wire.formats import FORMATS
 from prebuild_wire.scalars import INT32_RANGE, PARSERS, UINT32_RANGE, Format
 
 _Problems = Sequence[tuple[str, str]]
-"""Where something is wrong within a value, `a.b[0]` or "", and what it is."""
+"""The path of a problem within a value, `a.b[0]` or "", and its description."""
 
 _Check = Callable[[Any], _Problems]
 
-# What protobuf writes, which is narrower than what it reads.
+# The formats that protobuf writes, which are narrower than the formats that it reads.
 _TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.(?:[0-9]{3}){1,3})?Z", re.ASCII)
 _DURATION = re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{1,9})?s", re.ASCII)
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]*)", re.ASCII)
 
-# So many problems of one answer are enough.
+# The maximum number of problems to report for one response.
 _MOST = 5
 
 
 def problems(method: str, content: Any) -> list[str]:
-    """What is wrong with the content of a successful answer of the method; empty if nothing is."""
+    """The problems in the content of a successful response of the method; empty if there are none."""
     if not isinstance(content, dict):
         return [f"the answer has to be a JSON object, and is {_kind(content)}"]
     found = _message(OPERATIONS[method].response_name)(cast("Any", content))
@@ -130,10 +130,10 @@ class Leaf:
     """A field of a request that holds values, not other fields.
 
     Attributes:
-        path: where the field is, `a.b.c`.
-        declared: what the schema says of it, or of the items of a list.
-        is_list: whether it is a list.
-        max_items: the most items that a list may have, None if there is no limit.
+        path: the path of the field, `a.b.c`.
+        declared: the schema of the field, or of the items of a list.
+        is_list: whether the field is a list.
+        max_items: the maximum number of items in a list, None if there is no limit.
     """
 
     path: str
@@ -163,7 +163,7 @@ class Leaf:
 
 @cache
 def leaves(method: str) -> tuple[Leaf, ...]:
-    """The fields of a method's request that hold values, those of inner messages as well."""
+    """The fields of a method's request that hold values, including fields of nested messages."""
     return tuple(_leaves(OPERATIONS[method].request_name, "", ()))
 
 
@@ -234,7 +234,7 @@ class PoolSizes:
     desired: tuple[int, int] | None
 
     def near(self, size: int) -> int:
-        """The size, or the nearest one that is good for both fields."""
+        """The size, or the nearest size that is valid for both fields."""
         return max(self.max_low, self.min_low, min(size, self.top))
 
     @property
@@ -264,7 +264,7 @@ def timeouts() -> tuple[str, str, str]:
 
 @cache
 def max_page_size() -> int:
-    """The most items that a page may be asked for."""
+    """The maximum page size."""
     size: int = fields("PaginationRequest")["pageSize"].get("maximum", 100)
     return size
 
@@ -276,7 +276,7 @@ def default_page_size() -> int:
 
 @cache
 def members(enum: str) -> tuple[str, ...]:
-    """The members of an enum, without the one that stands for nothing."""
+    """The members of an enum, without the unspecified member."""
     numbers: dict[str, int] = component(enum)["x-enum-numbers"]
     return tuple(name for name, number in numbers.items() if number)
 
@@ -308,7 +308,7 @@ def _bounds(method: str, schema_name: str, prefix: str, within: tuple[str, ...])
         elif "minimum" in field or "maximum" in field:
             low, high = field.get("minimum"), field.get("maximum")
             outside: list[Any] = [high + 1] if high is not None else []
-            # Where zero is the same as absent, what is just below a minimum of 1 is no violation.
+            # Where zero equals absent, the value below a minimum of 1 is no violation.
             if low is not None:
                 outside.insert(0, -1 if field.get("x-ignore-zero") and low == 1 else low - 1)
             yield Bound(method, path, tuple(value for value in (low, high) if value is not None), tuple(outside))
@@ -362,7 +362,7 @@ def _message(name: str) -> _Check:
 
 
 def _absent(field: dict[str, Any]) -> Callable[[Any], bool]:
-    """Whether a value means that the field is not there. What an unset field looks like is up to the server."""
+    """Whether a value means that the field is unset. The server may choose its notation of unset fields."""
     name = referred(field)
     if name is not None and "enum" in component(name):
         zero = next((member for member, number in component(name)["x-enum-numbers"].items() if number == 0), None)
@@ -394,7 +394,7 @@ def _enum(name: str) -> _Check:
             return ()
         if not isinstance(value, int) or isinstance(value, bool):
             return [("", f"has to be a member of {name}, and is {_kind(value)}")]
-        # What it has no name for, a server writes as a number.
+        # A server writes an unknown enum member as a number.
         return [("", f"has to be the name of a member of {name}, and is its number {value}")] if value in known else ()
 
     return check

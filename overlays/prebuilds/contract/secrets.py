@@ -13,9 +13,9 @@ _SHORT_SECRET = 8
 
 
 def masked(text: str, secrets: Collection[str]) -> str:
-    """The text without any of the secrets, however they were quoted in it.
+    """The text without any of the secrets, in any quoting.
 
-    A very short one is only seen where it stands alone: it may be a part of ordinary words.
+    A very short secret is replaced only as a separate word: it may be a part of ordinary words.
     """
     for secret in sorted(secrets, key=len, reverse=True):
         if not secret:

@@ -1,4 +1,4 @@
-"""The only way for the kit to send something: it keeps within limits, remembers, judges each answer, and cleans up."""
+"""Sends every request of the kit. It enforces limits, records exchanges, checks each response, and cleans up."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from prebuilds.contract.transports import HttpTransport, Transport, TransportErr
 from prebuilds.contract.wire import CODES, JSON, Answer, Request, at, encode
 
 Mode = Literal["plan", "read", "reject", "lifecycle", "full"]
-"""What a run may do: send nothing; read; also send what has to be refused; create and delete; all of it."""
+"""What a run may send: nothing; reads; invalid requests as well; creates and deletes; everything."""
 
 Profile = Literal["protojson", "strict"]
-"""How input has to be taken that protobuf JSON allows and the schema does not name: either way, or refused."""
+"""How the server treats input that protobuf JSON allows and the schema omits: accepted, rejected, or either."""
 
 WRONG_TOKEN: Final = "no-token-of-this-server"  # noqa: S105  it is no secret
 """A token that no server knows."""
 
 TOKEN_VARIABLE: Final = "$TOKEN"  # noqa: S105  stands for the token in reports
-"""What stands for the API token where requests are shown."""
+"""The placeholder for the API token in displayed requests."""
 
-# What a single answer shows, whatever was sent before.
+# Properties that a single response shows, regardless of earlier requests.
 _OF_ONE_ANSWER: Final = frozenset(
     {
         *(rule.property.name for rule in RULES),
@@ -55,23 +55,23 @@ _OF_ONE_ANSWER: Final = frozenset(
     }
 )
 
-# So many answers in a row may be missing before the run, or its clean-up, ends.
+# The run, or its clean-up, ends after this many consecutive missing responses.
 _PATIENCE = 5
 
-# After so many answers of `unimplemented`, and nothing else, a method is not called any more.
+# A method that returns only `unimplemented` is no longer called after this many responses.
 _ENOUGH_UNIMPLEMENTED = 3
 
-# Errors that leave open whether a create has taken effect, by code and, where there is no code, by status.
+# Errors that leave the effect of a create unknown, by code and, without a code, by status.
 _UNCERTAIN: Final = frozenset(
     {"canceled", "unknown", "deadline_exceeded", "aborted", "internal", "unavailable", "data_loss"}
 )
 _UNCERTAIN_STATUSES: Final = frozenset({408, 425, 429, 499})
 
-# How many seconds an answer may take, at most.
+# The maximum time for a response, in seconds.
 _TIMEOUT = 30.0
 _TIMEOUT_OF_CLEAN_UP = 10.0
 
-# For how many seconds the clean-up goes on, at most. What is left then is in the ledger.
+# The maximum time for the clean-up, in seconds. The ledger keeps the remaining resources.
 _MAX_CLEAN_UP = 120.0
 
 # For how many seconds, in all, a call is put off that a server limits by its rate.
@@ -82,7 +82,7 @@ _PAUSES = (0.5, 1.0, 2.0, 4.0)
 
 
 class LimitReachedError(Exception):
-    """The run was told not to make more than it has made."""
+    """The run has reached its limit of creates."""
 
 
 class OutOfTimeError(Exception):
@@ -90,11 +90,11 @@ class OutOfTimeError(Exception):
 
 
 class ServerGoneError(Exception):
-    """The server does not answer any more, or not soon enough."""
+    """The server no longer responds, or responds too late."""
 
 
 class NotImplementedByServerError(TransportError):
-    """The server has said several times that it does not have the method, which is not called any more."""
+    """The server has returned `unimplemented` several times. The method is no longer called."""
 
 
 class ForbiddenError(Exception):
@@ -111,18 +111,18 @@ class Pair:
 
 @dataclass(slots=True)
 class _Shared:
-    """What all lanes of a run have in common.
+    """The state that all lanes of a run share.
 
     Attributes:
-        pacer: gives each request its turn.
-        deadline: when the time of the run is over, None if it has no end.
-        lock: held while anything that is common is looked at or changed, never while a request is under way.
-        made: the method that made each thing of the run, by id.
-        lost: how many creates may have made something that is not known.
-        is_full: whether the server has a quota, and lets no more be made.
-        is_cleaning: whether everything is being deleted.
-        is_interrupted: whether somebody wants the run to end.
-        is_stopped: whether nothing more is to be sent but what the clean-up sends.
+        pacer: limits the request rate.
+        deadline: when the time of the run ends, None if it has no limit.
+        lock: held while shared state is read or changed, never during a request.
+        made: the method that created each resource of the run, by id.
+        lost: the number of creates whose effect is unknown.
+        is_full: whether the server has a quota and rejects further creates.
+        is_cleaning: whether the clean-up is running.
+        is_interrupted: whether the user wants the run to end.
+        is_stopped: whether only the clean-up may still send requests.
     """
 
     pacer: Pacer
@@ -137,27 +137,27 @@ class _Shared:
 
 
 class Session:
-    """Sends requests to one server, within what the run may do.
+    """Sends requests to one server, within the limits of the run.
 
     Args:
-        transport: the way to the server.
+        transport: sends requests to the server.
         token: the API token.
-        projects: the projects to write to. Without any, projects are made up: that is for servers that take all.
-        environment_classes: the environment classes to use there.
-        mode: what may be sent at all.
+        projects: the projects to write to. If empty, the session invents projects, for servers that accept any project.
+        environment_classes: the environment classes to use in the projects.
+        mode: the kinds of requests that may be sent.
         profile: how lenient the server may be with input.
-        assumptions: whether assumptions about the service are held against the server.
-        ledger: where is written down what was made.
-        findings: where judgements are collected.
-        rate: how many requests a second to send at most; 0 for no limit.
-        max_creates: how many things to make at most.
-        settle: for how many seconds an answer may still show what was before.
-        patience: for how many seconds to wait for what a server does in its own time.
-        max_time: after how many seconds to stop; 0 for no limit.
-        seed: what all choices follow from.
+        assumptions: whether assumptions about the service are checked.
+        ledger: records the created resources.
+        findings: collects the results of checks.
+        rate: the maximum number of requests per second; 0 for no limit.
+        max_creates: the maximum number of resources to create.
+        settle: for how many seconds a response may still show the previous state.
+        patience: the maximum time to wait for asynchronous work of the server, in seconds.
+        max_time: the maximum duration of the run in seconds; 0 for no limit.
+        seed: the seed of all random choices.
         local: whether the server is on this machine, so that undeclared verbs and hostile requests do no harm.
-        sleep: how to let time pass.
-        clock: the seconds that have passed, from any beginning.
+        sleep: the sleep function.
+        clock: returns elapsed seconds from an arbitrary start.
         on_progress: called after each request.
     """
 
@@ -202,30 +202,30 @@ class Session:
         self.seed = seed
         self.local = local
         self.is_thorough = False
-        """Whether everything is sent, even what only shows properties that are not looked at."""
+        """Whether to send all requests, including requests that only show unselected properties."""
         self.is_selective = False
         """Whether the run is about a few properties, and sends no more than it takes to check them."""
         self.log: list[Answer] = []
-        """All answers, in their order."""
+        """All exchanges, in order."""
         self._shared = _Shared(Pacer(rate, sleep, clock), clock() + max_time if max_time else None)
         self.made = self._shared.made
-        """The method that made each thing, by id; of a lane only what the lane has made."""
+        """The method that created each resource, by id. In a lane: only resources that the lane created."""
         self.deleted: set[str] = set()
-        """The ids of what was deleted, as far as the server has said so."""
+        """The ids of resources that the server reported as deleted."""
         self.secrets: set[str] = {token, token[:-1]}
-        """What must never be shown: the API token, also without its end, and the logs tokens."""
+        """Values that must never be shown: the API token, also without its end, and the logs tokens."""
         self.layer = ""
-        """What is under way, for those who watch."""
+        """The current activity, for progress displays."""
         self.begun = clock()
         """When the run has begun, in seconds."""
         self.shortened: list[str] = []
-        """What was left out to keep the run short."""
+        """The parts that were skipped to keep the run short."""
         self._sleep = sleep
         self._clock = clock
         self._on_progress = on_progress
         self._missing = 0
         self._foreign: dict[str, int] = {}
-        """The ids of what the run has not made, each with the number of creates that were sent before it was seen."""
+        """The ids of foreign resources, each with the number of creates that were sent before it was seen."""
         self._logs_tokens: set[str] = set()
         self._observer = Observer(settle)
         self._pairs = self._make_pairs()
@@ -244,7 +244,7 @@ class Session:
 
     @property
     def findings(self) -> Findings:
-        """What was found so far."""
+        """The findings so far."""
         self.catch_up()
         return self._findings
 
@@ -288,19 +288,19 @@ class Session:
         return lane
 
     def end(self, lane: Session) -> None:
-        """Take over what a lane has seen."""
+        """Merge the observations of a lane."""
         lane.catch_up()
         self.log += lane.log
 
     # -- What may be done
 
     def allows(self, writes: bool = False) -> bool:
-        """Whether requests may be sent; with `writes`, those that make, change or delete something."""
+        """Whether requests may be sent; with `writes`, requests that create, change or delete resources."""
         return self.mode in ("lifecycle", "full", "plan") if writes else True
 
     @property
     def allows_refusals(self) -> bool:
-        """Whether calls of writing methods may be sent that have to be refused."""
+        """Whether invalid calls of writing methods may be sent. The server must reject such calls."""
         return self.mode in ("reject", "full", "plan")
 
     @property
@@ -324,7 +324,7 @@ class Session:
         return self.is_thorough or any(name in self._findings.selected for name in names)
 
     def wants_more(self, name: str) -> bool:
-        """Whether a later layer has to look at a property: in a run of a few properties, not at what is known by now.
+        """Whether a later layer must check a property. A run of a few properties skips properties with a known result.
 
         A run of all properties looks at each of them in several ways.
         """
@@ -334,7 +334,7 @@ class Session:
 
     def wants_to_see(self, name: str, method: str) -> bool:
         """Whether a request that shows a property of a method is worth sending: its response shows others as well."""
-        # A server may take what is refused by an assumption, and act on it.
+        # A server may accept and execute a request that only an assumption forbids.
         beside = (*EVERY_RESPONSE, "refused-changes-nothing") if method in CREATES else EVERY_RESPONSE
         if name in self._findings.selected:
             return self.is_thorough or self._findings.scope.covers(method)
@@ -345,14 +345,14 @@ class Session:
     # -- Where to work
 
     def new_id(self) -> str:
-        """A UUID that no other run has used: of something that does not exist, or of a project of an open server.
+        """A UUID that no other run has used, for a missing resource or for a project of an open server.
 
-        It does not follow from the seed: a second run with the same seed must not meet what the first one left.
+        It does not depend on the seed: a second run with the same seed must not find resources of the first run.
         """
         return str(uuid.uuid4())
 
     def new_pair(self) -> Pair | None:
-        """A project and class that nothing of this run is in, or that were given back. None if there is no other."""
+        """A project and class that this run does not use, or has released. None if there is no other."""
         with self._shared.lock:
             pair = next(self._pairs, None)
             if pair is None and self._released:
@@ -360,7 +360,7 @@ class Session:
             return pair
 
     def elsewhere(self) -> Pair | None:
-        """Another project than that of `home` to make prebuilds in, None if there is none."""
+        """A project other than the project of `home` for new prebuilds, None if there is none."""
         if self.is_open:
             return self.new_pair()
         return next((pair for pair in self._make_pairs() if pair.project != self.home.project), None)
@@ -418,27 +418,27 @@ class Session:
         query: str = "",
         refused: bool = False,
     ) -> Answer:
-        """Call a method with a JSON body, and judge what holds for every answer.
+        """Call a method with a JSON body, and check the properties that hold for every response.
 
         Args:
             method: the name of the method.
             fields: the request, any JSON value.
-            token: the token to send; "" for the session's, None for none.
+            token: the token to send; "" for the session's token, None to send no token.
             version: whether to send Connect-Protocol-Version.
-            query: what stands behind the question mark.
-            refused: whether the server has to refuse it, so that it may be sent where nothing may be changed.
+            query: the query string.
+            refused: whether the server must reject the call. Such a call may be sent where changes are not allowed.
 
         Raises:
-            TransportError: there is no answer.
-            LimitReachedError: nothing more may be made.
-            OutOfTimeError: the run has had its time.
-            ForbiddenError: the run may not send this.
+            TransportError: there is no response.
+            LimitReachedError: the limit of creates is reached.
+            OutOfTimeError: the time of the run is over.
+            ForbiddenError: the mode of the run does not allow this request.
         """
         request = Request(method, encode(fields), self.headers(token=token, version=version), query=query)
         return self.send(request, refused=refused)
 
     def send(self, request: Request, *, refused: bool = False) -> Answer:
-        """Send a request as it is, and judge what holds for every answer. Raises what `call` does."""
+        """Send a raw request, and check the properties that hold for every response. Raises the errors of `call`."""
         with self._shared.lock:
             self._guard(request, refused=refused)
             if self._unimplemented[request.method] >= _ENOUGH_UNIMPLEMENTED and not self._shared.is_cleaning:
@@ -447,7 +447,7 @@ class Session:
         answer = self._exchange_in_time(request, intent)
         with self._shared.lock:
             answer.number = len(self.log)
-            # First of all: nothing may come between the answer and the ledger.
+            # The ledger comes first: nothing may happen between the response and its entry.
             if intent is not None:
                 self._settle_intent(intent, answer)
             self.log.append(answer)
@@ -465,7 +465,7 @@ class Session:
         return answer
 
     def catch_up(self) -> None:
-        """Judge the latest answer, if that was not done yet."""
+        """Check the latest response unless it is checked already."""
         answer, self._unjudged = self._unjudged, None
         if answer is not None:
             with self._shared.lock:
@@ -481,7 +481,7 @@ class Session:
         self._sleep(seconds)
 
     def _over(self) -> Exception:
-        """What is raised when the time of the run, or of its clean-up, is over."""
+        """The error to raise when the time of the run, or of its clean-up, is over."""
         if self._shared.is_cleaning:
             return ServerGoneError(f"the clean-up was given up after {_MAX_CLEAN_UP:g} s")
         return OutOfTimeError()
@@ -491,12 +491,12 @@ class Session:
         return self._clock()
 
     def eventually(self, look: Callable[[], bool], *, within: float | None = None, interval: float = 0.0) -> bool:
-        """Look until it is so, for at least as long as the server may take to settle.
+        """Poll until a condition holds, for at least the settling time of the server.
 
         Args:
-            look: tells whether it is so.
-            within: for how many seconds to look; by default those that the server may take to settle.
-            interval: the pause between two looks; by default a twentieth of `within`, a second at most.
+            look: returns whether the condition holds.
+            within: the maximum time to poll, in seconds; by default the settling time.
+            interval: the pause between two polls; by default a twentieth of `within`, at most a second.
         """
         limit = self.settle if within is None else within
         begun = self._clock()
@@ -521,7 +521,7 @@ class Session:
         return len(self.log)
 
     def since(self, mark: int) -> list[Answer]:
-        """The answers since a mark."""
+        """The exchanges since a mark."""
         return self.log[mark:]
 
     def judge(
@@ -533,15 +533,15 @@ class Session:
         *,
         shows: Sequence[Answer] = (),
     ) -> bool:
-        """Record whether a method has kept a property, this time.
+        """Record whether a method passed the check of a property.
 
         Args:
             name: the property.
             method: the method.
-            ok: whether it was kept.
-            why: what was asked, what came back and what should have, for when it was not.
-            shows: the answers that show it together, by default the latest. The calls that made what they are about
-                are added by themselves.
+            ok: whether the check passed.
+            why: the request, the response and the expected response, for a failed check.
+            shows: the exchanges that show the result together, by default the latest one. The calls that created the
+                resources in question are added automatically.
 
         Returns:
             `ok`.
@@ -572,28 +572,28 @@ class Session:
             self._findings.add(Failure(PROPERTIES[name], method, why, steps, self.layer))
 
     def excuse(self, name: str, why: str, *methods: str) -> None:
-        """Record that a property cannot be tested here, which says nothing against the server.
+        """Record that a property cannot be tested here. This does not count against the server.
 
         Args:
             name: the property.
             why: the reason.
-            methods: the methods, by default all of the property.
+            methods: the methods, by default all methods of the property.
         """
         for method in methods or PROPERTIES[name].methods:
             self._findings.excuse(name, method, why)
 
     def accepted(self, name: str, answer: Answer, what: str) -> bool:
-        """Judge that a call has to succeed, `what` it asks for in words."""
+        """Check that a call succeeded. `what` describes the request."""
         why = f"{what} has to succeed, and got {answer.outcome}"
         return self.judge(name, answer.request.method, answer.status == 200, why, shows=[answer])
 
     def refused(self, name: str, answer: Answer, what: str, *codes: str) -> bool:
-        """Judge that a call has to be refused with one of the codes, `what` it asks for in words."""
+        """Check that a call was rejected with one of the codes. `what` describes the request."""
         why = f"{what} has to be {' or '.join(codes)}, and got {answer.outcome}"
         return self.judge(name, answer.request.method, answer.code in codes, why, shows=[answer])
 
     def takes_any_token(self) -> bool:
-        """Whether the server takes tokens that are made up, as a test server may. It is asked once."""
+        """Whether the server accepts invented tokens, as a test server may. The session checks this once."""
         if self._takes_any_token is None:
             answers: list[Answer] = []
             for method in LISTS:
@@ -603,7 +603,7 @@ class Session:
         return self._takes_any_token
 
     def latest(self, item_id: str) -> dict[str, Any] | None:
-        """What was seen last of the prebuild or pool with that id."""
+        """The last observed state of the prebuild or pool with that id."""
         self.catch_up()
         return self._observer.latest(item_id)
 
@@ -653,10 +653,10 @@ class Session:
     def whole_list(
         self, method: str, filters: dict[str, Any], most: int = 20
     ) -> tuple[list[dict[str, Any]], Answer, bool]:
-        """The items of a list, page after page of 100, `most` pages of them.
+        """Read the items of a list in pages of 100, at most `most` pages.
 
         Returns:
-            The items, the last answer, and whether that was the end. A page that is empty is no end.
+            The items, the last exchange, and whether the list has ended. An empty page does not end a list.
         """
         found: list[dict[str, Any]] = []
         tokens: list[str] = []
@@ -680,7 +680,7 @@ class Session:
             return None
         if not complete:
             return None
-        # The filter may be what is broken: what is of another project is none of ours.
+        # The filter itself may be faulty: items of other projects do not belong to this run.
         ours = [item for item in items if at(item, "metadata.projectId") == project]
         return [str(item["id"]) for item in ours if item.get("id")]
 
@@ -711,7 +711,7 @@ class Session:
         raise AssertionError("unreachable")
 
     def _exchange(self, request: Request, intent: Intent | None) -> Answer:
-        """Send it, again if it can be, and tell of answers that are missing."""
+        """Send the request, retry it if that is safe, and record missing responses."""
         for attempt in itertools.count():
             if self._shared.pacer.is_limited:
                 self.catch_up()
@@ -744,7 +744,7 @@ class Session:
         raise AssertionError("unreachable")
 
     def _limit_time(self) -> None:
-        """See that no answer is waited for beyond the time of the run."""
+        """Limit the wait for a response to the time of the run."""
         if isinstance(self.transport, HttpTransport):
             shared = self._shared
             left = _TIMEOUT if shared.deadline is None else shared.deadline - self._clock() + 0.1
@@ -796,7 +796,7 @@ class Session:
             reached.codes.add(str(code))
 
     def _note_unimplemented(self, answer: Answer) -> None:
-        """Count the answers by which the server says that it does not have a method."""
+        """Count the responses that mean that the server does not have a method."""
         method = answer.request.method
         if _says_unimplemented(answer):
             self._unimplemented[method] += self._unimplemented[method] >= 0
@@ -804,7 +804,7 @@ class Session:
             self._unimplemented[method] = -1  # the server has it
 
     def _remember(self, answer: Answer) -> None:
-        """Note secrets, what is not ours, and whether a secret has come out."""
+        """Record secrets and foreign resources, and check that no secret leaks."""
         for _, item in items_in(answer):
             item_id = item.get("id")
             if isinstance(item_id, str) and item_id and item_id not in self._shared.made:
@@ -823,9 +823,9 @@ class Session:
 
 
 def _says_unimplemented(answer: Answer) -> bool:
-    """Whether an answer to an ordinary call says that the server does not have the method.
+    """Whether the response to an ordinary call means that the server does not have the method.
 
-    A 404 or 501 that is not a Connect error stands for `unimplemented` as well, by the protocol.
+    By the Connect protocol, a 404 or 501 without a Connect error also means `unimplemented`.
     """
     request = answer.request
     if request.path is not None or request.http_method != "POST" or request.header("content-encoding"):
@@ -834,14 +834,14 @@ def _says_unimplemented(answer: Answer) -> bool:
 
 
 def _proves_nothing_was_made(answer: Answer) -> bool:
-    """Whether a create certainly had no effect. A failure inside the server, or a lost answer, leaves that open."""
+    """Whether a create certainly had no effect. An internal error or a lost response leaves the effect unknown."""
     if answer.code in CODES:
         return answer.code not in _UNCERTAIN
     return (300 <= answer.status < 500 and answer.status not in _UNCERTAIN_STATUSES) or answer.status in (501, 505)
 
 
 def _read(body: bytes | None) -> Mapping[str, Any]:
-    """The fields of a request, by their JSON names; empty if there are none."""
+    """The fields of a request, by their JSON names; empty if the request has no fields."""
     try:
         content = json.loads(body or b"")
     except (ValueError, RecursionError):

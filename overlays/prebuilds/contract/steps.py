@@ -1,4 +1,4 @@
-"""The steps of a layer: what each one shows and what it builds on, so that a run sends only what it needs."""
+"""The steps of a layer, with their properties and prerequisites, so that a run sends only necessary requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EVERY_RESPONSE: Final = (
     "current-status-mapping",
     "logs-token-is-secret",
 )
-"""The properties that every response shows: a run that checks one of them leaves out no step."""
+"""The properties that every response shows: a run that checks one of them skips no step."""
 
 OBSERVED: Final = (
     "created-at-is-stable",
@@ -37,11 +37,11 @@ F = TypeVar("F", bound=Callable[..., object])
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step is for.
+    """The purpose of one step.
 
     Attributes:
-        shows: the properties that it shows, besides those of every response.
-        needs: the names of the steps before it that create what it works with.
+        shows: the properties that it shows, besides the properties of every response.
+        needs: the names of earlier steps that create its prerequisites.
     """
 
     shows: frozenset[str]
@@ -59,7 +59,7 @@ def step(*shows: str, needs: Sequence[str] = ()) -> Callable[[F], F]:
 
 
 def chosen(steps: Sequence[Callable[[], None]], is_wanted: Callable[[str], bool]) -> list[Callable[[], None]]:
-    """The steps that show a property which is wanted, and those that they need, in their order."""
+    """The steps that show a selected property, and their prerequisites, in order."""
     declared: dict[str, Step] = {_name(each): getattr(each, _ATTRIBUTE) for each in steps}
     everything = any(is_wanted(name) for name in EVERY_RESPONSE)
     waiting = [name for name, of in declared.items() if everything or any(map(is_wanted, of.shows))]

@@ -1,8 +1,8 @@
-"""The third layer: schemathesis makes up requests from the schema, and our properties judge the answers.
+"""The third layer: schemathesis generates requests from the schema, and the kit's properties check the responses.
 
-It is configured by `schemathesis.toml`, next to this module. By default its coverage phase runs, which is systematic;
-`deep` adds the random phases, of single calls and of sequences. Everything is sent through the session, so that the
-limits of the run hold, what was made is in the ledger, and every answer is judged as any other.
+`schemathesis.toml`, next to this module, configures it. By default the systematic coverage phase runs. `deep` adds the
+random phases, of single calls and of sequences. The session sends every request: it enforces the limits of the run,
+records created resources in the ledger, and checks each response.
 
 Written for schemathesis 4.32.5, whose inner interfaces change between minor versions.
 """
@@ -47,13 +47,13 @@ from prebuilds.contract.wire import JSON, Answer, Request, at
 
 Json = dict[str, Any]
 
-# The coverage phase alone asks for more new prebuilds than tell anything new.
+# The coverage phase alone requests more new prebuilds than are useful.
 _MOST_CREATES = 25
 
-# What schemathesis is told where nothing was sent. No check looks at it.
+# The response that schemathesis receives if nothing was sent. No check reads it.
 _NOTHING = 400
 
-# What the transport or the session sees to, and what schemathesis adds for logs of servers.
+# Headers that the transport or the session sets, and headers that schemathesis adds for server logs.
 _NOT_SENT: Final = (
     "Accept-Encoding",
     "Authorization",
@@ -74,17 +74,17 @@ _LINKS: Final = {
 
 
 def run_schemathesis(session: Session, deep: bool = False) -> None:
-    """Let schemathesis make up requests, and judge the answers.
+    """Let schemathesis generate requests, and check the responses.
 
-    Without writes, only the methods that change nothing are called.
+    Without writes, only read-only methods are called.
 
     Args:
-        session: through which everything is sent.
+        session: sends the requests.
         deep: whether to run the random phases as well. They take a minute or more.
 
     Raises:
-        OutOfTimeError: the session has had its time.
-        ServerGoneError: the server does not answer any more.
+        OutOfTimeError: the time of the session is over.
+        ServerGoneError: the server no longer responds.
     """
     register_formats()
     run = _Run(session, deep=deep)
@@ -129,7 +129,7 @@ class _Schema(OpenApiSchema):
 
 
 class _Transport(RequestsTransport):
-    """Sends what schemathesis makes up through the session."""
+    """Sends the requests of schemathesis through the session."""
 
     def __init__(self, run: _Run) -> None:
         super().__init__()
@@ -152,10 +152,10 @@ class _Transport(RequestsTransport):
 
 
 class _Run:
-    """One run: what may be sent, what takes the place of made-up ids, and the latest answer.
+    """One run: the permitted requests, the substitutes for generated ids, and the latest response.
 
-    Made-up ids are ids of nothing. So each second request that is in order gets one of something that the session has
-    made, and what is created goes into the projects of the session.
+    Generated ids identify no resource. Every second valid request therefore receives an id of a resource that the
+    session has created, and creates use the projects of the session.
     """
 
     def __init__(self, session: Session, *, deep: bool) -> None:
@@ -194,12 +194,12 @@ class _Run:
         return None
 
     def schema(self) -> Any:
-        """The schema that schemathesis works from, with links from what makes something to what takes its id."""
+        """The schema for schemathesis, with links from methods that create a resource to methods that take its id."""
         document = schema_document()
         for name in LISTS:
-            # A server need not look at the page that the query asks for, as long as it looks at the body.
+            # A server may ignore the page in the query, as long as it uses the page in the body.
             document["paths"][OPERATIONS[name].path]["post"].pop("parameters", None)
-        # The coverage phase tries what a pattern refuses, but not what a format does, nor the bounds of ours.
+        # The coverage phase violates patterns, but neither formats nor the bounds that the kit adds.
         for declared in _declared(document["components"]["schemas"]):
             if declared.get("format") == "uuid":
                 declared |= {"pattern": f"^{UUID_PATTERN}$", "minLength": 36, "maxLength": 36}
@@ -267,7 +267,7 @@ class _Run:
         return self._at_home(request)
 
     def _at_home(self, request: Request) -> Request:
-        """The request with ids of what there is."""
+        """The request with ids of existing resources."""
         fields = _body(request)
         if not _is_in_order(request) or self._pair is None:
             return request
@@ -280,7 +280,7 @@ class _Run:
             elif self._pair.environment_class and (method == "CreateWarmPool" or turn % 2):
                 fields["environmentClassId"] = self._pair.environment_class
         elif method in ID_FIELD:
-            # An id that a link brought along is one of ours already.
+            # An id from a link belongs to the run already.
             if turn % 2 and fields[ID_FIELD[method]] not in self.session.made:
                 fields[ID_FIELD[method]] = self._id_for(method) or fields[ID_FIELD[method]]
         elif turn % 2 and at(fields, "filter.projectIds"):
@@ -354,13 +354,13 @@ def _may_succeed(request: Request) -> bool:
 
 
 def _is_in_order(request: Request) -> bool:
-    """Whether every server has to understand the request: it keeps all rules, and is written in the usual form."""
+    """Whether every server must accept the request: it follows all rules, and is written in the usual form."""
     message = _message(request) if _is_plain(request) else None
     return message is not None and message.to_json() == _body(request)
 
 
 def _wrongs(request: Request) -> Iterator[str]:
-    """The properties by which the request has to be refused, of all its faults."""
+    """The properties that require the server to reject the request, for all its faults."""
     try:
         OPERATIONS[request.method].request.model_validate(json.loads(request.body or b""))
     except ValidationError as error:
@@ -441,14 +441,14 @@ def contract_finds_only_what_is_there(session: Session, request: Request, answer
     if request.method not in ID_FIELD or not _is_in_order(request) or _is_open(request.method, fields):
         return True
     asked = fields[ID_FIELD[request.method]]
-    # schemathesis uses what it has seen in lists as well, and that may be somebody else's.
+    # schemathesis also uses ids from lists, and those resources may belong to other clients.
     if asked in session.made or session.latest(asked) is not None:
         return True
     return session.refused("unknown-id-is-not-found", answer, "an id that was made up", "not_found")
 
 
 def contract_shows_what_was_asked(session: Session, request: Request, answer: Answer) -> bool:
-    """What was made or changed has what was asked for."""
+    """A created or changed resource has the requested values."""
     shown = next((item for _, item in items_in(answer)), None)
     if shown is None or not _is_in_order(request) or request.method not in (*CREATES, "UpdateWarmPool"):
         return True
@@ -462,7 +462,7 @@ def contract_shows_what_was_asked(session: Session, request: Request, answer: An
 
 
 def contract_keeps_the_page_size(session: Session, request: Request, answer: Answer) -> bool:
-    """A page has no more items than were asked for."""
+    """A page has at most the requested number of items."""
     size = at(_body(request), "pagination.pageSize")
     if not answer.ok or not _is_in_order(request) or not isinstance(size, int) or size < 1:
         return True
@@ -472,7 +472,7 @@ def contract_keeps_the_page_size(session: Session, request: Request, answer: Ans
 
 
 def contract_filters(session: Session, request: Request, answer: Answer) -> bool:
-    """A list has only what passes its filter."""
+    """A list contains only items that match its filter."""
     wanted = at(_body(request), "filter")
     if not answer.ok or not _is_in_order(request) or not isinstance(wanted, dict):
         return True
@@ -521,7 +521,7 @@ _DURATION = re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{1,9})?s", re.ASCII)
 
 
 def _is_open(method: str, fields: Json) -> bool:
-    """Whether it is left open, or depends on what there is, how the request is answered."""
+    """Whether the response is unspecified, or depends on existing resources."""
     sizes = [name for name in ("desiredSize", "minSize", "maxSize") if fields.get(name) is not None]
     if method in ("CreateWarmPool", "UpdateWarmPool"):
         return sizes not in (["desiredSize"], ["minSize", "maxSize"])
@@ -531,7 +531,7 @@ def _is_open(method: str, fields: Json) -> bool:
 
 
 def _plain_value(value: Any) -> Any:
-    """What a value means, however it is written."""
+    """The meaning of a value, independent of its notation."""
     if isinstance(value, str):
         return parse_duration(value) if _DURATION.fullmatch(value) else value.lower()
     return value

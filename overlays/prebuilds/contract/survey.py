@@ -1,6 +1,6 @@
-"""Brings each method to a success and to an error of its own, for runs whose layers do not do that.
+"""Causes a success and an error of each method, for runs whose layers do not.
 
-A method that has not answered with both counts as not tested: it could be a stub, or something in front of the server.
+A method without both responses counts as not tested: a stub or a proxy may have responded instead.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LAST: Final = ("DeletePrebuild", "DeleteWarmPool")
 
 
 def reach(session: Session, methods: Collection[str]) -> None:
-    """Call each of the methods once so that it has to fail, and once so that it has to succeed."""
+    """Call each method once with an invalid request, and once with a valid request."""
     for method in methods:
         reached = session.findings.reached[method]
         if reached.missing(success=False) and (method in READS or session.allows_refusals):
@@ -49,7 +49,7 @@ def _reach_kind(session: Session, create: str, methods: Collection[str]) -> None
 
 
 def wrong_request(session: Session, method: str) -> dict[str, Any]:
-    """A request that the method has to refuse by itself, as far as the schema says how."""
+    """A request that the method itself must reject, by the schema."""
     if method in ID_FIELD:
         return {ID_FIELD[method]: session.new_id()}
     if method in CREATES or schema.component(OPERATIONS[method].request_name).get("required"):
@@ -61,7 +61,7 @@ def wrong_request(session: Session, method: str) -> dict[str, Any]:
 
 
 def _try(session: Session, method: str, fields: dict[str, Any], *, refused: bool = False) -> str | None:
-    """The id of what a call has created, None if it has created nothing."""
+    """The id of the resource that a call has created, None if there is none."""
     try:
         answer = session.call(method, fields, refused=refused)
     except (TransportError, LimitReachedError, ForbiddenError):

@@ -33,17 +33,17 @@ _ENOUGH = 4096
 # A connection that was idle for longer may have been closed at the other end, without either of us knowing.
 _IDLE = 1.0
 
-# What makes something is never sent twice, and so gets a new connection, until so many answers in a row have shown that
-# the server keeps them open.
+# A request that creates a resource is never sent twice. It therefore uses a new connection until this many consecutive
+# responses have shown that the server keeps connections open.
 _PROVEN = 20
 
 
 class TransportError(Exception):
-    """There is no answer, or only a part of one.
+    """There is no response, or the response is incomplete.
 
     Args:
-        text: what went wrong.
-        sent: whether the request may have reached the server, so that nobody knows whether it was carried out.
+        text: the error.
+        sent: whether the request may have reached the server, so that its effect is unknown.
     """
 
     def __init__(self, text: str, *, sent: bool = True) -> None:
@@ -58,31 +58,31 @@ class Transport(Protocol):
     """Where the server is, without a slash at the end; "" if it has no address."""
 
     def send(self, request: Request) -> Answer:
-        """Send a request and return its answer.
+        """Send a request and return its response.
 
         Raises:
-            TransportError: there is no whole answer.
+            TransportError: there is no complete response.
         """
         ...
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Release all resources."""
         ...
 
 
 class HttpTransport:
-    """HTTP/1.1 on one connection that is kept open. Redirects are not followed, proxies not used.
+    """HTTP/1.1 on one persistent connection. It does not follow redirects, and uses no proxies.
 
     Args:
-        base_url: where the server is, `http://127.0.0.1:8080` or `https://example.com/api`.
-        timeout: how many seconds an answer may take.
+        base_url: the URL of the server, `http://127.0.0.1:8080` or `https://example.com/api`.
+        timeout: the maximum time for a response, in seconds.
 
     Attributes:
-        meanwhile: called while the server is at work on a request.
-        connect_timeout: how many seconds a connection may take, TLS included.
+        meanwhile: called while the server processes a request.
+        connect_timeout: the maximum time to connect, in seconds, TLS included.
 
     Raises:
-        ValueError: the address is none of HTTP.
+        ValueError: `base_url` is not a valid HTTP URL.
     """
 
     meanwhile: Callable[[], object] = staticmethod(lambda: None)
@@ -109,13 +109,13 @@ class HttpTransport:
         self._connection: Connection | None = None
         self._used = 0.0
         self._kept = 0
-        """How many answers in a row have come on a connection that was kept open."""
+        """The number of consecutive responses on a connection that stayed open."""
 
     def send(self, request: Request) -> Answer:
-        """Send a request and return its answer.
+        """Send a request and return its response.
 
         Raises:
-            TransportError: there is no whole answer, or the request cannot be written in HTTP.
+            TransportError: there is no complete response, or HTTP cannot express the request.
         """
         try:
             message = http1.request(
@@ -135,7 +135,7 @@ class HttpTransport:
             try:
                 return self._exchange(request, message, begun)
             except (NothingCameError, ConnectionError):
-                # It may have been closed since the last answer.
+                # The server may have closed the connection since the last response.
                 if not reused:
                     raise
                 self._kept = 0
@@ -147,7 +147,7 @@ class HttpTransport:
                 f"{request.method or request.target}: no answer from {self.base_url}: {type(error).__name__}: {error}"
             ) from error
         except BaseException:
-            self.close()  # what is left of the answer must not be taken for the next one
+            self.close()  # the rest of the response must not be read as the next one
             raise
 
     def clone(self) -> HttpTransport:
@@ -178,7 +178,7 @@ class HttpTransport:
         return Answer(response.status, response.headers, body, self._used - begun, request)
 
     def _is_closed_there(self) -> bool:
-        """Whether the server has closed the connection since the last answer: nothing else is to be read by now."""
+        """Whether the server has closed the connection since the last response: no other data is expected."""
         try:
             return self._connection is not None and bool(select.select([self._connection.sock], [], [], 0)[0])
         except ValueError:  # there are very many files open: nobody knows
@@ -218,13 +218,13 @@ class HttpTransport:
 
 
 class AsgiTransport:
-    """Straight into an ASGI application, without a socket, in one event loop that lives as long as the transport.
+    """Calls an ASGI application directly, without a socket, in one event loop that lives as long as the transport.
 
     It cannot be used while another event loop runs in the same thread.
 
     Args:
-        app: the application. Its lifespan begins with the first request and ends with `close`.
-        base_url: what it takes for its own address.
+        app: the application. Its lifespan starts with the first request and ends with `close`.
+        base_url: the application's own address.
     """
 
     def __init__(self, app: AsgiApp, base_url: str = "http://contract.test") -> None:
@@ -239,10 +239,10 @@ class AsgiTransport:
         self._lifespan: _Lifespan | None = None
 
     def send(self, request: Request) -> Answer:
-        """Send a request and return its answer.
+        """Send a request and return its response.
 
         Raises:
-            TransportError: there is no whole answer.
+            TransportError: there is no complete response.
         """
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
@@ -275,13 +275,13 @@ class AsgiTransport:
         try:
             self._loop.run_until_complete(task)
         except KeyboardInterrupt:
-            # What was under way must not go on while something else is sent.
+            # Running tasks must not continue during the next request.
             task.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 self._loop.run_until_complete(task)
             raise
         except Exception as error:
-            # A server that runs it would answer 500; without one, it is as if the connection had broken.
+            # A server around the application would respond 500; without a server, this counts as a lost connection.
             raise TransportError(
                 f"{request.method or request.target}: the application failed: {type(error).__name__}: {error}"
             ) from error
@@ -306,7 +306,7 @@ class AsgiTransport:
 
 
 class _Exchange:
-    """One request and its answer, as messages of ASGI."""
+    """One request and its response, as ASGI messages."""
 
     def __init__(self, body: bytes, *, stream: bool) -> None:
         self._body = body
@@ -322,7 +322,7 @@ class _Exchange:
         if not self._stream:
             await app(scope, self._receive, self._send)
             return
-        # A log that is being written has no end: what has come by then is enough.
+        # A log that is still being written does not end: the part received so far is enough.
         task = asyncio.ensure_future(app(scope, self._receive, self._send))
         over = asyncio.ensure_future(self._over.wait())
         await asyncio.wait({task, over}, return_when=asyncio.FIRST_COMPLETED)
@@ -354,7 +354,7 @@ class _Exchange:
 
 
 class _Lifespan:
-    """The start and the end of an application, for those that want to be told."""
+    """The startup and shutdown of an application, for applications that support the lifespan protocol."""
 
     def __init__(self, app: AsgiApp) -> None:
         self._app = app
@@ -394,11 +394,11 @@ class _Lifespan:
 
 
 def _unpacked(content: bytes, headers: MutableMapping[str, str]) -> bytes:
-    """The body without its compression. Of one that unpacks to too much, no more is unpacked.
+    """The decompressed body. Decompression stops at the size limit.
 
     Raises:
-        HttpError: the body is too long, or breaks off.
-        zlib.error: it is not gzip.
+        HttpError: the body is too long, or incomplete.
+        zlib.error: the body is not valid gzip.
     """
     if headers.get("content-encoding", "").lower() != "gzip" or not content:
         return content

@@ -1,4 +1,4 @@
-"""Requests and answers as they are on the wire: whatever bytes are wanted can be sent, and nothing is hidden."""
+"""Requests and responses in their wire format: a request may contain any bytes, and nothing is hidden."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Request:
 
     Attributes:
         method: the RPC that it calls, "" for none.
-        body: what it carries; None for no body at all.
-        headers: as they are sent. Host, Content-Length and Connection are the transport's.
+        body: the content; None for no body at all.
+        headers: the headers as sent. The transport adds Host, Content-Length and Connection.
         http_method: the verb.
-        path: the path below the base URL, by default that of the RPC.
-        query: what stands behind the question mark, encoded.
-        stream: whether the beginning of the answer's body is enough, as of a log that is being written.
+        path: the path below the base URL, by default the path of the RPC.
+        query: the encoded query string.
+        stream: whether the beginning of the response body is enough, as for a log that is being written.
     """
 
     method: str
@@ -62,15 +62,15 @@ class Request:
 
 @dataclass
 class Answer:
-    """What came back.
+    """The response.
 
     Attributes:
         status: the HTTP status.
-        headers: names in lower case; of those that come several times, the last.
-        body: unpacked.
-        seconds: how long it took.
-        request: what it is the answer to.
-        number: its place among the answers of a session, from 0.
+        headers: the headers, with lower-case names; of repeated headers, the last.
+        body: the decompressed body.
+        seconds: the duration.
+        request: the request.
+        number: its position among the responses of a session, from 0.
     """
 
     status: int
@@ -92,7 +92,7 @@ class Answer:
 
     @cached_property
     def content(self) -> Any:
-        """What the body says as JSON, None if it is none."""
+        """The body as JSON, None if it is not valid JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
@@ -106,7 +106,7 @@ class Answer:
 
     @property
     def code(self) -> str | None:
-        """The Connect code of an error; None for a success, and for what is no Connect error."""
+        """The Connect code of an error; None for a success, or without a Connect error."""
         code = self.json.get("code")
         return code if not self.ok and isinstance(code, str) else None
 
@@ -116,17 +116,17 @@ class Answer:
         return f"{self.status} {self.code}" if self.code else str(self.status)
 
     def at(self, path: str) -> Any:
-        """The value at `a.b.c` of the body, None where there is none."""
+        """The value at `a.b.c` of the body, None if it is missing."""
         return at(self.json, path)
 
     def part(self, path: str) -> dict[str, Any]:
-        """The object at `a.b.c` of the body, empty where there is none."""
+        """The object at `a.b.c` of the body, empty if it is missing."""
         found: object = self.at(path)
         return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
 def at(value: Any, path: str) -> Any:
-    """The value at `a.b.c` of nested objects, None where there is none."""
+    """The value at `a.b.c` of nested objects, None if it is missing."""
     for name in _names(path):
         if value.__class__ is not dict:
             return None

@@ -1,18 +1,18 @@
-"""The second layer: calls in any order, against a model of what has to be there afterwards.
+"""The second layer: calls in any order, checked against a model of the expected state.
 
-State machines of Hypothesis draw what is called, and with what. What the server decides is observed, never drawn: no
-draw depends on an answer, so that a seed stands for the same calls on every server that decides alike. Each run of a
-machine begins with projects and classes of its own as far as there are any, and deletes what it has made.
+Hypothesis state machines draw the calls and their arguments. Decisions of the server are observed, never drawn: no draw
+depends on a response. A seed therefore stands for the same calls on every server that decides alike. Each run of a
+machine starts with its own projects and classes as far as available, and deletes its resources.
 
-- `rules`: the machines, one for each area and one for all of them: what may be drawn.
-- `prebuilds`, `pools`, `deletion`, `lists`: what a rule does, and what has to hold then.
-- `world`: one run: what was made, sending, looking, waiting, judging.
-- `model`: what follows from what is known, without sending anything.
-- `search`: all runs together: how many there are, what they may cost, and how a failure is shown in a short sequence.
+- `rules`: the machines, one for each area and one for all of them: the actions to draw.
+- `prebuilds`, `pools`, `deletion`, `lists`: the actions of the rules, and their expected results.
+- `world`: one run: its resources, requests, polls, waits and checks.
+- `model`: conclusions from the known state, without requests.
+- `search`: all runs together: their number, their limits, and the shortening of failures.
 
-What a call means depends on time, and time is the server's. Where something has to come about, the machine waits for
-it, up to a patience that is bounded for all runs together; when it is used up, what would need more of it is left
-undecided.
+The meaning of a call depends on time, and the server controls time. The machine waits for expected transitions, up to
+a patience that is bounded for all runs together. When the patience is used up, transitions that need more time stay
+unchecked.
 """
 
 from prebuilds.contract.machine.search import run_machine, without_files

@@ -1,4 +1,4 @@
-"""Deletion of prebuilds and pools: it takes effect, can be repeated, and what is gone is gone for all methods."""
+"""Deletion of prebuilds and pools: it takes effect, is repeatable, and holds for all methods."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prebuilds.contract.observations import desired_phase_of, phase_of
 
 
 class Deletion:
-    """What is deleted in a run, and what has to hold then.
+    """The deletions of a run, and their expected results.
 
     Args:
         world: the run.
@@ -20,11 +20,11 @@ class Deletion:
         self.world = world
 
     def delete(self, made: Made, *, beside: int = 2) -> None:
-        """Delete a thing, or delete it again, and see that this takes effect.
+        """Delete a resource, possibly again, and check that the deletion takes effect.
 
         Args:
-            made: the thing.
-            beside: at how many others to look, which stay as they are. That takes time in which this one may go.
+            made: the resource.
+            beside: the number of other resources to check, which must stay unchanged. This gives the deletion time.
         """
         world, method = self.world, DELETE[made.kind]
         world.look(made)
@@ -54,7 +54,7 @@ class Deletion:
         world.check_others(method, made, others)
 
     def _see_leaving(self, made: Made) -> None:
-        """What was deleted shows it, once it is at rest."""
+        """A deleted resource shows its deletion, once it has no work left."""
         world, method = self.world, DELETE[made.kind]
         if world.look(made) and made.kind == "pool":
             why = f"{made.name} was deleted, and its desired phase is {desired_phase_of(made.seen) or 'none'}"

@@ -17,21 +17,21 @@ from prebuilds.contract.observations import ENDED, phase_of
 from prebuilds.contract.wire import Answer
 
 Meddling = Literal["", "create", "delete", "both"]
-"""What is done between the first page of a list and the next."""
+"""The action between the first page of a list and the next."""
 
 WrongToken = Literal["other-filter", "other-method", "garbage", "half"]
-"""A token that is not good for the page that is asked for."""
+"""A token that is not valid for the requested page."""
 
 # A page that is read whole, for lists that are to be complete.
 _WHOLE: Final = schema.max_page_size()
 
-# More pages than these are not read: of a list that may be of any length, of one of the run's own projects. So many
-# empty ones in a row have no end.
+# The maximum number of pages: for a list of any length, and for a list of one of the run's own projects. A list with
+# this many consecutive empty pages counts as endless.
 _PAGES: Final = 10
 _PAGES_OF_OURS: Final = 60
 _EMPTY_PAGES: Final = 20
 
-# So many things are there before a list of them is asked for.
+# The number of resources that exist before a list of them is requested.
 _PREBUILDS: Final = 5
 _POOLS: Final = 4
 
@@ -40,12 +40,12 @@ _PHASE: Final = "PREBUILD_PHASE_"
 
 
 class Query(NamedTuple):
-    """A list to ask for, in words that do not depend on what the server has answered.
+    """A list request, in words that do not depend on responses of the server.
 
     Attributes:
-        filters: for each field of the filter which values, in the words of `Lists.filter`.
-        size: the page size, None for none.
-        meddling: what happens between two pages.
+        filters: the values for each field of the filter, in the words of `Lists.filter`.
+        size: the page size, None for no page size.
+        meddling: the action between two pages.
     """
 
     filters: Mapping[str, str]
@@ -54,7 +54,7 @@ class Query(NamedTuple):
 
 
 class _Pages(NamedTuple):
-    """What the pages of a list have shown."""
+    """The content of the pages of a list."""
 
     items: list[Json]
     pages: int
@@ -63,7 +63,7 @@ class _Pages(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """What a list says of a property: what is wrong, "" if nothing is, the answers that show it, and of what."""
+    """A result for a property: the problem, "" if none, the exchanges that show it, and its subjects."""
 
     property: str
     why: str
@@ -72,13 +72,13 @@ class _Seen(NamedTuple):
 
 
 class Lists:
-    """What is listed in a run, and what has to hold then.
+    """The lists of a run, and their expected properties.
 
     Args:
         world: the run.
-        prebuilds: makes prebuilds.
-        pools: makes pools.
-        deletion: deletes them.
+        prebuilds: creates prebuilds.
+        pools: creates pools.
+        deletion: deletes both.
     """
 
     def __init__(self, world: World, prebuilds: Prebuilds, pools: Pools, deletion: Deletion) -> None:
@@ -101,15 +101,15 @@ class Lists:
                 self.pools.at(place)
 
     def filter(self, words: Mapping[str, str], which: int) -> dict[str, list[str]]:
-        """The filter that is meant by these words, field by field.
+        """The filter that these words mean, field by field.
 
-        Projects and classes are the numbers of places, phases those of one of the prebuilds as it is now (`of-one`),
-        all but these (`of-others`) or two (`of-two`), creators and executors the `caller`; a `?` is an id that nobody
-        has, and the empty word an empty list.
+        Projects and classes are the numbers of places. Phases are the current phase of one prebuild (`of-one`), all
+        phases but this one (`of-others`), or two phases (`of-two`). Creators and executors are the `caller`. A `?` is
+        an unknown id, and the empty word an empty list.
 
         Args:
-            words: for each field the word.
-            which: of which prebuild the phases are.
+            words: the word for each field.
+            which: the prebuild that determines the phases.
         """
         found: dict[str, list[str]] = {}
         for name, word in words.items():
@@ -147,7 +147,7 @@ class Lists:
     # -- Asking
 
     def ask(self, kind: Kind, queries: Sequence[Query], which: int) -> None:
-        """Read lists, and compare them with what is listed before and after without filters."""
+        """Read filtered lists, and compare them with unfiltered lists before and after."""
         if not self.world.places:
             return
         self.populate(kind)
@@ -206,7 +206,7 @@ class Lists:
         expected: Sequence[Made],
         gone: Sequence[Made],
     ) -> list[_Seen]:
-        """What a list lacks, or has and must not, by what is known and what whole lists before and after it show."""
+        """Missing and unexpected items of a list, by the known state and by whole lists before and after it."""
         before, listed, after = views
         first, shown, last = _by_id(before.items), _by_id(listed.items), _by_id(after.items)
         wrong: list[_Seen] = []
@@ -243,7 +243,7 @@ class Lists:
     def _walk(
         self, kind: Kind, wanted: Filter, size: int | None, meddling: Meddling = ""
     ) -> tuple[_Pages | None, list[_Seen]]:
-        """Read all pages of a list, and return them with what is wrong with them. Without pages, it was refused."""
+        """Read all pages of a list, and return them with their problems. Without pages, the request was rejected."""
         items: list[Json] = []
         answers: list[Answer] = []
         tokens: list[str] = []
@@ -299,7 +299,7 @@ class Lists:
         )
 
     def _meddle(self, kind: Kind, meddling: Meddling, page: Sequence[Json]) -> None:
-        """Change what is listed, between two of its pages."""
+        """Change the listed resources, between two pages."""
         world = self.world
         if meddling in ("create", "both"):
             if kind == "prebuild":
@@ -313,13 +313,13 @@ class Lists:
             shown = _by_id(page)
             mine = [made for made in world.there(kind) if made.id.lower() in shown]
             if mine and len(world.there(kind)) > 2:
-                # Where it is gone at once, what comes after it moves up.
+                # On a server that deletes immediately, the following items move up.
                 self.deletion.see_gone(mine[-1], most=12)
 
     # -- Further lists
 
     def see_listed(self, made: Made) -> None:
-        """What was just made is listed."""
+        """A list contains a new resource."""
         world, method, begun = self.world, LIST[made.kind], self.world.session.now()
         while True:
             pages, _ = self._walk(made.kind, {"projectIds": [made.place[0]]}, _WHOLE)
@@ -333,7 +333,7 @@ class Lists:
         world.judge("list-contains", method, listed, why, made, shows=pages.answers)
 
     def see_not_listed(self, made: Made) -> None:
-        """What is gone is not listed, neither in its project nor among all."""
+        """No list contains a deleted resource, neither the list of its project nor the list of all."""
         of_its_project: Filter = {"projectIds": [made.place[0]]}
         for wanted in (of_its_project, dict[str, list[str]]()):
             pages = self._whole(made.kind, wanted)
@@ -343,7 +343,7 @@ class Lists:
                 self.world.judge("gone-is-gone", LIST[made.kind], not listed, why, made, shows=pages.answers)
 
     def compare_with_get(self, kind: Kind) -> None:
-        """A list shows each thing as Get does. What changes meanwhile is passed over."""
+        """A list shows each resource as Get does. Concurrent changes are ignored."""
         world = self.world
         for made in world.there(kind):
             world.look(made)

@@ -1,7 +1,6 @@
-"""What a caller knows of what it made, and what has to follow from that: the model of the state machine.
+"""The model of the state machine: the client's knowledge of its resources, and the expected states.
 
-How long anything takes, and through which phases it goes, is for the server to say. Nothing here sends anything or
-looks at a clock.
+The server determines durations and phases. This module sends nothing, and reads no clock.
 """
 
 from __future__ import annotations
@@ -23,26 +22,26 @@ UNDER_WAY: Final = ACTIVE - {"CANCELLING"}
 """The phases in which a prebuild can be cancelled."""
 
 CANCELLING: Final = frozenset({"CANCELLING", "CANCELLED"})
-"""The phases of what was cancelled."""
+"""The phases of cancelled prebuilds."""
 
 _DURATION = re.compile(r"([+-]?\d+(?:\.\d+)?)s")
 
 
 @dataclass(slots=True)
 class Made:
-    """An object that the machine made, and what it knows of it.
+    """A resource that the machine created, and its known state.
 
     Attributes:
         kind: a prebuild or a warm pool.
-        id: what the server called it.
-        place: the project and the environment class that it was made for; the class is "" where none was named.
-        seen: how it was shown last.
-        bounds: the minSize and maxSize that a pool has to have; None in place of one that is the server's choice.
-        deleting: whether its deletion was asked for.
-        cancelled: whether a cancellation of it was accepted while it was under way.
-        gone: whether the server has said, after its deletion, that there is no such thing.
-        lost: whether it behaved so wrongly that nothing more can be said of it.
-        since: when it got into the state in which its deletion has to show, in seconds.
+        id: the id from the server.
+        place: the requested project and environment class; the class is "" if the request named none.
+        seen: the last observed state.
+        bounds: the expected minSize and maxSize of a pool; None for a bound that the server chooses.
+        deleting: whether its deletion was requested.
+        cancelled: whether the server accepted a cancellation while the prebuild was running.
+        gone: whether the server reported, after the deletion, that the resource does not exist.
+        lost: whether it behaved so incorrectly that its state is unknown.
+        since: the time in seconds since when its deletion must become visible.
     """
 
     kind: Kind
@@ -58,12 +57,12 @@ class Made:
 
     @property
     def there(self) -> bool:
-        """Whether it must be there: nobody asked for its deletion."""
+        """Whether it must exist: no client requested its deletion."""
         return not (self.deleting or self.lost)
 
     @property
     def name(self) -> str:
-        """What a message calls it."""
+        """Its name in messages."""
         return f"{'prebuild' if self.kind == 'prebuild' else 'warm pool'} {self.id}"
 
 
@@ -73,18 +72,18 @@ def is_leaving(item: Json) -> bool:
 
 
 def is_at_rest(made: Made, item: Json) -> bool:
-    """Whether nothing is under way that a deletion would have to wait for."""
+    """Whether a deletion would not need to wait for running work."""
     return made.kind == "pool" or phase_of(item) in ENDED
 
 
 def seconds(duration: Any) -> Decimal | None:
-    """A protobuf duration in seconds, None if it is none."""
+    """A protobuf duration in seconds, None if it is invalid."""
     match = _DURATION.fullmatch(duration) if isinstance(duration, str) else None
     return None if match is None else Decimal(match[1])
 
 
 def made_at(item: Json) -> tuple[Any, int] | None:
-    """When an object was made, as something that can be compared; None if it does not tell."""
+    """The creation time as a comparable value; None if it is missing."""
     try:
         return parse_timestamp(at(item, "metadata.createdAt"))
     except ValueError:
@@ -97,21 +96,21 @@ def bounds(item: Json) -> tuple[Any, Any]:
 
 
 def fits(shown: tuple[Any, Any], wanted: tuple[int | None, int | None]) -> bool:
-    """Whether a pool shows the bounds that it has to have."""
+    """Whether a pool shows its expected bounds."""
     return all(want is None or (have == want and have is not True) for have, want in zip(shown, wanted, strict=True))
 
 
 def new_bounds(
     sizes: Mapping[str, int], stored: tuple[int | None, int | None] = (None, None)
 ) -> tuple[int | None, int | None] | None:
-    """The bounds that a pool must have after it was asked for these sizes, None if they have to be refused.
+    """The expected bounds of a pool after a request for these sizes, None if the server must reject them.
 
     Args:
         sizes: `minSize` and `maxSize`, or `desiredSize`, or nothing.
-        stored: the bounds that it has; None in place of one that is not known.
+        stored: its current bounds; None for an unknown bound.
 
     Returns:
-        The bounds; None in place of one that is for the server to choose.
+        The bounds; None for a bound that the server chooses.
     """
     if "desiredSize" in sizes:
         return sizes["desiredSize"], sizes["desiredSize"]
@@ -121,7 +120,7 @@ def new_bounds(
 
 Filter = Mapping[str, Sequence[str]]
 
-# Where an item has what a filter looks at.
+# The fields of an item that a filter compares.
 _LOOKS_AT: Final = {
     "projectIds": "metadata.projectId",
     "phases": "status.phase",
@@ -139,7 +138,7 @@ _ENUMS: Final = {
 
 
 def passes(item: Json, wanted: Filter) -> bool | None:
-    """Whether an item passes a filter, None if what it shows does not tell. An empty list lets everything through."""
+    """Whether an item matches a filter, None if its fields do not show it. An empty list matches everything."""
     unknown = False
     for name, values in wanted.items():
         if not values:
@@ -152,7 +151,7 @@ def passes(item: Json, wanted: Filter) -> bool | None:
     return None if unknown else True
 
 
-# What a list has to show as Get does.
+# The fields that a list must show as Get does.
 _SHOWN: Final = (
     *(f"metadata.{name}" for name in ("organizationId", "projectId", "environmentClassId", "runnerId")),
     *(f"metadata.{name}" for name in ("creator.id", "executor.id", "createdAt", "updatedAt", "triggeredBy")),
@@ -163,7 +162,7 @@ _SHOWN: Final = (
 
 
 def difference(first: Json, second: Json) -> str:
-    """The first field that two views of an object do not show alike, "" if there is none."""
+    """The first field that differs between two views of a resource, "" if there is none."""
     for path in _SHOWN:
         if (at(first, path) or None) != (at(second, path) or None):
             return f"{path} is {at(first, path)!r} here and {at(second, path)!r} there"
@@ -171,7 +170,7 @@ def difference(first: Json, second: Json) -> str:
 
 
 def misplaced(made: Made) -> list[str]:
-    """Where a thing is shown to be, if that is another place than the one that was asked for."""
+    """The place that a resource shows, if it differs from the requested place."""
     wrong: list[str] = []
     for what, path, wanted in (
         ("project", "metadata.projectId", made.place[0]),

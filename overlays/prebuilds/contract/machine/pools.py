@@ -12,11 +12,11 @@ from prebuilds.contract.observations import desired_phase_of, phase_of
 from prebuilds.contract.wire import Answer, at
 
 Size = int | Literal["stored-min", "stored-max", "below-stored-min", "above-stored-max"]
-"""A size to ask for: a number, or one seen from what the pool has."""
+"""A size to request: a number, or a value relative to the current pool."""
 
 
 class Pools:
-    """What is done with warm pools in a run, and what has to hold then.
+    """The actions on warm pools in a run, and their expected results.
 
     Args:
         world: the run.
@@ -26,7 +26,7 @@ class Pools:
         self.world = world
 
     def at(self, place: int) -> Made | None:
-        """The pool of a place, which is made if there is none."""
+        """The pool of a place; if there is none, create it."""
         places = self.world.places
         if not places:
             return None
@@ -143,7 +143,7 @@ class Pools:
         return None
 
     def update(self, pool: Made, sizes: Mapping[str, Size]) -> None:
-        """Resize a pool, and see that this has done what was named, and that alone."""
+        """Resize a pool, and check that only the named sizes changed."""
         world, method = self.world, "UpdateWarmPool"
         world.look(pool)
         stored, seen = pool.bounds, pool.seen
@@ -187,7 +187,7 @@ class Pools:
         self._see_unchanged(pool, stored, asked)
 
     def _see_unchanged(self, pool: Made, stored: tuple[int | None, int | None], asked: str) -> None:
-        """What was refused has changed nothing."""
+        """A rejected request has changed nothing."""
         pool.bounds = (None, None)
         self.world.look(pool)
         if pool.there:
@@ -203,7 +203,7 @@ class Pools:
         wanted: tuple[int | None, int | None],
         asked: str,
     ) -> None:
-        """An update has done what it was asked for, and nothing else."""
+        """An update has changed the requested fields, and nothing else."""
         world, method, changes = self.world, "UpdateWarmPool", "update-changes-what-is-named"
         pool.bounds = wanted
         if not world.check_id(method, pool, answer):
@@ -229,7 +229,7 @@ class Pools:
         world.look(pool)
 
     def see_snapshot(self, pool: Made, earlier: str, prebuild: Made) -> None:
-        """A prebuild that has completed is what the pool of its project and class starts from."""
+        """A pool starts from a completed prebuild of its project and class."""
         world, name, method = self.world, "snapshot-rotates", "GetWarmPool"
         begun = world.session.now()
         while True:

@@ -12,7 +12,7 @@ SCHEDULED = "PREBUILD_TRIGGER_SCHEDULED"
 
 
 class Prebuilds:
-    """What is done with prebuilds in a run, and what has to hold then.
+    """The actions on prebuilds in a run, and their expected results.
 
     Args:
         world: the run.
@@ -22,12 +22,12 @@ class Prebuilds:
         self.world = world
 
     def create(self, place: int, *, named: bool = True, timeout: str | None = None) -> Made | None:
-        """Make a prebuild, and see that it is what was asked for.
+        """Create a prebuild, and check that it matches the request.
 
         Args:
-            place: in which of the run's places.
+            place: the place in the run.
             named: whether to name the environment class.
-            timeout: the timeout to ask for.
+            timeout: the requested timeout.
         """
         world, method = self.world, "CreatePrebuild"
         found = world.place(place)
@@ -71,7 +71,7 @@ class Prebuilds:
             world.judge("made-by-caller", method, creator == caller, why, made)
 
     def cancel(self, prebuild: Made) -> None:
-        """Cancel a prebuild, and see that this does what it has to in the phase in which it is."""
+        """Cancel a prebuild, and check the effect for its current phase."""
         world, method = self.world, "CancelPrebuild"
         others = [] if prebuild.deleting else world.others(prebuild, 2)
         if not world.look(prebuild) and not prebuild.gone:
@@ -133,7 +133,7 @@ class Prebuilds:
                 return
 
     def create_logs_token(self, prebuild: Made) -> None:
-        """Ask for the token of a log, which what is gone does not have."""
+        """Request the token of a log. A deleted prebuild has no log."""
         world, method = self.world, "CreatePrebuildLogsToken"
         world.look(prebuild)
         if prebuild.lost:

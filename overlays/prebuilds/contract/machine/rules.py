@@ -1,7 +1,7 @@
-"""The state machines: what may be drawn, in each area and in all of them together.
+"""The state machines: the actions to draw, in each area and in all areas together.
 
-Hypothesis leaves out some of the rules of a machine in each run, others in each. How much an area counts is how many
-runs its machine has. Few values are drawn from in each place: what matters is how they meet.
+Hypothesis disables some rules of a machine in each run, and different rules in each run. The weight of an area is the
+number of runs of its machine. Each draw has few values, because the combinations matter.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from prebuilds.contract.machine.world import Skip, World, has_ended
 from prebuilds.contract.wire import at
 
 FollowUp = Literal["get", "list", "delete", "change", "change-all", "create", "logs"]
-"""What is done with a thing that is on its way out."""
+"""The action on a resource that is being deleted or cancelled."""
 
 M = TypeVar("M", bound="Machine")
 P = ParamSpec("P")
@@ -50,7 +50,7 @@ _RELATIVE = st.sampled_from(_RELATIVES)
 
 
 def _sizes(low: st.SearchStrategy[Size], high: st.SearchStrategy[Size]) -> st.SearchStrategy[dict[str, Size]]:
-    """Sizes to ask for: every subset of the two bounds, or the deprecated one alone."""
+    """Sizes to request: every subset of the two bounds, or the deprecated size alone."""
     return st.one_of(
         st.fixed_dictionaries({"minSize": low, "maxSize": high}),
         st.fixed_dictionaries({"minSize": low}),
@@ -81,7 +81,7 @@ _POOL_FIELDS: Mapping[str, st.SearchStrategy[str]] = {"projectIds": _PROJECTS, "
 
 
 def _queries(fields: Mapping[str, st.SearchStrategy[str]]) -> st.SearchStrategy[list[Query]]:
-    """Lists to ask for: with each field of the filter alone, several together, and none."""
+    """Lists to request: with each field of the filter alone, several fields together, and no filter."""
     alone = [st.fixed_dictionaries({name: values}) for name, values in fields.items()]
     together = [st.fixed_dictionaries({name: fields[name] for name in names}) for names in _pairs(tuple(fields))]
     with_project = {"projectIds": st.sampled_from(("0", "01"))}
@@ -109,7 +109,7 @@ _FOLLOW_UPS = st.lists(
 
 
 def step(function: Callable[Concatenate[M, P], None]) -> Callable[Concatenate[M, P], None]:
-    """A rule that ends when the server cannot answer, and ends everything on what is not for Hypothesis to look at."""
+    """A rule that ends when the server cannot respond. Errors that Hypothesis must not handle end all machines."""
 
     @wraps(function)
     def run(machine: M, /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -127,7 +127,7 @@ def step(function: Callable[Concatenate[M, P], None]) -> Callable[Concatenate[M,
 
 
 class Machine(RuleBasedStateMachine):
-    """One run. Each rule makes what it needs, and looks at what it has done."""
+    """One run. Each rule creates its prerequisites, and checks its results."""
 
     search: ClassVar[Search]
 
@@ -141,7 +141,7 @@ class Machine(RuleBasedStateMachine):
         self._turn = 0
 
     def teardown(self) -> None:
-        """Delete what was made."""
+        """Delete the created resources."""
         self._close()
 
     @step
@@ -151,14 +151,14 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     @step
     def nothing_changes_by_itself(self) -> None:
-        """After each step one of the things that were made is looked at, another one each time."""
+        """After each step, check one of the created resources, a different one each time."""
         self._turn += 1
         known = [made for made in self.world.made if not (made.gone or made.lost)]
         if known:
             self.world.look(known[self._turn % len(known)])
 
     def pick(self, kind: Kind, which: int) -> Made | None:
-        """One of the things that were made, which is made if there is none."""
+        """One of the created resources; if there is none, create it."""
         found = self.world.pick(kind, which)
         if found is None:
             found = self.pools.at(which) if kind == "pool" else self.prebuilds.create(which)
@@ -208,7 +208,7 @@ class PrebuildRules(Machine):
     @step
     def cancel_prebuild(self, which: int, fresh: bool, times: int) -> None:
         """A prebuild is cancelled, once or more, in whatever phase it is."""
-        # One that was just made is under way on most servers, and so is another one beside it.
+        # A new prebuild is still running on most servers, and so is a second one.
         prebuild = (self.prebuilds.create(which) if fresh else None) or self.pick("prebuild", which)
         if prebuild is None:
             return
@@ -226,7 +226,7 @@ class PrebuildRules(Machine):
     @rule(which=_WHICH)
     @step
     def create_logs_token(self, which: int) -> None:
-        """The token of a log is asked for, of something that may be gone."""
+        """Request the token of a log, possibly of a deleted prebuild."""
         prebuild = self.pick("prebuild", which)
         if prebuild is not None:
             self.prebuilds.create_logs_token(prebuild)
@@ -264,7 +264,7 @@ class PoolRules(Machine):
     @rule(place=_PLACE, sizes=_NEW_SIZES, listed=st.booleans())
     @step
     def create_pool(self, place: int, sizes: dict[str, int], listed: bool) -> None:
-        """A pool is asked for where there may be one."""
+        """Request a pool where one may exist."""
         made = self.pools.create(place, sizes)
         if made is not None and listed:
             self.lists.see_listed(made)
@@ -279,7 +279,7 @@ class PoolRules(Machine):
     @rule(which=_WHICH, updates=st.lists(_UPDATES, min_size=1, max_size=4))
     @step
     def update_pool(self, which: int, updates: list[dict[str, Size]]) -> None:
-        """A pool is resized several times, within its bounds and beyond what is stored."""
+        """Resize a pool several times, within its bounds and beyond the stored snapshots."""
         pool = self.world.pick("pool", which, there=True) or self.pick("pool", which)
         if pool is not None:
             for sizes in updates:
@@ -329,13 +329,13 @@ class ListRules(Machine):
     @rule(kind=_KIND)
     @step
     def compare_list_with_get(self, kind: Kind) -> None:
-        """A list shows what Get shows."""
+        """A list shows the same as Get."""
         self.lists.compare_with_get(kind)
 
     @rule(kind=_KIND, token=st.sampled_from(("other-filter", "other-method", "garbage", "half")))
     @step
     def use_wrong_token(self, kind: Kind, token: WrongToken) -> None:
-        """A page is asked for with a token that is not good for it."""
+        """Request a page with a token that is not valid for it."""
         self.lists.use_wrong_token(kind, token)
 
 
@@ -344,4 +344,4 @@ class AllRules(PrebuildRules, PoolRules, ListRules):
 
 
 MACHINES: Final[Mapping[type[Machine], int]] = {AllRules: 9, PrebuildRules: 9, PoolRules: 9, ListRules: 9}
-"""How many runs each machine has by default. From the tenth on, Hypothesis would vary earlier ones, not draw anew."""
+"""The default number of runs per machine. From the tenth run on, Hypothesis varies earlier runs."""

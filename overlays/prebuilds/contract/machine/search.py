@@ -1,4 +1,4 @@
-"""All runs of the state machines: how many there are, what they may cost, and how a failure is shown in short."""
+"""All runs of the state machines: their number, their limits, and the shortening of failures."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ STEPS: Final = 20
 # Something new is sought after a failure so many times, in all.
 _FAILURES = 4
 
-# What the search for a shorter sequence may cost, for each failure.
+# The limits of the search for a shorter sequence, for each failure.
 _SHORTENING_CALLS = 1500
 _SHORTENING_SECONDS = 5.0
 
-# Of what may still be made, the share that is for the machines, and how much of it a single run may take.
+# The machines' share of the remaining creates, and the maximum for a single run.
 _SHARE = 0.7
 _MOST_PER_RUN = 14
 
-# The share of the session's patience for what a server does in its own time. The layer `lifecycle` is there for that.
+# The share of the session's patience for asynchronous work of the server. The layer `lifecycle` covers such work.
 _PATIENCE = 1 / 15
 
-# For how many seconds, in all runs together, it is waited for what ought to have come about already.
+# The maximum time, in seconds for all runs together, to wait for overdue states.
 _DOUBT = 12.0
 
 # So many things are made once, for lists that have more than a page.
@@ -49,11 +49,11 @@ _CROWD = schema.default_page_size() + 1
 
 
 class Broken(Exception):  # noqa: N818  it is what is looked for, no mistake
-    """What a short sequence is sought for was broken."""
+    """The failure that Hypothesis is shortening has occurred."""
 
 
 class Enough(BaseException):
-    """Ends a machine at once. It is no `Exception`: that would be taken for something that was found."""
+    """Ends a machine at once. It does not inherit from `Exception`: Hypothesis would treat it as a failure."""
 
 
 def run_machine(
@@ -64,21 +64,21 @@ def run_machine(
     budget: float = 0.0,
     part: int | None = None,
 ) -> None:
-    """Call all methods in many orders, and tell the session what is kept and what is broken.
+    """Call all methods in many orders, and report the results to the session.
 
-    Nothing is printed, and no file is written but the session's.
+    It prints nothing, and writes only the session's files.
 
     Args:
-        session: through which everything is sent.
-        seed: which orders are tried.
-        steps: how many rules a run has at most.
-        scale: how many runs there are, as a multiple of the default.
-        budget: after how many seconds to stop, 0 for no limit.
+        session: sends all requests.
+        seed: the seed of the orders.
+        steps: the maximum number of rules in a run.
+        scale: the number of runs, as a multiple of the default.
+        budget: the maximum duration in seconds, 0 for no limit.
         part: the number of the only machine to run, None for all.
 
     Raises:
-        OutOfTimeError: the session has had its time.
-        ServerGoneError: the server does not answer any more.
+        OutOfTimeError: the time of the session is over.
+        ServerGoneError: the server no longer responds.
     """
     from prebuilds.contract.machine.rules import MACHINES  # its machines need the names above
 
@@ -107,22 +107,22 @@ def run_machine(
 
 
 class Search:
-    """What all runs have in common.
+    """The state that all runs share.
 
     Args:
-        session: through which everything is sent.
-        runs: how many runs there are to be.
-        budget: after how many seconds to stop, 0 for no limit.
+        session: sends all requests.
+        runs: the planned number of runs.
+        budget: the maximum duration in seconds, 0 for no limit.
 
     Attributes:
-        session: the same.
-        focus: the property and method that are broken, and are being shown in a shorter sequence now.
-        error: what has ended everything, if something has.
-        ids: the ids of everything that was made.
-        caller: the id of whoever owns the token, as the server shows it; "" as long as it has not.
-        classes: the default environment class of each project, as far as the server has shown it.
-        patience: the seconds that may still be waited for what the server does in its own time.
-        doubt: the seconds that may still be waited for what ought to have come about already.
+        session: the session.
+        focus: the failed property and method whose sequence is being shortened.
+        error: the error that has ended all runs, if any.
+        ids: the ids of all created resources.
+        caller: the id of the token's owner, as the server returns it; "" until the server has returned it.
+        classes: the default environment class of each project, as far as the server has returned it.
+        patience: the remaining seconds to wait for asynchronous work of the server.
+        doubt: the remaining seconds to wait for overdue states.
     """
 
     def __init__(self, session: Session, runs: int, budget: float = 0.0) -> None:
@@ -151,7 +151,7 @@ class Search:
         self.focus = None
 
     def close(self) -> None:
-        """Delete what all runs have shared, and give back what was taken."""
+        """Delete the shared resources, and release the places."""
         for pair in self._given:
             self.session.release(pair)
         if self._crowd is not None and self.error is None:
@@ -196,7 +196,7 @@ class Search:
         return min(len(self.session.made) + self._most, self._last)
 
     def is_it(self, name: str, method: str) -> bool:
-        """Whether this, being broken, is what a short sequence is sought for."""
+        """Whether this failure is the one whose sequence is being shortened."""
         if name not in self.session.findings.selected:
             return False
         key = name, method
@@ -233,11 +233,11 @@ class Search:
             raise Enough
 
     def wait(self, seconds: float, *, doubt: bool = False) -> bool:
-        """Let time pass, if there is patience left.
+        """Wait, if there is patience left.
 
         Args:
-            seconds: how much.
-            doubt: whether what is waited for ought to have come about already.
+            seconds: the time to wait.
+            doubt: whether the expected state is overdue.
         """
         left = self.doubt if doubt else self.patience
         if left < seconds:
@@ -270,7 +270,7 @@ def _run(machine: type[Machine], search: Search, seed: int, steps: int, runs: in
         try:
             run_state_machine_as_test(factory, settings=chosen)
         except (Broken, Flaky):
-            pass  # a server need not do the same thing twice: the session knows what was seen
+            pass  # the server may be nondeterministic: the session has recorded the failure
         except BaseExceptionGroup as several:
             if several.split((Broken, Flaky))[1] is not None:
                 raise
@@ -279,7 +279,7 @@ def _run(machine: type[Machine], search: Search, seed: int, steps: int, runs: in
 
 
 class _Patches:
-    """What is changed within Hypothesis while machines run, in however many threads."""
+    """Changes to Hypothesis while machines run, in any number of threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

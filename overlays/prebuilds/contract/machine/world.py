@@ -1,4 +1,4 @@
-"""One run of a state machine: what it has made, and how it sends, looks, waits and judges."""
+"""One run of a state machine: its resources, and the functions that send, poll, wait and check."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ DELETE: Final[Mapping[Kind, str]] = {"prebuild": "DeletePrebuild", "pool": "Dele
 ITEM: Final[Mapping[Kind, str]] = {"prebuild": "prebuild", "pool": "warmPool"}
 
 UNUSABLE: Final = ("failed_precondition", "not_found", "permission_denied")
-"""Codes by which a server tells that it does not know a project or class, or may not use it."""
+"""Codes for a project or class that is unknown to the server, or forbidden."""
 
-# So long after it was asked for, in seconds, a deletion or cancellation has to show.
+# A deletion or cancellation must be visible this many seconds after the request.
 _GRACE = 3.0
 
 # If nothing has changed for so many seconds, the server takes its time, or time stands still there.
@@ -35,20 +35,20 @@ _QUICK_LOOKS = 40
 
 
 class Skip(Exception):  # noqa: N818  it is no mistake of anybody's
-    """There is no answer to speak of, which is judged elsewhere: the rule ends here."""
+    """There is no usable response. Another check covers this, and the rule ends here."""
 
 
 class World:
-    """What a run has made, and all that is sent in it.
+    """The resources and requests of one run.
 
     Args:
-        search: what all runs have in common.
+        search: the state that all runs share.
 
     Attributes:
-        session: through which everything is sent.
-        places: the projects and classes to work in; the class is "" where none was given.
-        made: everything that was made, in its order.
-        stranger: an id that nobody has.
+        session: sends all requests.
+        places: the projects and classes to work in; the class is "" if none was given.
+        made: all created resources, in order.
+        stranger: an id that identifies no resource.
     """
 
     def __init__(self, search: Search) -> None:
@@ -62,7 +62,7 @@ class World:
         self._unusable: set[tuple[str, str]] = set()
 
     def close(self) -> None:
-        """Delete what was made, as far as it can be: what is left is for the ledger."""
+        """Delete the created resources as far as possible. The ledger keeps the remaining resources."""
         if self.search.error is not None:
             return
         for made in reversed(self.made):
@@ -78,7 +78,7 @@ class World:
         return list(dict.fromkeys(project for project, _ in self.places))
 
     def place(self, number: int) -> tuple[str, str] | None:
-        """A project and class in which something more may be made, None if there is none."""
+        """A project and class with room for another resource, None if there is none."""
         if not self.places or len(self.session.made) >= self._most:
             return None
         found = self.places[number % len(self.places)]
@@ -93,11 +93,11 @@ class World:
         return [made for made in self.made if made.kind == kind]
 
     def there(self, kind: Kind) -> list[Made]:
-        """What must be there of a kind."""
+        """The resources of a type that must exist."""
         return [made for made in self.of(kind) if made.there]
 
     def pick(self, kind: Kind, which: int, *, there: bool = False) -> Made | None:
-        """One of the things that were made, the latest for 0; with `there` one that must be there."""
+        """One of the created resources, the latest for 0; with `there` a resource that must exist."""
         found = self.there(kind) if there else self.of(kind)
         return found[-1 - which % len(found)] if found else None
 
@@ -107,8 +107,8 @@ class World:
         """Send a request.
 
         Raises:
-            Skip: there is no answer, or the server was not able to give one.
-            Enough: the search for a shorter sequence has cost enough.
+            Skip: there is no response, or the server was unable to process the request.
+            Enough: the search for a shorter sequence has reached its limit.
         """
         self.search.check_costs()
         if method in CREATES and len(self.session.made) >= self._most:
@@ -124,11 +124,11 @@ class World:
         return answer
 
     def call_with_id(self, method: str, made: Made, fields: Mapping[str, int] | None = None) -> Answer:
-        """Call a method with the id of something. Raises what `call` does."""
+        """Call a method with the id of a resource. Raises the errors of `call`."""
         return self.call(method, {ID_FIELD[method]: made.id, **(fields or {})})
 
     def register(self, answer: Answer, kind: Kind, place: tuple[str, str]) -> Made | None:
-        """What a create has made, None if it has made nothing."""
+        """The resource that a create has created, None if there is none."""
         method, shown = CREATE[kind], item_of(answer, kind)
         made_id = shown.get("id")
         if not isinstance(made_id, str) or not made_id:
@@ -152,18 +152,18 @@ class World:
     # -- Judging
 
     def judge(self, name: str, method: str, kept: bool, why: str, *about: Made, shows: Sequence[Answer] = ()) -> None:
-        """Tell the session, and Hypothesis if this is what a short sequence is sought for.
+        """Report a result to the session, and to Hypothesis if it is shortening a sequence for this failure.
 
         Args:
             name: the property.
             method: the method.
-            kept: whether it was kept.
-            why: why one has to say that it was not.
-            about: what it is about. All that was done to these shows it together with the latest answer.
-            shows: the answers that show it, instead of the latest.
+            kept: whether the check passed.
+            why: the reason for a failure.
+            about: the resources in question. All their exchanges show the failure together with the latest exchange.
+            shows: the exchanges that show the failure, instead of the latest.
 
         Raises:
-            Broken: to be found by Hypothesis.
+            Broken: the failure, for Hypothesis.
         """
         if kept:
             self.session.judge(name, method, ok=True)
@@ -183,7 +183,7 @@ class World:
         self.session.judge(name, method, ok=True)
 
     def check_id(self, method: str, made: Made, answer: Answer) -> bool:
-        """See that a success is about what was asked for."""
+        """Check that a successful response is about the requested resource."""
         came = item_of(answer, made.kind).get("id")
         right = str(came or "").lower() == made.id.lower()
         why = f"{method} was asked for {made.id} and answered with {came}"
@@ -193,7 +193,7 @@ class World:
     # -- Looking
 
     def look(self, made: Made) -> bool:
-        """Get a thing, compare it with what is known of it, and return whether it was shown."""
+        """Get a resource, compare it with its known state, and return whether the server returned it."""
         method = GET[made.kind]
         begun = self.session.now()
         while True:
@@ -225,7 +225,7 @@ class World:
         return [other for other in others[: most // 2] + others[most // 2 :][-(most - most // 2) :] if self.look(other)]
 
     def check_others(self, method: str, changed: Made, others: Sequence[Made]) -> None:
-        """See that a change was one of what was named, and of nothing else."""
+        """Check that an update changed the named fields, and nothing else."""
         for other in others:
             answer = self.call_with_id(GET[other.kind], other)
             shown = item_of(answer, other.kind)
@@ -244,7 +244,7 @@ class World:
             self.judge("others-are-untouched", method, not now, why, other, changed)
 
     def _adopt(self, made: Made, shown: Json) -> None:
-        """Take what was shown for what is known from now on."""
+        """Adopt the returned state as the known state."""
         made.seen = shown
         if made.kind == "pool":
             low, high = bounds(shown)
@@ -257,7 +257,7 @@ class World:
         if not made.deleting or is_leaving(shown):
             made.since = None
         elif is_at_rest(made, shown):
-            # What is still under way is stopped first, and that can take long.
+            # A running prebuild stops first, which can take long.
             now, method = self.session.now(), DELETE[made.kind]
             made.since = now if made.since is None else made.since
             if now - made.since > self.grace("delete-takes-effect", method):
@@ -268,20 +268,20 @@ class World:
     # -- Waiting
 
     def grace(self, name: str, method: str) -> float:
-        """How many seconds something may take to come about. What is known to be broken is not waited for again."""
+        """The maximum time for a transition, in seconds. A transition with a known failure is not awaited again."""
         return self.session.settle + (0.1 if self.search.is_broken(name, method) else _GRACE)
 
     def wait(self, seconds: float, *, doubt: bool = False) -> bool:
-        """Let some time pass, if there is patience left; with `doubt`, for what ought to be so already."""
+        """Wait, if there is patience left; with `doubt`, for a state that the server should have reached already."""
         return self.search.wait(seconds, doubt=doubt)
 
     def wait_for(self, made: Made, reached: Callable[[], bool], *, most: int = 0) -> bool:
-        """Look at a thing until it has come to some state, or patience ends.
+        """Poll a resource until it reaches a state, or patience ends.
 
         Args:
-            made: the thing.
-            reached: tells whether it has.
-            most: how many times to look at most, 0 for any number.
+            made: the resource.
+            reached: returns whether the resource has reached the state.
+            most: the maximum number of polls, 0 for any number.
         """
         looks = all_looks = 0
         begun, phase = self.session.now(), phase_of(made.seen)
@@ -292,11 +292,11 @@ class World:
                 return reached()
             if phase_of(made.seen) != phase:
                 looks, begun, phase = 0, self.session.now(), phase_of(made.seen)
-            # What was deleted, and has nothing to wait for, shows it: it would be wrong if it did not.
+            # A deleted resource without pending work must show the deletion: anything else is a failure.
             doubt = made.deleting and not is_leaving(made.seen) and is_at_rest(made, made.seen)
             if not doubt and self.session.now() - begun > max(_STANDSTILL, self.session.settle):
                 self.search.patience = 0.0
-            # Where a request alone makes time pass, many of them are sooner there than pauses.
+            # Where only requests advance the time, many requests are faster than pauses.
             pause = 0.001 if looks < _QUICK_LOOKS else min(0.002 * 1.5 ** (looks - _QUICK_LOOKS), 0.25)
             if not self.wait(pause, doubt=doubt):
                 return False
@@ -304,7 +304,7 @@ class World:
 
 
 def item_of(answer: Answer, kind: Kind) -> Json:
-    """The thing that an answer shows, empty if it shows none."""
+    """The resource in a response, empty if there is none."""
     shown = answer.at(ITEM[kind]) if answer.ok else None
     return cast("Json", shown) if isinstance(shown, dict) else {}
 
@@ -315,7 +315,7 @@ def has_ended(made: Made) -> bool:
 
 
 def _contradiction(made: Made, answer: Answer) -> str:
-    """What an answer of Get says against what is known, "" if nothing."""
+    """The difference between a response of Get and the known state, "" if there is none."""
     if not answer.ok:
         if made.deleting and answer.code == "not_found":
             return ""

@@ -1,4 +1,4 @@
-"""What a rule is, and how one is declared."""
+"""Rules and their declaration."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ ASSUMED: Final = "assumption: the documentation says nothing"
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """One thing that a server has to keep, or should.
+    """A property that a server must or should have.
 
     Attributes:
-        name: in kebab-case; what `--only`, `--skip` and the file of known failures call it.
-        level: MUST is part of the contract, and broken it fails the run; SHOULD is a warning.
-        says: what holds, in one sentence.
-        source: where that is from.
+        name: the name in kebab-case, for `--only`, `--skip` and the file of known failures.
+        level: MUST is part of the contract, and a violation fails the run; SHOULD is a warning.
+        says: the property, in one sentence.
+        source: the source of the property.
         assumption: whether it rests on an assumption about the service.
-        methods: the methods that it is judged for.
+        methods: the methods that it applies to.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Property:
 
 
 Check = Callable[[Answer], str | None]
-"""Looks at a response. It returns what is wrong, "" if nothing is, and None if the rule says nothing about it."""
+"""Checks a response. It returns the problem, "" if there is none, and None if the rule does not apply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +65,13 @@ class Registry:
     def rule(
         self, name: str, level: Level, source: str, methods: tuple[str, ...], *, assumption: bool = False
     ) -> Callable[[Check], Check]:
-        """Declare a rule. The first line of the function's docstring says what holds.
+        """Declare a rule. The first line of the function's docstring states the property.
 
         Args:
             name: the name of the property.
             level: whether it is part of the contract, or a warning.
-            source: where it is from.
-            methods: the methods that it is about.
+            source: the source of the property.
+            methods: the methods that it applies to.
             assumption: whether it rests on an assumption about the service.
         """
 
