@@ -24,7 +24,7 @@ from prebuilds import PrebuildClient, ResourceExhaustedError
 from prebuilds.cli.fleet import state_file
 from prebuilds.cli.fleet.pacing import Pace, PacedCalls
 from prebuilds.cli.fleet.targets import Target
-from prebuilds.emulator import ConnectCode, DropFault, EmulatorControl, EmulatorServer, ErrorFault, Outcome
+from prebuilds.emulator import ConnectCode, DropFault, EmulatorControl, EmulatorServer, ErrorFault, Outcome, Plan
 from prebuilds.flows.effects import Runtime
 
 from .conftest import CLASS, OTHER, PROJECT, TOKEN, Run, Service
@@ -159,6 +159,8 @@ def test_a_run_that_is_killed_anywhere_creates_no_second_prebuild(
 ):
     names = projects(size)
     state = tmp_path / "state.jsonl"
+    # Every thread that sleeps moves the clock, so weeks may pass.
+    service.control.put_plan(Plan(expiry=365 * 24 * 3600))
     before = {service.completed(name) for name in names[::3]} | {service.create(name) for name in names[::5]}
     drawn = random.Random(size)
     for number in range(size // 3):
