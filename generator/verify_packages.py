@@ -219,7 +219,7 @@ class _Check:
 
 
 def _stub(base: Any, answer: dict[str, Any]) -> Any:
-    class Stub(base):  # type: ignore[misc]
+    class Stub(base):  # type: ignore[misc]  # a class found at run time
         def _call(self, operation: Any, request: Any, _options: Any) -> Any:
             self.sent = request.to_dict()
             return operation.decode(answer)
@@ -234,7 +234,7 @@ def _stub(base: Any, answer: dict[str, Any]) -> Any:
 def _async_stub(base: Any, answer: dict[str, Any]) -> Any:
     from prebuild_api.pages import AsyncListing
 
-    class Stub(base):  # type: ignore[misc]
+    class Stub(base):  # type: ignore[misc]  # a class found at run time
         async def _call(self, operation: Any, request: Any, _options: Any) -> Any:
             self.sent = request.to_dict()
             return operation.decode(answer)
